@@ -1,0 +1,3 @@
+//! Tokens for Graph.
+
+pub mod config;

@@ -1,0 +1,2 @@
+//! The mailspan command.
+fn main() {}

@@ -1,0 +1,12 @@
+//! Plain words everything else is said in: no I/O, no async, no clock.
+
+pub mod address;
+pub mod backoff;
+pub mod clock;
+pub mod ids;
+pub mod outcome;
+pub mod route;
+pub mod secret;
+pub mod token;
+pub mod units;
+pub mod work;

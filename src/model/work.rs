@@ -1,0 +1,192 @@
+//! The kinds of job, and what each one's lane and key are: computed here, so that they agree everywhere.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::address::Address;
+use super::clock::UnixMillis;
+
+/// One mailbox of one tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct MailboxId {
+    /// The tenant's configured name.
+    pub tenant: String,
+    /// The mailbox's address.
+    pub address: Address,
+}
+
+impl fmt::Display for MailboxId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.tenant, self.address)
+    }
+}
+
+/// What a job does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Work {
+    /// Read what changed in a mailbox, by delta, to its end.
+    Look {
+        /// The mailbox to read.
+        mailbox: MailboxId,
+    },
+    /// List a window of received times and compare it with what is known: finds what push and delta missed.
+    Sweep {
+        /// The mailbox to read.
+        mailbox: MailboxId,
+    },
+    /// Get one message, understand it, store it and make its deliveries.
+    Fetch {
+        /// The mailbox it lies in.
+        mailbox: MailboxId,
+        /// The store's number of the message.
+        message: i64,
+    },
+    /// Mark what was handed over as read, in batches.
+    Mark {
+        /// The mailbox to write to.
+        mailbox: MailboxId,
+    },
+    /// Keep the mailbox's change subscription alive.
+    Renew {
+        /// The mailbox whose subscription it is.
+        mailbox: MailboxId,
+    },
+    /// Hand one interaction to its route's destination.
+    Deliver {
+        /// The route's configured name.
+        route: String,
+        /// The interaction's id.
+        interaction: String,
+    },
+    /// Remove finished records and content that nobody needs any more.
+    Tidy,
+}
+
+impl Work {
+    /// The lane: jobs of one lane share its room, and no lane slows another.
+    pub fn lane(&self) -> Lane {
+        match self {
+            Self::Look { mailbox }
+            | Self::Sweep { mailbox }
+            | Self::Fetch { mailbox, .. }
+            | Self::Mark { mailbox }
+            | Self::Renew { mailbox } => Lane::mailbox(mailbox),
+            Self::Deliver { route, .. } => Lane::route(route),
+            Self::Tidy => Lane::upkeep(),
+        }
+    }
+
+    /// The key: unique among the living jobs, so that making the same work due twice is one job.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Look { mailbox } => format!("look:{mailbox}"),
+            Self::Sweep { mailbox } => format!("sweep:{mailbox}"),
+            Self::Fetch { message, .. } => format!("fetch:{message}"),
+            Self::Mark { mailbox } => format!("mark:{mailbox}"),
+            Self::Renew { mailbox } => format!("renew:{mailbox}"),
+            Self::Deliver { interaction, .. } => format!("deliver:{interaction}"),
+            Self::Tidy => "tidy".into(),
+        }
+    }
+
+    /// The kind's name, as logs and metrics show it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Look { .. } => "look",
+            Self::Sweep { .. } => "sweep",
+            Self::Fetch { .. } => "fetch",
+            Self::Mark { .. } => "mark",
+            Self::Renew { .. } => "renew",
+            Self::Deliver { .. } => "deliver",
+            Self::Tidy => "tidy",
+        }
+    }
+
+    /// This work as a new job, due at `due_at`.
+    pub fn due(self, due_at: UnixMillis) -> NewJob {
+        NewJob { work: self, due_at }
+    }
+}
+
+/// The name of a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Lane(pub String);
+
+impl Lane {
+    /// Work on Graph for one mailbox.
+    pub fn mailbox(mailbox: &MailboxId) -> Self {
+        Self(format!("mailbox:{mailbox}"))
+    }
+
+    /// Deliveries of one route.
+    pub fn route(name: &str) -> Self {
+        Self(format!("route:{name}"))
+    }
+
+    /// Everything that belongs to no mailbox and no route.
+    pub fn upkeep() -> Self {
+        Self("upkeep".into())
+    }
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Within a lane the earliest due time goes first. Work that must pass a backlog is made due this much in the past.
+pub const HEAD_START_MS: i64 = 24 * 3600 * 1000;
+
+/// The due time of work that passes the backlog of its lane: a hint's look, and the mail it finds.
+pub fn ahead_of_backlog(now: UnixMillis) -> UnixMillis {
+    now - HEAD_START_MS
+}
+
+/// A job to be made due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewJob {
+    /// What to do.
+    pub work: Work,
+    /// When, at the earliest.
+    pub due_at: UnixMillis,
+}
+
+/// A job as it was claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Its number and fence: what settling it needs.
+    pub claim: Claim,
+    /// What to do.
+    pub work: Work,
+    /// Which attempt this is, from 1. Counted at the claim, so a job that kills the process is counted.
+    pub attempt: u32,
+    /// When the job was first made.
+    pub created_at: UnixMillis,
+}
+
+/// Proof of a claim. The fence only grows, so whoever lost the lease cannot settle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// The job's number.
+    pub id: i64,
+    /// The fence it was claimed with.
+    pub fence: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_lanes_are_stable() {
+        let mailbox = MailboxId { tenant: "contoso".into(), address: Address::parse("Support@Contoso.com").unwrap() };
+        let work = Work::Look { mailbox };
+        assert_eq!(work.key(), "look:contoso/support@contoso.com");
+        assert_eq!(work.lane(), Lane("mailbox:contoso/support@contoso.com".into()));
+        let text = serde_json::to_string(&work).unwrap();
+        assert_eq!(serde_json::from_str::<Work>(&text).unwrap(), work);
+    }
+}
