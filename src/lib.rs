@@ -3,6 +3,7 @@
 pub mod config;
 pub mod delivery;
 pub mod destinations;
+pub mod egress;
 pub mod graph;
 pub mod identity;
 pub mod inbound;
