@@ -31,7 +31,8 @@ const NEVER_BY_PROXY: &str = "localhost,127.0.0.0/8,::1,169.254.169.254";
 #[derive(Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The forward proxy for everything; default: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` of the environment.
+    /// The forward proxy for everything but this machine itself and the hosts of `NO_PROXY`; default: `HTTPS_PROXY`
+    /// and `HTTP_PROXY` of the environment.
     pub proxy: Option<Url>,
     /// A PEM file with the certificates of private authorities, trusted in addition to the system's.
     pub ca_file: Option<PathBuf>,

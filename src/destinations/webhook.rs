@@ -77,7 +77,8 @@ pub struct Config {
     /// The longest an attempt may take.
     #[serde(default = "default_timeout")]
     pub timeout: Span,
-    /// Whether the URL may lead to a private, loopback or link-local address.
+    /// Whether the URL may lead to a private, loopback or link-local address. Names are judged by what they resolve
+    /// to, at every connection; behind a proxy it is the proxy that resolves them, and its rules apply.
     #[serde(default)]
     pub allow_private_networks: bool,
 }
