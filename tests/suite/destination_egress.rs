@@ -194,3 +194,24 @@ async fn a_webhook_reaches_its_receiver_by_a_proxy_on_a_private_network() {
     assert_eq!(destination.deliver(&handover("ix_1")).await, Ok(()));
     assert_eq!(proxy.asked(), ["POST http://flows.invalid/in HTTP/1.1"]);
 }
+
+#[test]
+fn a_machine_without_root_certificates_is_told_what_to_do() {
+    const BARE: &str = "MAILSPAN_TEST_WITHOUT_ROOTS";
+    if std::env::var_os(BARE).is_some() {
+        let egress = Egress::with_environment(&Config::default(), |_| None).unwrap();
+        let error = egress.finish(egress.client().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("ca-certificates") && error.contains("egress.ca_file"), "{error}");
+        return;
+    }
+    // The system's roots are found by environment, and that belongs to a whole process: this test again, in its own.
+    let name = concat!(module_path!(), "::a_machine_without_root_certificates_is_told_what_to_do");
+    let name = name.split_once("::").unwrap().1;
+    let run = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact"])
+        .envs([(BARE, "1"), ("SSL_CERT_FILE", "/nonexistent/file"), ("SSL_CERT_DIR", "/nonexistent/folder")])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && said.contains("1 passed"), "{said}");
+}
