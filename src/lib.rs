@@ -13,3 +13,4 @@ pub mod ops;
 pub mod queue;
 pub mod secrets;
 pub mod store;
+pub mod telemetry;
