@@ -1,1 +1,3 @@
-//! Suite.
+//! What we promise: one binary, one file per story.
+
+mod config_problems;
