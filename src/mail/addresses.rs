@@ -123,6 +123,7 @@ mod tests {
             ("=?utf-8?Q?M=C3=BCller=2C_Eva?= <a@x.de>", Some("Müller, Eva"), "a@x.de"),
             ("=?utf-8?Q?M=C3?= =?utf-8?Q?=BCller?= <a@x.de>", Some("Müller"), "a@x.de"),
             ("Dr. =?utf-8?Q?M=C3=BCller?= <a@x.de>", Some("Dr. Müller"), "a@x.de"),
+            ("Dr. \"Eva M.\" Müller <a@x.de>", Some("Dr. Eva M. Müller"), "a@x.de"),
             ("a@x.de (Eva)", Some("Eva"), "a@x.de"),
             ("\"say \\\"hi\\\"\" <a@x.de>", Some("say \"hi\""), "a@x.de"),
             ("grüße@exämple.de", None, "grüße@exämple.de"),

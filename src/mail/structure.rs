@@ -183,7 +183,11 @@ impl Walk<'_> {
             Some(boundary) => self.levels.push(Level { part: index, boundary }),
             None => self.leaf = Some(index),
         }
+        let is_without_boundary = part.kind().starts_with("multipart/") && part.boundary().is_none();
         self.found.parts.push(part);
+        if is_without_boundary {
+            self.without_parts(index);
+        }
     }
 
     /// Ends what is open inside this level.

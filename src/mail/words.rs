@@ -20,53 +20,65 @@ pub fn decode(text: &str) -> String {
 }
 
 /// The text of an address list, with encoded words turned into quoted strings: a comma in a name stays in the name.
+/// A quoted string inside a name begins with a blank, because the parser of addresses puts none before it.
 pub fn quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut context = Context::default();
+    let mut out = Quoted::default();
     walk(text, |piece| match piece {
-        Piece::Plain(text) => {
-            text.chars().for_each(|c| context.step(c));
-            out.push_str(text);
-        }
-        Piece::Decoded(text) => {
-            let bare = !context.quoted && context.comments == 0;
-            if bare {
-                out.push('"');
-            }
-            for c in text.chars() {
-                match c {
-                    '"' | '\\' => out.extend(['\\', c]),
-                    '(' | ')' if context.comments > 0 => out.extend(['\\', c]),
-                    c if c.is_control() => out.push(' '),
-                    c => out.push(c),
-                }
-            }
-            if bare {
-                out.push('"');
-            }
-        }
+        Piece::Plain(text) => text.chars().for_each(|c| out.plain(c)),
+        Piece::Decoded(text) => out.decoded(&text),
     });
-    out
+    out.text
 }
 
 #[derive(Default)]
-struct Context {
-    quoted: bool,
+struct Quoted {
+    text: String,
+    in_quotes: bool,
     comments: u32,
-    escaped: bool,
+    is_escaped: bool,
 }
 
-impl Context {
-    fn step(&mut self, c: char) {
-        let was_escaped = std::mem::take(&mut self.escaped);
+impl Quoted {
+    fn plain(&mut self, c: char) {
+        let was_escaped = std::mem::take(&mut self.is_escaped);
         match c {
             _ if was_escaped => {}
-            '\\' => self.escaped = true,
-            '"' if self.comments == 0 => self.quoted = !self.quoted,
-            '(' if !self.quoted => self.comments += 1,
-            ')' if !self.quoted => self.comments = self.comments.saturating_sub(1),
+            '\\' => self.is_escaped = true,
+            '"' if self.comments == 0 && !self.in_quotes => {
+                self.in_quotes = true;
+                return self.open();
+            }
+            '"' if self.comments == 0 => self.in_quotes = false,
+            '(' if !self.in_quotes => self.comments += 1,
+            ')' if !self.in_quotes => self.comments = self.comments.saturating_sub(1),
             _ => {}
         }
+        self.text.push(c);
+    }
+
+    fn decoded(&mut self, text: &str) {
+        let is_bare = !self.in_quotes && self.comments == 0;
+        if is_bare {
+            self.open();
+        }
+        for c in text.chars() {
+            match c {
+                '"' | '\\' => self.text.extend(['\\', c]),
+                '(' | ')' if self.comments > 0 => self.text.extend(['\\', c]),
+                c if c.is_control() => self.text.push(' '),
+                c => self.text.push(c),
+            }
+        }
+        if is_bare {
+            self.text.push('"');
+        }
+    }
+
+    fn open(&mut self) {
+        let before = self.text.trim_end();
+        let goes_on =
+            before.len() < self.text.len() && before.ends_with(|c: char| c.is_alphanumeric() || c == '.' || c == '"');
+        self.text.push_str(if goes_on { "\" " } else { "\"" });
     }
 }
 
@@ -206,6 +218,7 @@ mod tests {
             ("=?utf-8?Q?M=C3=BCller=2C_Eva?= <e@x.de>", "\"Müller, Eva\" <e@x.de>"),
             ("\"=?utf-8?Q?M=C3=BCller=2C_Eva?=\" <e@x.de>", "\"Müller, Eva\" <e@x.de>"),
             ("e@x.de (=?utf-8?Q?a=29b?=)", "e@x.de (a\\)b)"),
+            ("Dr. =?utf-8?Q?M=C3=BCller?= <e@x.de>", "Dr. \" Müller\" <e@x.de>"),
             ("=?utf-8?Q?say_=22hi=22?= <e@x.de>", "\"say \\\"hi\\\"\" <e@x.de>"),
         ] {
             assert_eq!(quote(written), quoted);

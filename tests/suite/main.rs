@@ -1,4 +1,4 @@
-//! What Mailspan promises: one file per story.
+//! What Mailspan promises: one binary, one file per story.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking; clippy knows test functions, not their helpers")]
 
@@ -7,4 +7,9 @@ mod destination_conformance;
 mod destination_egress;
 mod destination_maildir;
 mod destination_webhook;
+mod mail_html;
+mod mail_interaction;
+mod mail_parse;
+mod mail_sample;
+mod mail_schema;
 mod receiver;

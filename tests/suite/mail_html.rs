@@ -1,0 +1,172 @@
+//! HTML of strangers: nothing that runs, loads, submits or covers comes through; what people wrote does.
+
+use mailspan::mail::html::{charset, content_ids, from_text, sanitise, text_of_any, to_text};
+
+fn clean(html: &str) -> String {
+    sanitise(html).unwrap()
+}
+
+#[test]
+fn what_attacks_is_gone() {
+    for attack in [
+        "<script>alert(1)</script>",
+        "<SCRIPT SRC=//evil.example/x.js></SCRIPT>",
+        "<scr<script>ipt>alert(1)</scr</script>ipt>",
+        "<img src=x onerror=alert(1)>",
+        "<img/src='cid:x'/onload=alert(1)>",
+        "<body onload=alert(1)>x</body>",
+        "<svg onload=alert(1)><animate attributeName=href values=javascript:alert(1) /></svg>",
+        "<svg><script>alert(1)</script></svg>",
+        "<math><mi xlink:href='javascript:alert(1)'>x</mi></math>",
+        "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)></style></mglyph></table></mtext></math>",
+        "<noscript><p title=\"</noscript><img src=x onerror=alert(1)>\"></noscript>",
+        "<a href='javascript:alert(1)'>x</a>",
+        "<a href=' java\nscript:alert(1)'>x</a>",
+        "<a href='&#106;avascript:alert(1)'>x</a>",
+        "<a href='vbscript:x'>x</a>",
+        "<a href='data:text/html,<script>alert(1)</script>'>x</a>",
+        "<a href='file:///etc/passwd'>x</a>",
+        "<a href='//evil.example'>x</a>",
+        "<img src='data:text/html;base64,PHNjcmlwdD4='>",
+        "<img src='data:image/svg+xml,<svg onload=alert(1)>'>",
+        "<iframe src='https://evil.example'></iframe>",
+        "<object data='https://evil.example'></object>",
+        "<embed src='https://evil.example'>",
+        "<form action='https://evil.example'><input name=password><button>x</button></form>",
+        "<meta http-equiv=refresh content='0;url=https://evil.example'>",
+        "<base href='https://evil.example'>",
+        "<link rel=stylesheet href='https://evil.example'>",
+        "<style>@import 'https://evil.example'; *{background:url(https://evil.example)}</style>",
+        "<div style='background:url(https://evil.example)'>x</div>",
+        "<div style='background:u\\72l(https://evil.example)'>x</div>",
+        "<div style='width:expression(alert(1))'>x</div>",
+        "<div style='position:fixed;top:0;left:0;z-index:9'>x</div>",
+        "<table background='https://evil.example'><tr><td background='https://evil.example'>x</td></tr></table>",
+        "<video src='https://evil.example' autoplay></video>",
+        "<a href='https://x' target=_top onclick=alert(1) ping='https://evil.example'>x</a>",
+        "<!--[if mso]><script>alert(1)</script><![endif]-->",
+        "<xmp><script>alert(1)</script></xmp>",
+        "<textarea></textarea><script>alert(1)</script>",
+        "<template><script>alert(1)</script></template>",
+        "<p id=x class=y>x</p>",
+    ] {
+        let clean = clean(attack).to_lowercase();
+        for bad in [
+            "script",
+            "evil.example\"",
+            "onerror",
+            "onload",
+            "onclick",
+            "url(",
+            "expression",
+            "position",
+            "<style",
+            "<form",
+            "<input",
+            "<meta",
+            "<base",
+            "<link",
+            "<iframe",
+            "<object",
+            "<embed",
+            "<svg",
+            "<math",
+            "javascript",
+            "vbscript",
+            "file:",
+            "data:",
+            "http-equiv",
+            "target=",
+            "ping=",
+            "class=",
+            "id=",
+            "<!--",
+            "<video",
+            "background",
+        ] {
+            assert!(!clean.contains(bad), "{attack} became {clean}");
+        }
+        assert_eq!(sanitise(&clean).unwrap().to_lowercase(), clean, "what is clean stays as it is");
+    }
+}
+
+#[test]
+fn what_people_wrote_stays() {
+    for (html, expected) in [
+        ("<p>Hello <b>world</b></p>", "<p>Hello <b>world</b></p>"),
+        ("<a href=\"mailto:a@b.de\">x</a>", "<a href=\"mailto:a@b.de\" rel=\"noopener noreferrer nofollow\">x</a>"),
+        ("<a href=\"TEL:+49123\">x</a>", "<a href=\"TEL:+49123\" rel=\"noopener noreferrer nofollow\">x</a>"),
+        ("<img src=\"cid:a@b\" alt=\"x\">", "<img src=\"cid:a@b\" alt=\"x\">"),
+        ("<img src=\"https://x.de/a.png\">", "<img src=\"https://x.de/a.png\">"),
+        ("<img src=\"data:image/png;base64,AA==\">", "<img src=\"data:image/png;base64,AA==\">"),
+        ("<p style=\"color:red;position:absolute\">x</p>", "<p style=\"color:red\">x</p>"),
+        ("<o:p>office</o:p>", "office"),
+        ("<td>stray</td>", "stray"),
+        ("<p>unclosed", "<p>unclosed</p>"),
+        ("1 < 2 & 3", "1 &lt; 2 &amp; 3"),
+    ] {
+        assert_eq!(clean(html), expected);
+    }
+    let table = "<table border=\"1\"><tbody><tr><td colspan=\"2\" align=\"left\">x</td></tr></tbody></table>";
+    assert_eq!(clean(table), table);
+}
+
+#[test]
+fn a_long_newsletter_is_affordable_and_a_trap_is_not() {
+    let row = "<tr><td style=\"padding:3px\"><font color=\"red\"><a href=\"https://x.de\"><b>offer</b></a></font><br><img src=\"cid:x\"></td></tr>";
+    let nested =
+        format!("{}{}{}", "<div><table><tr><td>".repeat(20), row.repeat(4000), "</td></tr></table></div>".repeat(20));
+    assert!(sanitise(&nested).is_some());
+    assert!(sanitise(&"<p>unclosed paragraph<br>".repeat(20_000)).is_some());
+    assert!(sanitise(&"<div>".repeat(100_000)).is_none());
+    let unclosed: String = (0..5_000).map(|it| format!("<b title={it}>")).collect();
+    assert!(sanitise(&format!("{unclosed}{}", "<p>".repeat(10_000))).is_none());
+    let hidden: String = (0..5_000).map(|it| format!("<b title={it}><object></b></object>")).collect();
+    assert!(sanitise(&format!("{hidden}{}", "<p>".repeat(10_000))).is_none());
+}
+
+#[test]
+fn html_becomes_text_as_a_person_would_copy_it() {
+    for (html, text) in [
+        ("<p>one</p><p>two</p>", "one\n\ntwo"),
+        ("<div>one</div><div>two</div>", "one\ntwo"),
+        ("one<br>two<br/>three", "one\ntwo\nthree"),
+        ("<ul><li>a</li><li>b</li></ul>", "a\nb"),
+        ("<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>", "a\tb\nc"),
+        ("  much \n  space  ", "much space"),
+        ("a&nbsp;b &lt;c&gt; &amp;amp;", "a b <c> &amp;"),
+        ("<p title=\"a > b\">x</p>", "x"),
+        ("<style>p{}</style><script>x</script>shown", "shown"),
+        ("", ""),
+    ] {
+        assert_eq!(text_of_any(html), text, "{html}");
+    }
+    assert!(text_of_any(&format!("{}still text", "<div>".repeat(100_000))).contains("still text"));
+    assert_eq!(to_text(&from_text("a < b\nc & d")), "a < b\nc & d");
+}
+
+#[test]
+fn references_and_charsets_are_found_in_html() {
+    let ids = content_ids("<img src=\"cid:a@b\"><img src=CID:c%40d><td style=\"x:url(cid:e)\">");
+    assert_eq!(ids, ["a@b", "c@d", "e"].map(String::from).into());
+    for (html, expected) in [
+        ("<meta charset=\"gb2312\">", Some("gb2312")),
+        ("<meta content='text/html; charset=koi8-r'>", Some("koi8-r")),
+        ("<p>none</p>", None),
+    ] {
+        assert_eq!(charset(html.as_bytes()), expected);
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_html_comes_out_without_anything_that_runs(
+        html in "(<|>|/|\"|'| |=|script|img|src|href|onerror|style|javascript:|table|td|svg|math|b|a|p|<!--|-->|&#x3c;|\\PC){0,60}"
+    ) {
+        let clean = clean(&html).to_lowercase();
+        for bad in ["<script", "<svg", "<math", "<style", " onerror=", "href=\"javascript", "src=\"javascript"] {
+            proptest::prop_assert!(!clean.contains(bad), "{} became {}", html, clean);
+        }
+        let _ = to_text(&clean);
+    }
+}
