@@ -3,6 +3,7 @@
 pub mod config;
 pub mod delivery;
 pub mod destinations;
+pub mod egress;
 pub mod graph;
 pub mod identity;
 pub mod inbound;
@@ -12,3 +13,4 @@ pub mod ops;
 pub mod queue;
 pub mod secrets;
 pub mod store;
+pub mod telemetry;

@@ -3,12 +3,15 @@
 pub mod maildir;
 pub mod webhook;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::egress::Egress;
+use crate::model::clock::SharedClock;
 use crate::model::outcome::Failure;
 use crate::model::token::BoxFuture;
 
@@ -22,8 +25,35 @@ pub enum Config {
     Maildir(maildir::Config),
 }
 
+/// The destination this section describes, ready for deliveries.
+///
+/// # Errors
+/// A key is missing or of no use; the message names the key and says what to do.
+pub fn build(config: &Config, egress: &Egress, clock: SharedClock) -> Result<Arc<dyn Destination>, BuildError> {
+    Ok(match config {
+        Config::Webhook(config) => Arc::new(webhook::Webhook::new(config, egress, clock)?),
+        Config::Maildir(config) => Arc::new(maildir::Maildir::new(config)),
+    })
+}
+
+/// Why a destination cannot be made from its section.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct BuildError {
+    /// The key within `[routes.destination]`.
+    pub key: &'static str,
+    /// What is wrong with it and what to do. Never a secret.
+    pub problem: String,
+}
+
+impl BuildError {
+    fn new(key: &'static str, problem: impl std::fmt::Display) -> Self {
+        Self { key, problem: problem.to_string() }
+    }
+}
+
 /// One interaction, ready to be handed over. The same bytes on every attempt.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Handover {
     /// The interaction's id: what a receiver deduplicates by.
     pub interaction: String,
@@ -39,6 +69,19 @@ pub struct Handover {
     pub headers: Vec<(&'static str, String)>,
     /// The mail as Graph gave it, for destinations that carry the mail itself.
     pub raw: Bytes,
+}
+
+/// Ids and sizes only: the rest is a person's mail.
+impl std::fmt::Debug for Handover {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handover")
+            .field("interaction", &self.interaction)
+            .field("attempt", &self.attempt)
+            .field("route", &self.route)
+            .field("body", &self.body.len())
+            .field("raw", &self.raw.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// A destination. An attempt succeeds only when the other side has taken responsibility.

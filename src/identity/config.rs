@@ -30,7 +30,7 @@ pub struct TenantConfig {
 }
 
 /// Microsoft's clouds: login, Graph and scope switch together (learn.microsoft.com/graph/deployments).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cloud {
     /// Worldwide, GCC included.
@@ -55,7 +55,7 @@ pub enum CredentialConfig {
         /// The file that holds it.
         secret_file: Option<PathBuf>,
         /// The day it expires, as Entra shows it.
-        #[schemars(with = "Option<String>")]
+        #[schemars(with = "Option<String>", example = "2027-03-01")]
         expires: Option<jiff::civil::Date>,
     },
 }

@@ -1,3 +1,279 @@
-//! Tokens for Graph.
+//! Tokens for Graph: one tenant's credentials, exchanged with Entra for access tokens.
+//!
+//! Many callers share one flight; a token is renewed before it ends; when a credential is refused the next takes over
+//! within the same call; a broken tenant is asked seldom. Secrets are read anew at every exchange.
 
+pub mod aadsts;
+mod cache;
+pub mod cloud;
 pub mod config;
+mod credentials;
+mod exchange;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use self::cache::{Cache, Found};
+use self::cloud::BadEndpoint;
+pub use self::cloud::Endpoints;
+use self::config::TenantConfig;
+use self::credentials::Credentials;
+pub use self::credentials::{CredentialState, InUse, RefusedState};
+use self::exchange::{ExchangeError, Issued, Registration, describe};
+use crate::model::clock::{SharedClock, UnixMillis};
+use crate::model::token::{AccessToken, BoxFuture, TokenError, Tokens};
+
+/// The tokens of one tenant.
+pub struct Identity {
+    tenant: String,
+    endpoints: Endpoints,
+    registration: Registration,
+    clock: SharedClock,
+    held: Mutex<Held>,
+    /// Whoever holds it is the one that asks Entra.
+    flight: tokio::sync::Mutex<()>,
+}
+
+struct Held {
+    cache: Cache,
+    credentials: Credentials,
+    last_failure: Option<LastFailure>,
+}
+
+/// A configuration that no tokens can be had with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// The tenant has no credential.
+    #[error("needs at least one credential")]
+    NoCredential,
+    /// A credential's secret is given twice or not at all.
+    #[error("credential {} needs either `secret` or `secret_file`", .index + 1)]
+    AmbiguousSecret {
+        /// Its place in the list, from 0.
+        index: usize,
+    },
+    /// An endpoint is not the address of a web server.
+    #[error(transparent)]
+    Endpoint(#[from] BadEndpoint),
+}
+
+/// What is known of a tenant's tokens, for health, metrics and `doctor`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityState {
+    /// The tenant's configured name.
+    pub tenant: String,
+    /// Every credential, in the configured order.
+    pub credentials: Vec<CredentialState>,
+    /// The one that the last token was issued for; `None` before the first.
+    pub in_use: Option<InUse>,
+    /// When the token we hold ends; `None` when we hold none.
+    pub token_expires_at: Option<UnixMillis>,
+    /// The last failure since a token was last issued.
+    pub last_failure: Option<LastFailure>,
+}
+
+/// A failure to get a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastFailure {
+    /// When.
+    pub at: UnixMillis,
+    /// Whether a person must act; else it may pass by itself.
+    pub needs_a_person: bool,
+    /// What happened, without secrets.
+    pub reason: String,
+}
+
+impl Identity {
+    /// The tokens of this tenant. Talks to nobody yet.
+    /// `http` must not follow redirects: a redirected exchange would carry the secret elsewhere.
+    ///
+    /// # Errors
+    /// No token can be had with this configuration.
+    pub fn new(config: &TenantConfig, http: reqwest::Client, clock: SharedClock) -> Result<Self, IdentityError> {
+        if config.credentials.is_empty() {
+            return Err(IdentityError::NoCredential);
+        }
+        let endpoints = Endpoints::of(config)?;
+        let credentials =
+            Credentials::new(&config.credentials).map_err(|index| IdentityError::AmbiguousSecret { index })?;
+        Ok(Self {
+            tenant: config.name.clone(),
+            registration: Registration::new(&config.client_id, &endpoints, http, clock.clone()),
+            endpoints,
+            clock,
+            held: Mutex::new(Held { cache: Cache::default(), credentials, last_failure: None }),
+            flight: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// The endpoints that belong to the tokens.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// What is known now.
+    pub fn state(&self) -> IdentityState {
+        let held = self.held();
+        IdentityState {
+            tenant: self.tenant.clone(),
+            credentials: held.credentials.states(),
+            in_use: held.credentials.in_use(),
+            token_expires_at: held.cache.expires_at(),
+            last_failure: held.last_failure.clone(),
+        }
+    }
+
+    async fn current(&self) -> Result<AccessToken, TokenError> {
+        match self.find() {
+            Found::Fresh(token) => Ok(token),
+            Found::Paused(error) => Err(error),
+            Found::Ageing(token) => match self.flight.try_lock() {
+                Ok(_flight) => match self.find() {
+                    // The old token is still good for this caller, whatever comes of the renewal.
+                    Found::Ageing(token) => Ok(self.renew().await.unwrap_or(token)),
+                    Found::Fresh(token) => Ok(token),
+                    Found::Nothing | Found::Paused(_) => Ok(token),
+                },
+                Err(_) => Ok(token),
+            },
+            Found::Nothing => {
+                let _flight = self.flight.lock().await;
+                // The flight before ours may have brought a token, or an answer that holds for us as well.
+                match self.find() {
+                    Found::Fresh(token) | Found::Ageing(token) => Ok(token),
+                    Found::Paused(error) => Err(error),
+                    Found::Nothing => self.renew().await,
+                }
+            }
+        }
+    }
+
+    fn find(&self) -> Found {
+        let now = self.clock.now();
+        let mut held = self.held();
+        match held.cache.find(now) {
+            Found::Paused(TokenError::Refused { .. }) if held.credentials.changed(now) => {
+                held.cache.end_pause();
+                held.cache.find(now)
+            }
+            found => found,
+        }
+    }
+
+    /// Asks Entra. Only for the holder of the flight.
+    async fn renew(&self) -> Result<AccessToken, TokenError> {
+        let asked_at = self.clock.now();
+        let outcome = self.exchange_in_order().await;
+        let now = self.clock.now();
+        let mut held = self.held();
+        match outcome {
+            Ok((index, issued)) => {
+                let life_s = issued.life.as_secs();
+                if held.credentials.accepted(index, now) {
+                    tracing::info!(
+                        tenant = self.tenant,
+                        credential = index + 1,
+                        life_s,
+                        "Entra accepts credential {}",
+                        index + 1
+                    );
+                } else {
+                    tracing::debug!(tenant = self.tenant, credential = index + 1, life_s, "The token was renewed");
+                }
+                held.cache.issued(issued.token.clone(), issued.life, asked_at);
+                held.last_failure = None;
+                self.show_expiries(&held.credentials);
+                Ok(issued.token)
+            }
+            Err(error) => {
+                tracing::warn!(tenant = self.tenant, "There is {error}");
+                let needs_a_person = matches!(error, TokenError::Refused { .. });
+                held.last_failure = Some(LastFailure { at: now, needs_a_person, reason: error.to_string() });
+                held.cache.failed(error.clone(), now);
+                Err(error)
+            }
+        }
+    }
+
+    /// Tries the credentials until one is accepted or something else than a credential is the trouble.
+    async fn exchange_in_order(&self) -> Result<(usize, Issued), TokenError> {
+        let candidates = self.held().credentials.candidates(self.clock.now());
+        for candidate in candidates {
+            let secret = match &candidate.secret {
+                Ok(secret) => secret,
+                Err(reason) => {
+                    let reason = reason.clone();
+                    self.pass_over(candidate, None, reason);
+                    continue;
+                }
+            };
+            match self.registration.exchange(secret).await {
+                Ok(issued) => {
+                    self.count("ok");
+                    return Ok((candidate.index, issued));
+                }
+                Err(ExchangeError::Unavailable { reason, after }) => {
+                    self.count("transient");
+                    return Err(TokenError::Transient { reason, after });
+                }
+                Err(ExchangeError::Refused(verdict)) if verdict.decision == aadsts::Decision::NextCredential => {
+                    self.pass_over(candidate, verdict.code, describe(&verdict));
+                }
+                Err(ExchangeError::Refused(verdict)) => {
+                    self.count("refused");
+                    return Err(TokenError::Refused { reason: describe(&verdict) });
+                }
+            }
+        }
+        Err(TokenError::Refused { reason: self.held().credentials.complaints() })
+    }
+
+    fn pass_over(&self, candidate: credentials::Candidate, code: Option<u32>, reason: String) {
+        self.count("refused");
+        let number = candidate.index + 1;
+        tracing::warn!(tenant = self.tenant, credential = number, code, "Credential {number} is passed over: {reason}");
+        self.held().credentials.refused(candidate, code, reason, self.clock.now());
+    }
+
+    fn count(&self, outcome: &'static str) {
+        metrics::counter!("mailspan_token_refreshes_total", "tenant" => self.tenant.clone(), "outcome" => outcome)
+            .increment(1);
+    }
+
+    fn show_expiries(&self, credentials: &Credentials) {
+        for (index, state) in credentials.states().into_iter().enumerate() {
+            let at = state.expires.and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC).ok());
+            if let Some(at) = at {
+                let labels = [("tenant", self.tenant.clone()), ("credential", (index + 1).to_string())];
+                metrics::gauge!("mailspan_credential_expiry_timestamp_seconds", &labels)
+                    .set(at.timestamp().as_second() as f64);
+            }
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tokens for Identity {
+    fn token(&self) -> BoxFuture<'_, Result<AccessToken, TokenError>> {
+        Box::pin(self.current())
+    }
+
+    fn refused(&self, token: &AccessToken) {
+        if self.held().cache.refused(token, self.clock.now()) {
+            tracing::info!(tenant = self.tenant, "Graph refused the token; the next call gets another one");
+        }
+    }
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity")
+            .field("tenant", &self.tenant)
+            .field("endpoints", &self.endpoints)
+            .finish_non_exhaustive()
+    }
+}

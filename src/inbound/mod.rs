@@ -87,7 +87,7 @@ pub struct MailboxConfig {
 }
 
 /// How a mailbox is reached.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Access {
     /// Without a user: client credentials.

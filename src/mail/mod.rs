@@ -1,1 +1,27 @@
-//! Room.
+//! The mail room: raw RFC 5322 bytes become a [`parse::Mail`], and a mail becomes the interaction a receiver gets.
+//!
+//! Whatever bytes arrive, something honest comes out: nothing here fails, blocks or looks at a clock.
+
+pub mod addresses;
+pub mod attachment;
+pub mod body;
+pub mod charset;
+pub mod digest;
+pub mod facts;
+pub mod header;
+pub mod html;
+pub mod interaction;
+pub mod parameters;
+pub mod parse;
+pub mod security;
+pub mod structure;
+pub mod style;
+pub mod transfer;
+pub mod words;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Runs foreign code over bytes from outside. `None` when it panicked: a mail may be odd, the daemon goes on.
+fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
+}

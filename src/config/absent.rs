@@ -1,0 +1,48 @@
+//! Keys and values the manual's reader may know from elsewhere, and that this version does not have.
+//!
+//! Asked only about what the types do not know, so an entry never stands in the way of a feature that has arrived.
+
+/// (key with `*` for list elements and kinds, what it would have been for)
+const KEYS: &[(&str, &str)] = &[
+    ("outbound", "sending mail"),
+    ("api_tokens", "bearer tokens for the API; the API answers loopback only"),
+    ("server.content_url", "links to content"),
+    ("store.encryption_key_file", "encryption of stored content; encrypt the volume instead"),
+    ("telemetry.otlp_endpoint", "OpenTelemetry export; metrics are at /metrics of the admin listener"),
+    ("mailboxes.send", "sending mail"),
+    ("routes.destination.headers", "headers of your own on webhooks"),
+    ("routes.destination.auth", "further authentication of webhooks; they are signed"),
+];
+
+/// (key, value, what to write instead)
+const VALUES: &[(&str, &str, &str)] = &[
+    ("mailboxes.access", "delegated", "grant the application access and write application"),
+    ("routes.order", "thread", "write none; receivers can order by thread.threadId"),
+    ("routes.destination.content", "link", "write inline and choose inline_limit"),
+    ("routes.destination.format", "mime", "write json"),
+    ("routes.destination.format", "cloudevents", "write json"),
+    ("tenants.credentials.kind", "certificate", "write client_secret"),
+    ("tenants.credentials.kind", "federated", "write client_secret"),
+    ("tenants.credentials.kind", "managed_identity", "write client_secret"),
+    ("routes.destination.kind", "smtp", INSTEAD),
+    ("routes.destination.kind", "genesys_cloud", INSTEAD),
+    ("routes.destination.kind", "amazon_connect", INSTEAD),
+    ("routes.destination.kind", "nats", INSTEAD),
+    ("routes.destination.kind", "amqp", INSTEAD),
+    ("routes.destination.kind", "kafka", INSTEAD),
+    ("routes.destination.kind", "object_store", INSTEAD),
+];
+
+const INSTEAD: &str = "write webhook or maildir";
+
+/// The message for a key that this version does not have.
+pub(super) fn key(plain: &str) -> Option<String> {
+    let (_, purpose) = KEYS.iter().find(|(key, _)| *key == plain)?;
+    Some(format!("this version of Mailspan does not have this key ({purpose}); remove it"))
+}
+
+/// The message for a value that this version does not have.
+pub(super) fn value(plain: &str, value: &str) -> Option<String> {
+    let (_, _, instead) = VALUES.iter().find(|(key, it, _)| *key == plain && *it == value)?;
+    Some(format!("this version of Mailspan does not have `{value}`; {instead}"))
+}

@@ -1,0 +1,36 @@
+//! `[limits]` and `[routing]`: what holds for the daemon as a whole.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::units::Size;
+
+/// `[limits]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Memory for message bytes in flight; work waits for room instead of growing beyond it.
+    pub memory_budget: Size,
+    /// Messages larger than this are parked.
+    pub max_message_size: Size,
+}
+
+/// `[routing]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RoutingConfig {
+    /// Whether every route that matches takes the message; false: only the first, in file order.
+    pub multiple_destinations: bool,
+    /// What happens to a message no route takes.
+    pub unmatched: Unmatched,
+}
+
+/// What happens to a message no route takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unmatched {
+    /// It is parked: a person decides.
+    Park,
+    /// It is left alone and counted as filtered.
+    Ignore,
+}

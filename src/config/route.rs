@@ -1,0 +1,183 @@
+//! `[[routes]]`: a rule and one destination.
+//!
+//! Reading one yields the rule and the retry schedule the journeys work with.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::destinations;
+use crate::model::address::AddressPattern;
+use crate::model::backoff::{Backoff, Then};
+use crate::model::route::Rule;
+use crate::model::units::{Size, Span};
+
+/// One route (`[[routes]]`).
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteConfig {
+    /// The name everything else uses for it: logs, metrics, API.
+    pub name: String,
+    /// To and Cc addresses it takes; `*` within an address.
+    #[serde(default)]
+    pub recipients: Vec<AddressPattern>,
+    /// Mailboxes it takes mail from, also where our address stands in no header.
+    #[serde(default)]
+    pub mailboxes: Vec<AddressPattern>,
+    /// From addresses it takes.
+    #[serde(default)]
+    pub senders: Vec<AddressPattern>,
+    /// A regular expression searched in the subject.
+    pub subject: Option<SubjectPattern>,
+    /// Kinds of mail it takes.
+    #[serde(default)]
+    pub kinds: Vec<MailKind>,
+    /// Whether it asks for attachments (true), for none (false), or does not mind.
+    pub has_attachments: Option<bool>,
+    /// The order of deliveries.
+    #[serde(default)]
+    pub order: Order,
+    /// How many deliveries run at once.
+    #[serde(default = "default_concurrency")]
+    pub concurrency: NonZeroU16,
+    /// Larger messages are parked for this route.
+    #[serde(default = "default_max_message_size")]
+    pub max_message_size: Size,
+    /// The wait before each attempt, the first included; after the last the delivery is parked.
+    #[serde(default = "default_retry")]
+    pub retry: Vec<Span>,
+    /// Facts of your own, passed on with every interaction of this route.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
+    /// Where its interactions go.
+    pub destination: destinations::Config,
+}
+
+impl RouteConfig {
+    /// The rule that decides which messages it takes.
+    pub fn rule(&self) -> Rule {
+        Rule {
+            name: self.name.clone(),
+            recipients: self.recipients.clone(),
+            mailboxes: self.mailboxes.clone(),
+            senders: self.senders.clone(),
+            subject: self.subject.as_ref().map(|it| it.0.clone()),
+            kinds: self.kinds.iter().map(|it| it.as_str().to_owned()).collect(),
+            has_attachments: self.has_attachments,
+        }
+    }
+
+    /// When a failed delivery is tried again.
+    pub fn backoff(&self) -> Backoff {
+        Backoff { steps: self.retry.iter().map(|it| it.0).collect(), then: Then::Park }
+    }
+}
+
+/// The order of a route's deliveries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Each on its own: none waits for another.
+    #[default]
+    None,
+}
+
+/// A regular expression for subjects that is known to compile.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
+pub struct SubjectPattern(pub regex::Regex);
+
+impl TryFrom<String> for SubjectPattern {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        regex::Regex::new(&text).map(Self).map_err(|error| {
+            // The crate's message draws the pattern and an arrow over several lines; its last line says what is wrong.
+            let text = error.to_string();
+            let reason = text.lines().last().unwrap_or_default().trim();
+            format!("is no regular expression: {}", reason.strip_prefix("error: ").unwrap_or(reason))
+        })
+    }
+}
+
+/// The kinds of mail a rule can ask for, named as interactions name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MailKind {
+    /// Written by a person, as far as one can tell.
+    Human,
+    /// An automatic reply.
+    AutoReply,
+    /// An out-of-office notice.
+    OutOfOffice,
+    /// A delivery status notification.
+    Dsn,
+    /// A read receipt.
+    Mdn,
+    /// Bulk mail.
+    Bulk,
+    /// Mail of a mailing list.
+    List,
+    /// A meeting request or answer.
+    Calendar,
+    /// Mail that comes round in a circle.
+    Loop,
+    /// Nothing can be said.
+    Unknown,
+}
+
+impl MailKind {
+    /// The name as interactions and rules write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::AutoReply => "auto_reply",
+            Self::OutOfOffice => "out_of_office",
+            Self::Dsn => "dsn",
+            Self::Mdn => "mdn",
+            Self::Bulk => "bulk",
+            Self::List => "list",
+            Self::Calendar => "calendar",
+            Self::Loop => "loop",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+fn default_concurrency() -> NonZeroU16 {
+    const EIGHT: NonZeroU16 = NonZeroU16::MIN.saturating_add(7);
+    EIGHT
+}
+
+fn default_max_message_size() -> Size {
+    Size(40 << 20)
+}
+
+fn default_retry() -> Vec<Span> {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    let steps = [0, 5, 30, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR];
+    steps.map(|seconds| Span(Duration::from_secs(seconds))).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_written_as_it_is_read() {
+        for kind in [MailKind::Human, MailKind::AutoReply, MailKind::OutOfOffice, MailKind::Loop, MailKind::Unknown] {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
+    }
+
+    #[test]
+    fn a_broken_pattern_is_explained_in_one_line() {
+        let error = SubjectPattern::try_from("(order".to_owned()).unwrap_err();
+        assert_eq!(error, "is no regular expression: unclosed group");
+    }
+}

@@ -1,0 +1,1 @@
+//! Graph over real HTTP.

@@ -1,0 +1,125 @@
+//! Where a tenant's tokens come from and what they are for: login, Graph and scope always belong to the same cloud.
+//!
+//! Tokens are not interchangeable between clouds (learn.microsoft.com/graph/deployments).
+
+use url::Url;
+
+use super::config::{Cloud, TenantConfig};
+
+/// The addresses that belong to one tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Where a credential is exchanged for a token.
+    pub token: Url,
+    /// Graph, with its version.
+    pub graph: Url,
+    /// What the token is asked for.
+    pub scope: String,
+}
+
+/// An endpoint that cannot be one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not the address of a web server")]
+pub struct BadEndpoint(&'static str);
+
+impl Endpoints {
+    /// The endpoints of a tenant: its cloud's, unless the configuration names others.
+    ///
+    /// # Errors
+    /// One of the named endpoints is not an http or https address.
+    pub fn of(config: &TenantConfig) -> Result<Self, BadEndpoint> {
+        let (login, graph) = hosts(config.cloud);
+        let token = match &config.token_endpoint {
+            Some(url) => url.clone(),
+            None => token_endpoint(login, &config.tenant_id).ok_or(BadEndpoint("tenant_id"))?,
+        };
+        let graph = match &config.graph_endpoint {
+            Some(url) => url.clone(),
+            None => Url::parse(&format!("https://{graph}/v1.0")).map_err(|_| BadEndpoint("graph_endpoint"))?,
+        };
+        for (url, key) in [(&token, "token_endpoint"), (&graph, "graph_endpoint")] {
+            if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+                return Err(BadEndpoint(key));
+            }
+        }
+        let scope = format!("{}/.default", graph.origin().ascii_serialization());
+        Ok(Self { token, graph, scope })
+    }
+}
+
+/// Login host and Graph host.
+fn hosts(cloud: Cloud) -> (&'static str, &'static str) {
+    match cloud {
+        Cloud::Global => ("login.microsoftonline.com", "graph.microsoft.com"),
+        Cloud::GccHigh => ("login.microsoftonline.us", "graph.microsoft.us"),
+        Cloud::Dod => ("login.microsoftonline.us", "dod-graph.microsoft.us"),
+        Cloud::China => ("login.partner.microsoftonline.cn", "microsoftgraph.chinacloudapi.cn"),
+    }
+}
+
+fn token_endpoint(login: &str, tenant_id: &str) -> Option<Url> {
+    let mut url = Url::parse(&format!("https://{login}")).ok()?;
+    url.path_segments_mut().ok()?.push(tenant_id).extend(["oauth2", "v2.0", "token"]);
+    Some(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant(extra: &str) -> TenantConfig {
+        toml::from_str(&format!("name = 'a'\ntenant_id = 'tid'\nclient_id = 'cid'\ncredentials = []\n{extra}")).unwrap()
+    }
+
+    #[test]
+    fn login_graph_and_scope_switch_together() {
+        for (cloud, token, graph, scope) in [
+            (
+                "global",
+                "https://login.microsoftonline.com/tid/oauth2/v2.0/token",
+                "https://graph.microsoft.com/v1.0",
+                "https://graph.microsoft.com/.default",
+            ),
+            (
+                "gcc_high",
+                "https://login.microsoftonline.us/tid/oauth2/v2.0/token",
+                "https://graph.microsoft.us/v1.0",
+                "https://graph.microsoft.us/.default",
+            ),
+            (
+                "dod",
+                "https://login.microsoftonline.us/tid/oauth2/v2.0/token",
+                "https://dod-graph.microsoft.us/v1.0",
+                "https://dod-graph.microsoft.us/.default",
+            ),
+            (
+                "china",
+                "https://login.partner.microsoftonline.cn/tid/oauth2/v2.0/token",
+                "https://microsoftgraph.chinacloudapi.cn/v1.0",
+                "https://microsoftgraph.chinacloudapi.cn/.default",
+            ),
+        ] {
+            let found = Endpoints::of(&tenant(&format!("cloud = '{cloud}'"))).unwrap();
+            assert_eq!((found.token.as_str(), found.graph.as_str(), found.scope.as_str()), (token, graph, scope));
+        }
+    }
+
+    #[test]
+    fn a_named_graph_endpoint_names_the_scope_as_well() {
+        let found = Endpoints::of(&tenant(
+            "token_endpoint = 'http://127.0.0.1:9/t'\ngraph_endpoint = 'https://graph.example:8443/v1.0'",
+        ))
+        .unwrap();
+        assert_eq!(found.token.as_str(), "http://127.0.0.1:9/t");
+        assert_eq!(found.scope, "https://graph.example:8443/.default");
+    }
+
+    #[test]
+    fn a_tenant_id_cannot_lead_elsewhere() {
+        let mut config = tenant("");
+        config.tenant_id = "../evil".into();
+        let found = Endpoints::of(&config).unwrap();
+        assert_eq!(found.token.as_str(), "https://login.microsoftonline.com/..%2Fevil/oauth2/v2.0/token");
+        assert!(Endpoints::of(&tenant("graph_endpoint = 'mailto:a@b.example'")).is_err());
+    }
+}

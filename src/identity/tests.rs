@@ -1,0 +1,1 @@
+//! Identity against a token endpoint over real HTTP.

@@ -1,0 +1,179 @@
+//! Addresses, message ids and dates, as headers write them.
+
+use mail_parser::parsers::MessageStream;
+use mail_parser::{Addr, Address, HeaderValue};
+use serde::Serialize;
+
+use super::header::Fields;
+use super::{caught, words};
+
+/// A person or mailbox as the mail names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mailbox {
+    /// The display name; `None` when there is none.
+    pub name: Option<String>,
+    /// The address as it is written; empty when the mail names a person without one.
+    pub email: String,
+}
+
+/// The addresses of all fields of this name, groups resolved.
+pub fn list(fields: &Fields, name: &str, problems: &mut Vec<&'static str>) -> Vec<Mailbox> {
+    let mut found = Vec::new();
+    for field in fields.all(name) {
+        match caught(|| read(&field.value)) {
+            Some(list) => found.extend(list),
+            None => problems.push("an address list could not be read"),
+        }
+    }
+    found
+}
+
+fn read(value: &str) -> Vec<Mailbox> {
+    let text = words::quote(&value.replace(['\r', '\n'], " ")) + "\n";
+    let parsed = match MessageStream::new(text.as_bytes()).parse_address() {
+        HeaderValue::Address(parsed) => parsed,
+        _ => return Vec::new(),
+    };
+    let addresses = match parsed {
+        Address::List(list) => list,
+        Address::Group(groups) => groups.into_iter().flat_map(|group| group.addresses).collect(),
+    };
+    addresses.into_iter().filter_map(mailbox).collect()
+}
+
+fn mailbox(address: Addr<'_>) -> Option<Mailbox> {
+    let name = address.name.map(|it| fold(&it)).filter(|it| !it.is_empty());
+    let email = address.address.map(|it| it.split_whitespace().collect::<String>()).unwrap_or_default();
+    match (name, email.is_empty()) {
+        (None, true) => None,
+        // An address and nothing else, written between quotation marks.
+        (Some(name), true) if name.contains('@') && !name.contains(' ') => Some(Mailbox { name: None, email: name }),
+        (name, _) => Some(Mailbox { name, email }),
+    }
+}
+
+/// White space folded to single blanks.
+pub(super) fn fold(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|it| !it.is_empty()) {
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        out.push_str(word);
+    }
+    out
+}
+
+/// Message ids, without `<` and `>`, from all fields of this name. Words between them, as old mailers write them into
+/// In-Reply-To, are skipped; where nothing stands between `<` and `>`, the words are the ids.
+pub fn message_ids(fields: &Fields, name: &str) -> Vec<String> {
+    fields.all(name).flat_map(|field| ids(&field.value)).collect()
+}
+
+/// One id as Content-ID writes it.
+pub fn content_id(value: &str) -> Option<String> {
+    ids(value).into_iter().next()
+}
+
+fn ids(value: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = value;
+    while let Some((_, after)) = rest.split_once('<') {
+        let (id, next) = after.split_once('>').unwrap_or((after, ""));
+        found.push(id.split_whitespace().collect::<String>());
+        rest = next;
+    }
+    if found.is_empty() {
+        found =
+            value.split(|c: char| c.is_whitespace() || c == ',').map(|it| it.trim_matches('>').to_owned()).collect();
+    }
+    found.retain(|id| !id.is_empty());
+    found
+}
+
+/// The date as RFC 3339 with the sender's offset. `None` when it is missing or no date.
+pub fn date(value: &str) -> Option<String> {
+    let line = format!("{}\n", value.replace(['\r', '\n'], " "));
+    let read = caught(|| match MessageStream::new(line.as_bytes()).parse_date() {
+        HeaderValue::DateTime(date) => Some(date),
+        _ => None,
+    })??;
+    let text = read.to_rfc3339();
+    // A thirtieth of February is no date, whatever the header says.
+    text.parse::<jiff::Timestamp>().ok().filter(|_| read.is_valid() && read.year >= 1970).map(|_| text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::header;
+    use super::*;
+
+    fn addresses(value: &str) -> Vec<(Option<String>, String)> {
+        let section = header::read(format!("To: {value}\n\n").as_bytes(), 0, |_| false);
+        list(&section.fields, "to", &mut Vec::new()).into_iter().map(|it| (it.name, it.email)).collect()
+    }
+
+    #[test]
+    fn addresses_are_read_as_people_write_them() {
+        for (written, name, email) in [
+            ("a@x.de", None, "a@x.de"),
+            ("<a@x.de>", None, "a@x.de"),
+            ("Eva Müller <a@x.de>", Some("Eva Müller"), "a@x.de"),
+            ("\"Müller, Eva\" <a@x.de>", Some("Müller, Eva"), "a@x.de"),
+            ("=?utf-8?Q?M=C3=BCller=2C_Eva?= <a@x.de>", Some("Müller, Eva"), "a@x.de"),
+            ("=?utf-8?Q?M=C3?= =?utf-8?Q?=BCller?= <a@x.de>", Some("Müller"), "a@x.de"),
+            ("Dr. =?utf-8?Q?M=C3=BCller?= <a@x.de>", Some("Dr. Müller"), "a@x.de"),
+            ("a@x.de (Eva)", Some("Eva"), "a@x.de"),
+            ("\"say \\\"hi\\\"\" <a@x.de>", Some("say \"hi\""), "a@x.de"),
+            ("grüße@exämple.de", None, "grüße@exämple.de"),
+            ("Team: a@x.de;", None, "a@x.de"),
+            ("\"a@x.de\"", None, "a@x.de"),
+            ("Nobody", Some("Nobody"), ""),
+        ] {
+            assert_eq!(addresses(written), [(name.map(Into::into), email.into())], "{written}");
+        }
+        assert!(addresses("undisclosed-recipients:;").is_empty());
+        assert_eq!(addresses("a@x.de, b@x.de, Team: c@x.de, d@x.de;").len(), 4);
+        assert_eq!(addresses("=?utf-8?Q?a=2Cb?= <a@x.de>, c <d@x.de>").len(), 2);
+    }
+
+    #[test]
+    fn ids_are_read_with_and_without_brackets() {
+        for (written, expected) in [
+            ("<a@b>", vec!["a@b"]),
+            ("<a@b> <c@d>", vec!["a@b", "c@d"]),
+            ("<a@b><c@d>", vec!["a@b", "c@d"]),
+            ("Your message of Monday <a@b>", vec!["a@b"]),
+            ("a@b", vec!["a@b"]),
+            ("<a@ b>", vec!["a@b"]),
+            ("<a@b", vec!["a@b"]),
+            ("<>", vec![]),
+            ("", vec![]),
+        ] {
+            assert_eq!(ids(written), expected, "{written}");
+        }
+    }
+
+    #[test]
+    fn dates_keep_the_offset_of_the_sender() {
+        for (written, expected) in [
+            ("Sat, 21 Nov 2026 18:42:33 +0100", Some("2026-11-21T18:42:33+01:00")),
+            ("21 Nov 2026 18:42:33 -0800 (PST)", Some("2026-11-21T18:42:33-08:00")),
+            ("Sat, 21 Nov 2026 18:42:33 GMT", Some("2026-11-21T18:42:33Z")),
+            ("Mon, 30 Feb 2026 18:42:33 +0100", None),
+            ("tomorrow", None),
+            ("", None),
+        ] {
+            assert_eq!(date(written).as_deref(), expected, "{written}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_value_can_be_read(text in "[-a-z@<>()\",;:\\\\ ü=?0-9+]{0,60}") {
+            let _ = addresses(&text);
+            let _ = ids(&text);
+            let _ = date(&text);
+        }
+    }
+}

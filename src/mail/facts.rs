@@ -1,0 +1,149 @@
+//! What is concluded about a mail, as the interaction shows it: its kind, its conversation, the meeting it is about.
+//!
+//! Without a conclusion the answer is "unknown" and "none", never a guess.
+
+use serde::Serialize;
+
+use super::addresses::Mailbox;
+use super::parse::Mail;
+
+/// What kind of mail it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A person wrote it.
+    Human,
+    /// A program answered.
+    AutoReply,
+    /// An absence notice.
+    OutOfOffice,
+    /// A delivery report (RFC 3464).
+    Dsn,
+    /// A read receipt (RFC 8098).
+    Mdn,
+    /// Sent to many.
+    Bulk,
+    /// Sent through a mailing list.
+    List,
+    /// An invitation, or an answer to one.
+    Calendar,
+    /// It came through here before.
+    Loop,
+    /// Nobody looked, or nothing shows it.
+    #[default]
+    Unknown,
+}
+
+impl Kind {
+    /// The name, as routes and interactions write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::AutoReply => "auto_reply",
+            Self::OutOfOffice => "out_of_office",
+            Self::Dsn => "dsn",
+            Self::Mdn => "mdn",
+            Self::Bulk => "bulk",
+            Self::List => "list",
+            Self::Calendar => "calendar",
+            Self::Loop => "loop",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The kind of a mail and what it rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Classification {
+    /// The kind.
+    pub kind: Kind,
+    /// What Auto-Submitted says (RFC 3834), in lower case without its comments.
+    pub auto_submitted: Option<String>,
+    /// Whether an automatic answer must not be sent.
+    pub suppress_auto_response: bool,
+    /// What the kind was seen by.
+    pub reasons: Vec<String>,
+    /// What a delivery report says.
+    pub dsn: Option<Dsn>,
+}
+
+impl Classification {
+    /// Nothing is concluded; only what two headers say in so many words.
+    pub fn unknown(mail: &Mail) -> Self {
+        let keyword = |value: &str| value.split([';', '(']).next().map(|it| it.trim().to_ascii_lowercase());
+        let auto_submitted = mail.fields.value("auto-submitted").and_then(keyword).filter(|it| !it.is_empty());
+        // [MS-OXCMAIL]: a list of kinds of answer that are not wanted.
+        let suppressed = mail.fields.value("x-auto-response-suppress").unwrap_or_default().to_ascii_lowercase();
+        let asks = suppressed.split([',', ';', ' ']).any(|it| matches!(it, "all" | "oof" | "autoreply"));
+        let is_automatic = auto_submitted.as_deref().is_some_and(|it| it != "no");
+        Self { suppress_auto_response: asks || is_automatic, auto_submitted, ..Self::default() }
+    }
+}
+
+/// What a delivery report says about the mail it is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Dsn {
+    /// `failed`, `delayed`, `delivered`, `relayed`, `expanded`.
+    pub action: Option<String>,
+    /// The enhanced status code, such as `5.1.1`.
+    pub status: Option<String>,
+    /// Whom it did not reach.
+    pub final_recipient: Option<String>,
+    /// Message-ID of the mail it is about, without `<` and `>`.
+    pub original_message_id: Option<String>,
+}
+
+/// How a conversation was recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// In-Reply-To names a mail we know.
+    InReplyTo,
+    /// References names one.
+    References,
+    /// A token of ours came back.
+    Token,
+    /// Exchange put it into a conversation we know.
+    ConversationId,
+    /// Not at all.
+    #[default]
+    None,
+}
+
+/// The conversation a mail belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Thread {
+    /// The conversation's id.
+    pub thread_id: String,
+    /// Whether it begins with this mail.
+    pub is_new: bool,
+    /// The interaction before this one.
+    pub previous_interaction_id: Option<String>,
+    /// How it was recognised.
+    pub basis: Basis,
+}
+
+impl Thread {
+    /// A mail that nothing connects with another: a conversation of its own.
+    pub fn alone(message_key: &str) -> Self {
+        Self { thread_id: message_key.to_owned(), is_new: true, previous_interaction_id: None, basis: Basis::None }
+    }
+}
+
+/// The meeting a mail is about (RFC 5545, RFC 5546).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Calendar {
+    /// `REQUEST`, `REPLY`, `CANCEL` …
+    pub method: Option<String>,
+    /// The meeting's id.
+    pub uid: Option<String>,
+    /// Counts the changes of the meeting.
+    pub sequence: Option<u32>,
+    /// When it begins, in RFC 3339.
+    pub start: Option<String>,
+    /// Who invites.
+    pub organizer: Option<Mailbox>,
+}

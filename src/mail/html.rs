@@ -1,0 +1,409 @@
+//! HTML of strangers: made safe to show, and turned into text where a mail has nothing else.
+//!
+//! Nothing that runs, loads, submits, covers or leads anywhere but the web, mail and telephone comes through. HTML that
+//! is built to exhaust its reader is refused before it is read.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
+
+use ammonia::{Builder, UrlRelative};
+use mail_parser::decoders::html::html_to_text;
+
+use super::{caught, style};
+
+const TAGS: &[&str] = &[
+    "a",
+    "abbr",
+    "address",
+    "article",
+    "aside",
+    "b",
+    "bdi",
+    "bdo",
+    "big",
+    "blockquote",
+    "br",
+    "caption",
+    "center",
+    "cite",
+    "code",
+    "col",
+    "colgroup",
+    "dd",
+    "del",
+    "details",
+    "dfn",
+    "div",
+    "dl",
+    "dt",
+    "em",
+    "figcaption",
+    "figure",
+    "font",
+    "footer",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "header",
+    "hr",
+    "i",
+    "img",
+    "ins",
+    "kbd",
+    "li",
+    "main",
+    "mark",
+    "nav",
+    "ol",
+    "p",
+    "pre",
+    "q",
+    "s",
+    "samp",
+    "section",
+    "small",
+    "span",
+    "strike",
+    "strong",
+    "sub",
+    "summary",
+    "sup",
+    "table",
+    "tbody",
+    "td",
+    "tfoot",
+    "th",
+    "thead",
+    "time",
+    "tr",
+    "tt",
+    "u",
+    "ul",
+    "var",
+    "wbr",
+];
+const ATTRIBUTES: &[&str] = &["style", "dir", "lang", "title", "align", "valign", "bgcolor", "width", "height"];
+const OF_TAG: &[(&str, &[&str])] = &[
+    ("a", &["href", "name"]),
+    ("img", &["src", "alt", "border", "hspace", "vspace"]),
+    ("table", &["border", "cellpadding", "cellspacing", "summary", "role"]),
+    ("td", &["colspan", "rowspan", "nowrap"]),
+    ("th", &["colspan", "rowspan", "nowrap", "scope"]),
+    ("col", &["span"]),
+    ("colgroup", &["span"]),
+    ("font", &["color", "face", "size"]),
+    ("ol", &["start", "type"]),
+    ("ul", &["type"]),
+    ("li", &["value", "type"]),
+    ("hr", &["size", "color", "noshade"]),
+    ("br", &["clear"]),
+    ("blockquote", &["cite", "type"]),
+];
+/// Not only the tag goes but also what stands between it and its end.
+const WITH_CONTENT: &[&str] = &[
+    "script",
+    "style",
+    "title",
+    "head",
+    "template",
+    "noscript",
+    "iframe",
+    "noembed",
+    "noframes",
+    "object",
+    "applet",
+    "xmp",
+    "plaintext",
+    "svg",
+    "math",
+    "select",
+    "textarea",
+];
+const LINKS: &[&str] = &["http:", "https:", "mailto:", "tel:"];
+const IMAGES: &[&str] = &[
+    "http:",
+    "https:",
+    "cid:",
+    "data:image/png",
+    "data:image/jpeg",
+    "data:image/jpg",
+    "data:image/gif",
+    "data:image/webp",
+    "data:image/bmp",
+];
+
+static SANITISER: LazyLock<Builder<'static>> = LazyLock::new(|| {
+    let mut builder = Builder::empty();
+    builder
+        .tags(TAGS.iter().copied().collect())
+        .clean_content_tags(WITH_CONTENT.iter().copied().collect())
+        .generic_attributes(ATTRIBUTES.iter().copied().collect())
+        .tag_attributes(OF_TAG.iter().map(|(tag, names)| (*tag, names.iter().copied().collect())).collect())
+        .url_schemes(HashSet::from(["http", "https", "mailto", "tel", "cid", "data"]))
+        .url_relative(UrlRelative::Deny)
+        .link_rel(Some("noopener noreferrer nofollow"))
+        .strip_comments(true)
+        .attribute_filter(|tag, attribute, value| match (tag, attribute) {
+            ("a", "href") => has_scheme(value, LINKS).then_some(Cow::Borrowed(value)),
+            ("img", "src") => has_scheme(value, IMAGES).then_some(Cow::Borrowed(value)),
+            (_, "cite") => has_scheme(value, &LINKS[..2]).then_some(Cow::Borrowed(value)),
+            (_, "style") => Some(style::safe(value)).filter(|it| !it.is_empty()).map(Cow::Owned),
+            _ => Some(Cow::Borrowed(value)),
+        });
+    builder
+});
+
+/// Browsers skip blanks and control characters in front of a scheme and tabs and newlines inside of it; here such an
+/// address is simply not one of ours.
+fn has_scheme(url: &str, schemes: &[&str]) -> bool {
+    let url = url.trim_ascii();
+    schemes.iter().any(|it| url.get(..it.len()).is_some_and(|start| start.eq_ignore_ascii_case(it)))
+}
+
+/// The HTML made safe. `None` when reading it would cost more than a mail may.
+pub fn sanitise(html: &str) -> Option<String> {
+    if !is_affordable(html) {
+        return None;
+    }
+    caught(|| SANITISER.clean(html).to_string())
+}
+
+/// Elements whose end HTML supplies by itself, or that have no content: they do not nest.
+const UNNESTED: &[&str] = &[
+    "area", "base", "br", "col", "dd", "dt", "embed", "hr", "img", "input", "li", "link", "meta", "option", "p",
+    "param", "source", "tbody", "td", "tfoot", "th", "thead", "tr", "track", "wbr",
+];
+/// Elements that HTML opens again in every following block until they are closed.
+const REOPENED: &[&str] =
+    &["a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"];
+/// Across these, the end of a reopened element does not count.
+const BARRIERS: &[&str] = &["applet", "button", "caption", "marquee", "object", "table", "td", "template", "th"];
+/// Open elements summed over all tags: what looking through the open elements costs. A long newsletter needs a million.
+const MOST_DEPTH: u64 = 20_000_000;
+/// Reopened elements summed over all tags: at most so many elements are made beside those that are written.
+const MOST_REOPENED: u64 = 1_000_000;
+
+/// Estimates what an HTML parser will do, without being one. HTML as people and programs write it is far below.
+fn is_affordable(html: &str) -> bool {
+    let mut open: HashMap<&str, (u64, u64)> = HashMap::new();
+    let (mut depth, mut reopened, mut barriers) = (0u64, 0u64, 0u64);
+    let (mut depth_sum, mut reopened_sum) = (0u64, 0u64);
+    let mut name = String::new();
+    for tag in html.split('<').skip(1) {
+        let is_end = tag.starts_with('/');
+        let start = usize::from(is_end);
+        let end =
+            tag.as_bytes()[start..].iter().position(|b| !b.is_ascii_alphanumeric()).map_or(tag.len(), |it| start + it);
+        if end == start {
+            continue;
+        }
+        name.clear();
+        name.extend(tag[start..end].chars().map(|c| c.to_ascii_lowercase()));
+        let is_reopened = REOPENED.contains(&name.as_str());
+        barriers += u64::from(BARRIERS.contains(&name.as_str()));
+        if !UNNESTED.contains(&name.as_str()) {
+            let known = REOPENED.iter().chain(TAGS).find(|it| **it == name).copied().unwrap_or("other");
+            let (count, barriers_before) = open.entry(known).or_default();
+            match is_end {
+                false => {
+                    (*count, *barriers_before) = (*count + 1, barriers);
+                    depth += 1;
+                    reopened += u64::from(is_reopened);
+                }
+                true if *count > 0 => {
+                    depth -= 1;
+                    if is_reopened && *barriers_before == barriers {
+                        reopened -= 1;
+                    }
+                    *count -= 1;
+                }
+                true => {}
+            }
+        }
+        depth_sum += depth;
+        reopened_sum += reopened;
+        if depth_sum > MOST_DEPTH || reopened_sum > MOST_REOPENED {
+            return false;
+        }
+    }
+    true
+}
+
+/// Text of HTML that may be hostile: made safe first, or read roughly where that costs too much.
+pub fn text_of_any(html: &str) -> String {
+    match sanitise(html) {
+        Some(clean) => to_text(&clean),
+        None => caught(|| html_to_text(html)).unwrap_or_default(),
+    }
+}
+
+/// Elements that begin a new line.
+const BLOCKS: &[&str] = &[
+    "address",
+    "article",
+    "aside",
+    "blockquote",
+    "br",
+    "caption",
+    "center",
+    "dd",
+    "details",
+    "div",
+    "dl",
+    "dt",
+    "figure",
+    "footer",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "header",
+    "hr",
+    "li",
+    "main",
+    "nav",
+    "ol",
+    "p",
+    "pre",
+    "section",
+    "table",
+    "tr",
+    "ul",
+];
+/// Elements set off by a blank line.
+const PARAGRAPHS: &[&str] = &["blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "p", "pre"];
+
+/// The text of sanitised HTML: one line a block, white space folded, cells parted by a tab.
+pub fn to_text(clean: &str) -> String {
+    let mut text = Lines::default();
+    let mut rest = clean;
+    while let Some(at) = rest.find('<') {
+        text.push(&rest[..at]);
+        let (tag, after) = split_tag(&rest[at + 1..]);
+        let name = tag.trim_start_matches('/').split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        match name {
+            "td" | "th" if !tag.starts_with('/') => text.cell(),
+            "br" => text.line(),
+            name if PARAGRAPHS.contains(&name) => text.paragraph(),
+            name if BLOCKS.contains(&name) => text.block(),
+            _ => {}
+        }
+        rest = after;
+    }
+    text.push(rest);
+    text.out.trim().to_owned()
+}
+
+/// The inside of a tag and what follows it. A `>` between quotation marks belongs to the tag.
+fn split_tag(text: &str) -> (&str, &str) {
+    let mut quoted = None;
+    for (at, byte) in text.bytes().enumerate() {
+        match (byte, quoted) {
+            (b'>', None) => return (&text[..at], &text[at + 1..]),
+            (b'"' | b'\'', None) => quoted = Some(byte),
+            (_, Some(quote)) if quote == byte => quoted = None,
+            _ => {}
+        }
+    }
+    (text, "")
+}
+
+#[derive(Default)]
+struct Lines {
+    out: String,
+    space: bool,
+}
+
+impl Lines {
+    fn push(&mut self, text: &str) {
+        let text = unescape(text);
+        for c in text.chars() {
+            match c {
+                // A no-break space keeps its place but is a blank to whoever reads the text.
+                ' ' | '\t' | '\n' | '\r' | '\u{a0}' => self.space = true,
+                c => {
+                    if std::mem::take(&mut self.space) && !self.at_line_start() {
+                        self.out.push(' ');
+                    }
+                    self.out.push(c);
+                }
+            }
+        }
+    }
+
+    fn at_line_start(&self) -> bool {
+        self.out.is_empty() || self.out.ends_with(['\n', '\t'])
+    }
+
+    fn cell(&mut self) {
+        if !self.at_line_start() {
+            self.out.push('\t');
+        }
+        self.space = false;
+    }
+
+    fn line(&mut self) {
+        if !self.out.ends_with("\n\n") {
+            self.out.push('\n');
+        }
+        self.space = false;
+    }
+
+    fn block(&mut self) {
+        if !self.out.is_empty() && !self.out.ends_with('\n') {
+            self.out.push('\n');
+        }
+        self.space = false;
+    }
+
+    fn paragraph(&mut self) {
+        self.block();
+        if !self.out.is_empty() && !self.out.ends_with("\n\n") {
+            self.out.push('\n');
+        }
+    }
+}
+
+/// The five entities a sanitiser writes.
+fn unescape(text: &str) -> Cow<'_, str> {
+    if !text.contains('&') {
+        return Cow::Borrowed(text);
+    }
+    let text = text.replace("&nbsp;", " ").replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"");
+    Cow::Owned(text.replace("&amp;", "&"))
+}
+
+/// Plain text as HTML, for mails in which both stand one after the other.
+pub fn from_text(text: &str) -> String {
+    let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    format!("<div>{}</div>", escaped.replace('\n', "<br>"))
+}
+
+/// The character set the HTML itself names, within the first kilobyte as browsers look for it.
+pub fn charset(bytes: &[u8]) -> Option<&str> {
+    let head = bytes.get(..1024).unwrap_or(bytes);
+    let at = head.windows(8).position(|it| it.eq_ignore_ascii_case(b"charset="))? + 8;
+    let rest = head[at..].trim_ascii_start();
+    let rest = rest.strip_prefix(b"\"").or_else(|| rest.strip_prefix(b"'")).unwrap_or(rest);
+    let end = rest.iter().position(|b| !(b.is_ascii_alphanumeric() || b"-_:.".contains(b))).unwrap_or(rest.len());
+    std::str::from_utf8(&rest[..end]).ok().filter(|it| !it.is_empty())
+}
+
+/// The content ids an HTML refers to.
+pub fn content_ids(html: &str) -> HashSet<String> {
+    let lower = html.to_ascii_lowercase();
+    let after = lower.match_indices("cid:").filter_map(|(at, mark)| html.get(at + mark.len()..));
+    after
+        .map(|it| {
+            let id = it.split(|c: char| c.is_whitespace() || "\"'<>)\\".contains(c)).next().unwrap_or_default();
+            percent_encoding::percent_decode_str(id).decode_utf8_lossy().into_owned()
+        })
+        .filter(|it| !it.is_empty())
+        .collect()
+}

@@ -1,0 +1,214 @@
+//! A mail out of raw bytes. It never fails: what cannot be read stays empty, and the mail says why.
+//!
+//! Nothing is decided here about routes or threads; the raw bytes stay the truth, and attachments are read from them.
+
+use std::fmt;
+
+use super::addresses::{self, Mailbox, fold};
+use super::attachment::{self, Attachment};
+use super::body::{self, Bodies, Body, Html};
+use super::header::{self, Fields};
+use super::security::{self, Security};
+use super::structure::{self, Part};
+use super::{caught, html};
+use crate::model::address::Address;
+
+/// A preview is at most this many letters.
+const PREVIEW: usize = 256;
+
+/// How urgent the sender says it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Importance {
+    /// Can wait.
+    Low,
+    /// As any other.
+    #[default]
+    Normal,
+    /// Urgent.
+    High,
+}
+
+/// A header field, decoded and unfolded.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct HeaderText {
+    /// The name as it is written.
+    pub name: String,
+    /// The value as text.
+    pub value: String,
+}
+
+/// A mail. Lists are empty and values `None` where the mail has nothing, or nothing legible.
+#[derive(Clone, Default)]
+pub struct Mail {
+    /// Message-ID, without `<` and `>`.
+    pub message_ids: Vec<String>,
+    /// In-Reply-To.
+    pub in_reply_to: Vec<String>,
+    /// References, oldest first.
+    pub references: Vec<String>,
+    /// From.
+    pub from: Vec<Mailbox>,
+    /// To.
+    pub to: Vec<Mailbox>,
+    /// Cc.
+    pub cc: Vec<Mailbox>,
+    /// Bcc, where the header has it.
+    pub bcc: Vec<Mailbox>,
+    /// Reply-To.
+    pub reply_to: Vec<Mailbox>,
+    /// Sender.
+    pub sender: Option<Mailbox>,
+    /// The subject as text.
+    pub subject: Option<String>,
+    /// Date, in RFC 3339 with the sender's offset.
+    pub sent_at: Option<String>,
+    /// Size of the raw mail in bytes.
+    pub size: u64,
+    /// How urgent the sender says it is.
+    pub importance: Importance,
+    /// The beginning of the text, white space folded.
+    pub preview: String,
+    /// The text.
+    pub text: Option<Body>,
+    /// Whether the text had to be made from HTML.
+    pub text_is_derived: bool,
+    /// The HTML, as written and made safe.
+    pub html: Option<Html>,
+    /// What is attached, in the order of the mail.
+    pub attachments: Vec<Attachment>,
+    /// All header fields in their order, as they are written but unfolded.
+    pub fields: Fields,
+    /// All parts in their order; the mail itself is the first.
+    pub parts: Vec<Part>,
+    /// Protection that can be seen from the outside.
+    pub security: Security,
+    /// What was wrong with it, in words.
+    pub problems: Vec<&'static str>,
+}
+
+impl fmt::Debug for Mail {
+    /// Nothing of what people wrote to each other.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mail")
+            .field("size", &self.size)
+            .field("parts", &self.parts.len())
+            .field("attachments", &self.attachments.len())
+            .field("problems", &self.problems)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads a mail. Never fails and never panics.
+pub fn parse(raw: &[u8]) -> Mail {
+    caught(|| read(raw)).unwrap_or_else(|| Mail {
+        size: raw.len() as u64,
+        problems: vec!["the parser refused it"],
+        ..Mail::default()
+    })
+}
+
+fn read(raw: &[u8]) -> Mail {
+    let start = if raw.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+    let section = header::read(raw, start, |_| false);
+    let mut problems = Vec::from_iter(section.problem);
+    if section.fields.0.is_empty() {
+        problems = vec![if raw.is_empty() { "empty" } else { "no header section" }];
+    }
+    let structure = structure::split(raw, &section.fields, section.body);
+    problems.extend(&structure.problems);
+    let parts = structure.parts;
+    let chosen = body::choose(&parts);
+    let Bodies { text, text_is_derived, html } = body::read(&parts, &chosen, raw);
+    if html.as_ref().is_some_and(|it| it.sanitised.is_none()) {
+        problems.push("the HTML is built to exhaust its reader");
+    }
+    let attachments = attachments(&parts, &chosen.attached, html.as_ref(), raw);
+    let fields = section.fields;
+    let mut mail = Mail {
+        message_ids: addresses::message_ids(&fields, "message-id"),
+        in_reply_to: addresses::message_ids(&fields, "in-reply-to"),
+        references: addresses::message_ids(&fields, "references"),
+        from: addresses::list(&fields, "from", &mut problems),
+        to: addresses::list(&fields, "to", &mut problems),
+        cc: addresses::list(&fields, "cc", &mut problems),
+        bcc: addresses::list(&fields, "bcc", &mut problems),
+        reply_to: addresses::list(&fields, "reply-to", &mut problems),
+        sender: addresses::list(&fields, "sender", &mut problems).into_iter().next(),
+        subject: fields.first("subject").map(|it| it.text().replace(['\r', '\n', '\0'], " ")),
+        sent_at: fields.value("date").and_then(addresses::date),
+        size: raw.len() as u64,
+        importance: importance(&fields),
+        preview: text.as_ref().map(|it| preview(&it.value)).unwrap_or_default(),
+        security: security::look(&parts, raw),
+        text,
+        text_is_derived,
+        html,
+        attachments,
+        fields,
+        parts,
+        problems,
+    };
+    if mail.sent_at.is_none() && mail.fields.first("date").is_some() {
+        mail.problems.push("the date is no date");
+    }
+    mail
+}
+
+fn attachments(parts: &[Part], attached: &[usize], html: Option<&Html>, raw: &[u8]) -> Vec<Attachment> {
+    let referenced = html.map(|it| html::content_ids(&it.original.value)).unwrap_or_default();
+    let kind_of_parent = |part: &Part| part.parent.map_or("", |it| parts[it].kind());
+    let mut order = attached.to_vec();
+    order.sort_unstable();
+    order.dedup();
+    order.into_iter().map(|it| attachment::read(&parts[it], kind_of_parent(&parts[it]), &referenced, raw)).collect()
+}
+
+fn preview(text: &str) -> String {
+    // White space can only shrink, so a few times the length is enough to look at.
+    let head = &text[..text.floor_char_boundary(PREVIEW * 16)];
+    let folded = fold(head);
+    match folded.char_indices().nth(PREVIEW) {
+        Some((end, _)) => folded[..end].trim_end().to_owned(),
+        None => folded,
+    }
+}
+
+fn importance(fields: &Fields) -> Importance {
+    let word = |name| fields.value(name).map(str::to_ascii_lowercase).unwrap_or_default();
+    for name in ["importance", "x-msmail-priority"] {
+        match word(name).as_str() {
+            "high" => return Importance::High,
+            "low" => return Importance::Low,
+            "normal" => return Importance::Normal,
+            _ => {}
+        }
+    }
+    match (word("x-priority").chars().next(), word("priority").as_str()) {
+        (Some('1' | '2'), _) | (_, "urgent") => Importance::High,
+        (Some('4' | '5'), _) | (_, "non-urgent") => Importance::Low,
+        _ => Importance::Normal,
+    }
+}
+
+impl Mail {
+    /// To then Cc, as routes match them. What is no address is skipped.
+    pub fn recipients(&self) -> Vec<Address> {
+        self.to.iter().chain(&self.cc).filter_map(|it| Address::parse(&it.email).ok()).collect()
+    }
+
+    /// From, as routes match it.
+    pub fn senders(&self) -> Vec<Address> {
+        self.from.iter().filter_map(|it| Address::parse(&it.email).ok()).collect()
+    }
+
+    /// Whether it has attachments that are not part of its text.
+    pub fn has_attachments(&self) -> bool {
+        self.attachments.iter().any(Attachment::is_file)
+    }
+
+    /// All header fields in their order, decoded.
+    pub fn headers(&self) -> impl Iterator<Item = HeaderText> {
+        self.fields.0.iter().map(|field| HeaderText { name: field.name.clone(), value: field.text() })
+    }
+}
