@@ -55,7 +55,7 @@ USER 10001:10001
 # `sqlite:mailspan.db`, the default store, is a file in this folder.
 WORKDIR /var/lib/mailspan
 VOLUME /var/lib/mailspan
-# 8080: Graph's notifications, public. 9090: health, metrics, API and dashboard, private.
+# 8080: Graph's notifications, public. 9090: health, metrics and the API, private.
 EXPOSE 8080 9090
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 CMD ["mailspan", "healthcheck"]
