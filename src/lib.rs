@@ -1,5 +1,6 @@
 //! Mailspan.
 
+pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod destinations;

@@ -65,7 +65,11 @@ fn mailboxes(route: &RouteConfig, draft: &Draft, at: &Path, report: &mut Report)
     }
     for (index, pattern) in route.mailboxes.iter().enumerate() {
         if !draft.mailboxes.iter().flatten().any(|it| pattern.matches(&it.address)) {
-            report.warn(&at.key("mailboxes").index(index), "matches no configured mailbox");
+            let at = at.key("mailboxes");
+            report.warn(
+                &at.index(draft.values.nth_present(&at, index).unwrap_or(index)),
+                "matches no configured mailbox",
+            );
         }
     }
 }

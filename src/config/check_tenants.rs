@@ -29,7 +29,7 @@ pub(super) fn tenants(draft: &Draft, report: &mut Report) {
         }
         ids(tenant, &at, report);
         endpoints(tenant, &at, report);
-        credentials(tenant, &at.key("credentials"), report);
+        credentials(tenant, draft, &at.key("credentials"), report);
     }
 }
 
@@ -38,7 +38,7 @@ fn ids(tenant: &TenantConfig, at: &Path, report: &mut Report) {
     if NO_TENANT.contains(&id.to_lowercase().as_str()) {
         let message = format!("`{id}` is no organisation; paste the Directory (tenant) ID of the app's overview page");
         report.wrong(&at.key("tenant_id"), message);
-    } else if !is_guid(id) && !(domain && is_name(id)) {
+    } else if !(is_guid(id) || domain && is_name(id)) {
         let message = "must be the Directory (tenant) ID, a GUID, or a verified domain such as contoso.onmicrosoft.com";
         report.wrong(&at.key("tenant_id"), message);
     }
@@ -60,12 +60,12 @@ fn endpoints(tenant: &TenantConfig, at: &Path, report: &mut Report) {
     }
 }
 
-fn credentials(tenant: &TenantConfig, at: &Path, report: &mut Report) {
+fn credentials(tenant: &TenantConfig, draft: &Draft, at: &Path, report: &mut Report) {
     if tenant.credentials.is_empty() {
         report.missing(at, "is empty; add [[tenants.credentials]] with kind = \"client_secret\" and secret_file");
     }
     for (index, credential) in tenant.credentials.iter().enumerate() {
-        let at = at.index(index);
+        let at = at.index(draft.values.nth_present(at, index).unwrap_or(index));
         let CredentialConfig::ClientSecret { secret: value, secret_file, .. } = credential;
         let found = secret(&at, "secret", value.as_ref(), secret_file.as_ref(), report);
         if found.is_some_and(|it| is_guid(it.expose().trim())) {

@@ -106,7 +106,7 @@ impl Config {
             Some(config) if found.problems.is_empty() => {
                 Ok(Loaded { config, origins, warnings: found.warnings, files: found.files })
             }
-            _ => Err(found),
+            _ => Err(found.never_empty()),
         }
     }
 
@@ -129,6 +129,8 @@ impl fmt::Debug for Config {
 
 /// A configuration as far as it could be read: elements keep their places, so that problems name the right ones.
 struct Draft {
+    /// The values the types were made of, without what was refused.
+    values: Node,
     server: Option<ServerConfig>,
     store: Option<store::Config>,
     egress: Option<egress::Config>,
@@ -148,7 +150,8 @@ impl Draft {
         // What a variable holds has been read as what the key wants; where things stand has not changed.
         report.given.adopt(&root);
         let mut reader = Reader { root, shape, report };
-        Self {
+        let mut draft = Self {
+            values: Node { origin: None, kind: Kind::Gone },
             server: reader.section("server"),
             store: reader.section("store"),
             egress: reader.section("egress"),
@@ -159,7 +162,9 @@ impl Draft {
             tenants: reader.list("tenants"),
             mailboxes: reader.list("mailboxes"),
             routes: reader.list("routes"),
-        }
+        };
+        draft.values = reader.root;
+        draft
     }
 
     fn complete(self) -> Option<Config> {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// An IP network such as `52.159.23.209/32` or `2603:1030::/25`.
+/// An IP network such as `52.159.23.209/32` or `2603:1000::/25`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
@@ -17,7 +17,7 @@ pub struct Network {
     prefix: u8,
 }
 
-const EXPECTED: &str = "expected a network such as 52.159.23.209/32 or 2603:1030::/25";
+const EXPECTED: &str = "expected a network such as 52.159.23.209/32 or 2603:1000::/25";
 
 impl Network {
     /// Whether the address lies in this network. An IPv4 address seen through an IPv6 socket counts as IPv4.
@@ -95,8 +95,8 @@ mod tests {
             ("0.0.0.0/0", "203.0.113.9", true),
             ("0.0.0.0/0", "2001:db8::1", false),
             ("20.20.32.0/19", "::ffff:20.20.33.1", true),
-            ("2603:1030::/25", "2603:10af::1", true),
-            ("2603:1030::/25", "2603:1130::1", false),
+            ("2603:1000::/25", "2603:107f::1", true),
+            ("2603:1000::/25", "2603:1080::1", false),
             ("::/0", "2001:db8::1", true),
         ] {
             let network: Network = network.parse().unwrap();

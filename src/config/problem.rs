@@ -41,6 +41,23 @@ pub struct Problems {
 
 impl std::error::Error for Problems {}
 
+impl Problems {
+    /// A configuration that could not be read has at least one problem, even where nothing said what it was.
+    pub(super) fn never_empty(mut self) -> Self {
+        if self.problems.is_empty() {
+            let message = "could not be read as a whole".into();
+            self.problems.push(Problem {
+                key: String::new(),
+                shown: String::new(),
+                origin: None,
+                column: None,
+                message,
+            });
+        }
+        self
+    }
+}
+
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_grouped(f, &self.problems, &self.files, "problem")?;
@@ -121,8 +138,11 @@ impl Report {
         Self { given, problems: vec![], warnings: vec![], explained: BTreeSet::new(), broken_syntax: false }
     }
 
-    /// The value at `path` is wrong.
+    /// The value at `path` is wrong. Of one value only the first thing is said.
     pub(super) fn wrong(&mut self, path: &Path, message: impl Into<String>) {
+        if self.problems.iter().any(|(at, _)| at == path && !path.0.is_empty()) {
+            return;
+        }
         let problem = self.problem(path, message.into());
         self.problems.push((path.clone(), problem));
     }
@@ -194,8 +214,14 @@ impl Report {
 
     /// Where the value stands, or the nearest thing around it that stands anywhere.
     fn origin(&self, path: &Path) -> Option<Origin> {
-        let own = self.given.get(path).and_then(|node| node.origin.clone()).filter(|it| *it != Origin::Default);
-        own.or_else(|| self.origin(&path.parent()?))
+        let node = self.given.get(path);
+        let own = node.and_then(|it| it.origin.clone()).filter(|it| *it != Origin::Default);
+        // An element without a place of its own was made by variables.
+        let inner = || match path.0.last() {
+            Some(Step::Index(_)) => node.and_then(Node::first_origin).cloned(),
+            _ => None,
+        };
+        own.or_else(inner).or_else(|| self.origin(&path.parent()?))
     }
 
     /// The path with elements called by their names.

@@ -23,15 +23,19 @@ pub(super) fn read<T: DeserializeOwned>(
             Err(error) => error,
         };
         let message = error.inner().to_string();
-        let at = culprit::<T>(node, &resolve(node, &error), &error);
-        let full = Path(path.0.iter().chain(&at.0).cloned().collect());
-        if message.starts_with("missing field") {
-            // The walk along the schema has said so, unless what was there has been refused.
-            report.missing(&full, message.replace("missing field", "has no"));
-            return None;
+        let found = resolve(node, &error);
+        if let Some(key) = missing_key(&message) {
+            // The walk along the schema has said so, or what stood there has been refused.
+            report.missing(
+                &join(path, &found).key(key),
+                format!("is missing; set it here or in {}", join(path, &found).key(key).variable()),
+            );
+            stand_in(node.get_mut(&found)?, key)?;
+            continue;
         }
+        let at = culprit::<T>(node, &found, &error);
         let value = node.get(&at)?.clone();
-        report.wrong(&full, explain(&message, &value, &at, shape, node));
+        report.wrong(&join(path, &at), explain(&message, &value, &at, shape, node));
         node.get_mut(&at)?.kind = Kind::Gone;
         if at.0.is_empty() {
             return None;
@@ -52,13 +56,10 @@ fn resolve(node: &Node, error: &Refusal) -> Path {
         let here = node.get(&path).map(|it| &it.kind);
         let step = match (segment, here) {
             (Segment::Map { key }, Some(Kind::Table(table))) if table.contains_key(key) => Step::Key(key.clone()),
-            (Segment::Seq { index }, Some(Kind::List(list))) => {
-                let present = list.iter().enumerate().filter(|(_, it)| !it.is_gone());
-                match present.map(|(n, _)| n).nth(*index) {
-                    Some(n) => Step::Index(n),
-                    None => return path,
-                }
-            }
+            (Segment::Seq { index }, Some(Kind::List(_))) => match node.nth_present(&path, *index) {
+                Some(n) => Step::Index(n),
+                None => return path,
+            },
             _ => return path,
         };
         path = path.step(step);
@@ -70,6 +71,10 @@ fn resolve(node: &Node, error: &Refusal) -> Path {
 fn culprit<T: DeserializeOwned>(node: &Node, at: &Path, error: &Refusal) -> Path {
     let parts = node.get(at).map(Node::parts).unwrap_or_default();
     for part in parts {
+        // Without its kind a table is refused for another reason, whatever else is wrong with it.
+        if part == Step::Key("kind".into()) {
+            continue;
+        }
         let candidate = at.step(part);
         let mut without = node.clone();
         match without.get_mut(&candidate) {
@@ -77,11 +82,42 @@ fn culprit<T: DeserializeOwned>(node: &Node, at: &Path, error: &Refusal) -> Path
             _ => continue,
         }
         let same = attempt::<T>(&without).is_err_and(|it| it.inner().to_string() == error.inner().to_string());
-        if !same && !error.inner().to_string().starts_with("missing field") {
+        if !same {
             return culprit::<T>(node, &candidate, error);
         }
     }
     at.clone()
+}
+
+fn missing_key(message: &str) -> Option<&str> {
+    message.strip_prefix("missing field `")?.split('`').next()
+}
+
+fn join(path: &Path, below: &Path) -> Path {
+    Path(path.0.iter().chain(&below.0).cloned().collect())
+}
+
+/// Puts something in the place of a key whose absence has been reported, so that the rest can be read and checked.
+/// `None` for names: what they belong together with cannot be guessed.
+fn stand_in(table: &mut Node, key: &str) -> Option<()> {
+    let text = |text: &str| Kind::Text(text.to_owned());
+    let kind = match key {
+        "tenant_id" | "client_id" => text("00000000-0000-0000-0000-000000000000"),
+        "credentials" => Kind::List(vec![]),
+        "url" => text("https://nowhere.invalid"),
+        "path" => text("nowhere"),
+        "destination" => {
+            let pairs = [("kind", "maildir"), ("path", "nowhere")];
+            let pairs = pairs.map(|(key, value)| (key.to_owned(), Node { origin: None, kind: text(value) }));
+            Kind::Table(pairs.into())
+        }
+        _ => return None,
+    };
+    match &mut table.kind {
+        Kind::Table(table) => _ = table.insert(key.to_owned(), Node { origin: None, kind }),
+        _ => return None,
+    }
+    Some(())
 }
 
 /// The types' message in a person's words; a secret's value is never repeated.

@@ -32,6 +32,9 @@ pub(super) fn walk(node: &mut Node, shape: Shape<'_>, path: &Path, report: &mut 
             Some(message) => message,
         },
         (Form::Words(_) | Form::Text, Kind::Text(_)) | (Form::Truth, Kind::Truth(_)) => return,
+        (Form::Text, _) if shape.default().is_some_and(|it| it.is_string()) => {
+            format!("must be a text in quotes, as in {}", shape.default().unwrap_or_default())
+        }
         (form, _) => format!("must be {}, not {}", expected(&form), node.describe()),
     };
     report.wrong(path, refusal);
@@ -82,11 +85,16 @@ fn from_toml(value: toml::Value, origin: Option<&Origin>) -> Node {
 }
 
 fn elements(list: &mut [Node], items: Shape<'_>, path: &Path, report: &mut Report) {
+    // Only a variable can leave a gap.
+    let gap = list.iter().position(Node::is_gone).unwrap_or(list.len());
+    let (list, rest) = list.split_at_mut(gap);
+    if let Some((n, beyond)) = rest.iter_mut().enumerate().find(|(_, it)| !it.is_gone()) {
+        let message = format!("there is no {path}[{gap}]; the numbers of a list start at 0 and leave none out");
+        report.wrong(&path.index(gap + n), message);
+        beyond.kind = Kind::Gone;
+    }
+    rest.iter_mut().for_each(|it| it.kind = Kind::Gone);
     for (index, node) in list.iter_mut().enumerate() {
-        if node.is_gone() {
-            let message = "is empty: a variable names a later element; the numbers of a list start at 0 without gaps";
-            report.wrong(&path.index(index), message);
-        }
         walk(node, items, &path.index(index), report);
     }
 }
@@ -122,7 +130,12 @@ fn table(node: &mut Node, shape: Shape<'_>, path: &Path, report: &mut Report) {
     }
     for key in shape.required().into_iter().filter(|key| !table.contains_key(*key)) {
         let at = path.key(key);
-        report.missing(&at, format!("is missing; set it here or in {}", at.variable()));
+        let message = match shape.key(key, None).map(|it| (it, it.item())) {
+            Some((_, Some(items))) if items.is_table() => format!("is missing; add [[{}]]", at.plain()),
+            Some((table, _)) if table.is_table() => format!("is missing; add [{}]", at.plain()),
+            _ => format!("is missing; set it here or in {}", at.variable()),
+        };
+        report.missing(&at, message);
     }
 }
 

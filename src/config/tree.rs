@@ -156,6 +156,22 @@ impl Node {
         })
     }
 
+    /// Which element of the list at `path` is the `n`-th that is not gone.
+    pub(super) fn nth_present(&self, path: &Path, n: usize) -> Option<usize> {
+        let Some(Kind::List(list)) = self.get(path).map(|it| &it.kind) else { return None };
+        list.iter().enumerate().filter(|(_, it)| !it.is_gone()).map(|(index, _)| index).nth(n)
+    }
+
+    /// The first place in a file or variable that anything here or below came from.
+    pub(super) fn first_origin(&self) -> Option<&Origin> {
+        let own = self.origin.as_ref().filter(|it| **it != Origin::Default);
+        own.or_else(|| match &self.kind {
+            Kind::List(list) => list.iter().find_map(Self::first_origin),
+            Kind::Table(table) => table.values().find_map(Self::first_origin),
+            _ => None,
+        })
+    }
+
     /// The text, if it is one.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.kind {

@@ -25,6 +25,16 @@ pub enum Config {
     Maildir(maildir::Config),
 }
 
+impl Config {
+    /// Attachments up to this many bytes travel in the interaction; `0` where the mail itself travels.
+    pub fn inline_limit(&self) -> u64 {
+        match self {
+            Self::Webhook(config) => config.inline_limit.0,
+            Self::Maildir(_) => 0,
+        }
+    }
+}
+
 /// The destination this section describes, ready for deliveries.
 ///
 /// # Errors

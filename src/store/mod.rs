@@ -1,9 +1,57 @@
-//! What is on disk.
+//! What is on disk: the job table, messages with their content, mailboxes; in SQLite or PostgreSQL.
+//!
+//! An answer means the write is on disk. Every statement is written once for both databases; `db` and `open` hold all
+//! that differs. Writes go through one writer, which puts what waits together into one transaction.
+
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
+use crate::model::clock::SharedClock;
 use crate::model::units::Span;
+
+mod accept;
+mod agenda;
+mod claim;
+mod db;
+mod delivered;
+mod due;
+mod error;
+mod found;
+mod ledger;
+mod listed;
+mod mailboxes;
+mod messages;
+mod open;
+mod settle;
+mod tidy;
+mod value;
+mod wake;
+mod words;
+mod writer;
+
+pub use accept::{Accept, Accepted, MarkWhen, NewDelivery};
+pub use agenda::{LaneCount, Parked};
+pub use claim::{Claims, Room};
+pub use delivered::ToMark;
+pub use error::StoreError;
+pub use found::{CursorChange, Found};
+pub use ledger::Ledger;
+pub use mailboxes::{Cursor, MailboxState, Push, Subscription};
+pub use messages::{Delivery, Message};
+pub use settle::End;
+pub use tidy::Tidied;
+pub use wake::{Heard, Wake, Wakes};
+pub use words::{CursorKind, FoundBy, Mark, MessageState, PushState};
+
+use db::Db;
+use mailboxes::Names;
+use wake::Notes;
+use writer::{AnyOp, Asked, Op, WAITING, Writer};
 
 /// `[store]`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -13,4 +61,82 @@ pub struct Config {
     pub url: String,
     /// How long finished records are kept.
     pub retain: Span,
+}
+
+/// An open store. Clones are the same store; when the last one is dropped without [`Store::close`], what was not yet
+/// answered is not written, as if the process had died.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    names: Arc<Names>,
+    notes: Notes,
+    writes: mpsc::Sender<AnyOp>,
+    closing: CancellationToken,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Store {
+    /// Opens the store, makes what is missing and brings its tables up to date.
+    ///
+    /// # Errors
+    /// A sentence that says what to change.
+    pub async fn open(url: &str, clock: SharedClock) -> Result<Self, StoreError> {
+        let db = open::open(url).await?;
+        let names = Arc::new(Names::default());
+        let notes = Notes::new(matches!(db, Db::Postgres(_)));
+        let closing = CancellationToken::new();
+        let (writes, waiting) = mpsc::channel(WAITING);
+        let mut tasks = JoinSet::new();
+        let writer =
+            Writer { db: db.clone(), clock, names: names.clone(), notes: notes.clone(), closing: closing.clone() };
+        tasks.spawn(writer.write(waiting));
+        if let Db::Postgres(pool) = &db {
+            tasks.spawn(notes.clone().hear(pool.clone(), closing.clone()));
+        }
+        Ok(Self(Arc::new(Inner { db, names, notes, writes, closing, tasks: Mutex::new(tasks) })))
+    }
+
+    /// Writes what is waiting, answers it, and closes. Whoever asks after that is told that the store is closed.
+    pub async fn close(&self) {
+        self.0.closing.cancel();
+        let mut tasks = self.0.tasks.lock().await;
+        while tasks.join_next().await.is_some() {}
+        self.0.db.close().await;
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        if self.0.writes.is_closed() {
+            return Err(StoreError::Closed);
+        }
+        self.db().rows("SELECT 1", vec![]).await.map(drop)
+    }
+
+    /// Hears of every job that is made due, after its commit. To be called before reading the agenda.
+    pub fn wakes(&self) -> Wakes {
+        self.0.notes.listen()
+    }
+
+    fn db(&self) -> &Db {
+        &self.0.db
+    }
+
+    fn names(&self) -> &Names {
+        &self.0.names
+    }
+
+    /// Hands a write to the writer and waits for its commit.
+    async fn ask<O: Op>(&self, op: O) -> Result<O::Answer, StoreError>
+    where
+        AnyOp: From<Asked<O>>,
+    {
+        let (asked, answer) = Asked::new(op);
+        self.0.writes.send(asked.into()).await.map_err(|_| StoreError::Closed)?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
 }

@@ -1,0 +1,287 @@
+//! Accepting a mail: stored together with all its deliveries, or not at all.
+//!
+//! Called again for the same mail it changes nothing that was accepted. The same mail in two watched mailboxes is one
+//! interaction per route; a second copy in the same mailbox is a message of its own.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::Store;
+use super::error::StoreError;
+use super::listed::Listed;
+use super::value::Value;
+use super::words::{Mark, MessageState};
+use super::writer::{Op, Writing};
+use crate::model::clock::UnixMillis;
+use crate::model::ids;
+use crate::model::work::{Claim, Work};
+
+/// Content is kept in pieces of this size, so that a large mail is never in memory twice.
+pub(super) const CHUNK: usize = 256 * 1024;
+/// How much content one statement carries.
+const TOGETHER: usize = 1024 * 1024;
+
+/// A fetched mail and who gets it.
+#[derive(Clone)]
+pub struct Accept {
+    /// The store's number of the message.
+    pub message: i64,
+    /// Its key, as [`ids::message_key`] makes it.
+    pub key: String,
+    /// One per matching route; never empty.
+    pub deliveries: Vec<NewDelivery>,
+    /// The mail as it was fetched.
+    pub raw: Bytes,
+    /// Of `raw`, in hexadecimal.
+    pub sha256: String,
+    /// When to mark it as read.
+    pub mark: MarkWhen,
+}
+
+/// A delivery to be made.
+#[derive(Clone)]
+pub struct NewDelivery {
+    /// The route's configured name.
+    pub route: String,
+    /// What delivering needs to know; the store does not look inside.
+    pub facts: String,
+}
+
+/// When an accepted mail is marked as read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarkWhen {
+    /// Not at all.
+    Never,
+    /// As soon as it is accepted.
+    Now,
+    /// Once every destination accepted it.
+    OnDelivered,
+}
+
+/// What came of accepting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The key it goes by: another copy in the same mailbox may have the plain one.
+    pub message_key: String,
+    /// Its interactions, in the order of the deliveries.
+    pub interactions: Vec<String>,
+}
+
+impl Store {
+    /// Stores a fetched mail with its deliveries and ends its Fetch job, in one transaction. `None`: the lease was lost;
+    /// nothing is stored.
+    ///
+    /// # Errors
+    /// Nothing is stored.
+    pub async fn accept(&self, claim: Claim, accept: Accept) -> Result<Option<Accepted>, StoreError> {
+        self.ask(Accepting { claim, accept }).await
+    }
+}
+
+/// A mail to be accepted.
+pub(super) struct Accepting {
+    claim: Claim,
+    accept: Accept,
+}
+
+/// A mail of this group whose lease was good, and what is known about it.
+struct Mail<'a> {
+    /// Its place in the group.
+    at: usize,
+    accept: &'a Accept,
+    mailbox: i64,
+    base_key: String,
+    copy: i64,
+    interactions: Vec<String>,
+    /// Every destination accepted it already, through another mailbox.
+    delivered: bool,
+}
+
+impl Op for Accepting {
+    type Answer = Option<Accepted>;
+
+    async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<Option<Accepted>>, StoreError> {
+        let claims: Vec<Claim> = all.iter().map(|op| op.claim).collect();
+        let mut won = writing.end(&claims).await?;
+        let good: Vec<(usize, &Accept)> =
+            all.iter().enumerate().filter(|(_, op)| won.remove(&op.claim)).map(|(at, op)| (at, &op.accept)).collect();
+        let mut answers: Vec<Option<Accepted>> = all.iter().map(|_| None).collect();
+        if good.is_empty() {
+            return Ok(answers);
+        }
+        let mut mails = writing.number_copies(&good).await?;
+        let deliveries = writing.plan_deliveries(&mut mails).await?;
+        writing.update_messages(&mails).await?;
+        writing.insert_contents(&mails).await?;
+        writing.insert_deliveries(deliveries).await?;
+        for mail in mails {
+            writing.mark_if_due(&mail).await?;
+            answers[mail.at] = Some(Accepted { message_key: mail.key(), interactions: mail.interactions });
+        }
+        Ok(answers)
+    }
+}
+
+impl Mail<'_> {
+    fn key(&self) -> String {
+        ids::message_key_of_copy(&self.base_key, u32::try_from(self.copy).unwrap_or(u32::MAX))
+    }
+
+    fn mark(&self) -> Mark {
+        match (self.accept.mark, self.delivered) {
+            (MarkWhen::Never, _) => Mark::Never,
+            (MarkWhen::Now, _) | (MarkWhen::OnDelivered, true) => Mark::Due,
+            (MarkWhen::OnDelivered, false) => Mark::OnDelivered,
+        }
+    }
+}
+
+impl Writing<'_> {
+    /// Gives each mail its key: the one it has from before, or the next copy of its kind in its mailbox.
+    async fn number_copies<'a>(&mut self, good: &[(usize, &'a Accept)]) -> Result<Vec<Mail<'a>>, StoreError> {
+        static SELECT: Listed = Listed::values(
+            "SELECT m.id, m.mailbox, m.base_key, m.copy,
+               (SELECT MAX(other.copy) FROM messages AS other WHERE other.base_key = v.column2 AND other.mailbox = m.mailbox)
+             FROM (VALUES {rows}) AS v JOIN messages AS m ON m.id = v.column1",
+            0,
+            "(?, ?)",
+        );
+        let list = good.iter().flat_map(|(_, it)| [it.message.into(), it.key.as_str().into()]).collect();
+        let mut rows = HashMap::new();
+        for row in self.tx.each(&SELECT, &[], list).await? {
+            let before = row.maybe_text(2)?.zip(row.maybe_int(3)?);
+            rows.insert(row.int(0)?, (row.int(1)?, before, row.maybe_int(4)?));
+        }
+        let mut last: HashMap<(i64, &str), i64> = HashMap::new();
+        let mut mails = Vec::with_capacity(good.len());
+        for &(at, accept) in good {
+            let Some((mailbox, before, copies)) = rows.get(&accept.message) else {
+                return Err(StoreError::Refused(format!("message {} does not exist", accept.message)));
+            };
+            let (base_key, copy) = match before {
+                Some(before) => before.clone(),
+                None => {
+                    let copy = last.entry((*mailbox, &accept.key)).or_insert(copies.unwrap_or(0));
+                    *copy += 1;
+                    (accept.key.clone(), *copy)
+                }
+            };
+            mails.push(Mail {
+                at,
+                accept,
+                mailbox: *mailbox,
+                base_key,
+                copy,
+                interactions: Vec::new(),
+                delivered: false,
+            });
+        }
+        Ok(mails)
+    }
+
+    /// Names the interactions and makes a Deliver job for each that is new. Returns the rows to insert.
+    async fn plan_deliveries(&mut self, mails: &mut [Mail<'_>]) -> Result<Vec<Value>, StoreError> {
+        static SELECT: Listed = Listed::values(
+            "SELECT interaction_id, MAX(accepted_at) FROM deliveries
+             WHERE interaction_id IN (SELECT column1 FROM (VALUES {rows}) AS v) GROUP BY interaction_id",
+            0,
+            "(?)",
+        );
+        for mail in mails.iter_mut() {
+            let key = mail.key();
+            mail.interactions = mail.accept.deliveries.iter().map(|it| ids::interaction_id(&key, &it.route)).collect();
+        }
+        let list = mails.iter().flat_map(|mail| &mail.interactions).map(|id| id.as_str().into()).collect();
+        let mut known: HashMap<String, Option<UnixMillis>> = HashMap::new();
+        for row in self.tx.each(&SELECT, &[], list).await? {
+            known.insert(row.text(0)?, row.maybe_int(1)?);
+        }
+        let mut rows: Vec<Value> = Vec::new();
+        for mail in mails {
+            mail.delivered = true;
+            for (delivery, interaction) in mail.accept.deliveries.iter().zip(&mail.interactions) {
+                let accepted_at = known.get(interaction).copied();
+                if accepted_at.is_none() {
+                    let work = Work::Deliver { route: delivery.route.clone(), interaction: interaction.clone() };
+                    self.due.add(work.due(self.now));
+                    known.insert(interaction.clone(), None);
+                }
+                let accepted_at = accepted_at.flatten();
+                mail.delivered &= accepted_at.is_some();
+                rows.extend([mail.accept.message.into(), delivery.route.as_str().into(), interaction.as_str().into()]);
+                rows.extend([delivery.facts.as_str().into(), accepted_at.into()]);
+            }
+        }
+        Ok(rows)
+    }
+
+    async fn update_messages(&mut self, mails: &[Mail<'_>]) -> Result<(), StoreError> {
+        // Columns: id, base key, copy, size, sha256, state, finished_at, mark.
+        static UPDATE: Listed = Listed::values(
+            "UPDATE messages SET base_key = v.column2, copy = v.column3, size = v.column4, sha256 = v.column5,
+               state = v.column6, state_reason = NULL, accepted_at = $1, finished_at = v.column7,
+               mark = CASE WHEN messages.mark = 'done' THEN messages.mark ELSE v.column8 END,
+               content_dropped_at = NULL, tidied_at = NULL
+             FROM (VALUES {rows}) AS v WHERE messages.id = v.column1",
+            1,
+            "(?, ?, ?, ?, ?, ?, ?, ?)",
+        );
+        let mut rows: Vec<Value> = Vec::with_capacity(mails.len() * 8);
+        for mail in mails {
+            let (state, finished_at) =
+                if mail.delivered { (MessageState::Delivered, Some(self.now)) } else { (MessageState::Accepted, None) };
+            rows.extend([mail.accept.message.into(), mail.base_key.as_str().into(), mail.copy.into()]);
+            rows.extend([
+                i64::try_from(mail.accept.raw.len()).unwrap_or(i64::MAX).into(),
+                mail.accept.sha256.as_str().into(),
+            ]);
+            rows.extend([state.as_str().into(), finished_at.into(), mail.mark().as_str().into()]);
+        }
+        self.tx.each(&UPDATE, &[self.now.into()], rows).await.map(drop)
+    }
+
+    async fn insert_contents(&mut self, mails: &[Mail<'_>]) -> Result<(), StoreError> {
+        static INSERT: Listed = Listed::values(
+            "INSERT INTO contents (message, seq, bytes)
+             SELECT column1, column2, column3 FROM (VALUES {rows}) AS v WHERE column1 IS NOT NULL
+             ON CONFLICT (message, seq) DO NOTHING",
+            0,
+            "(?, ?, ?)",
+        );
+        let mut rows: Vec<Value> = Vec::new();
+        let mut size = 0;
+        for mail in mails {
+            let raw = &mail.accept.raw;
+            for (seq, start) in (0_i64..).zip((0..raw.len()).step_by(CHUNK)) {
+                let chunk = raw.slice(start..raw.len().min(start + CHUNK));
+                if size + chunk.len() > TOGETHER {
+                    self.tx.each(&INSERT, &[], std::mem::take(&mut rows)).await?;
+                    size = 0;
+                }
+                size += chunk.len();
+                rows.extend([mail.accept.message.into(), seq.into(), chunk.into()]);
+            }
+        }
+        self.tx.each(&INSERT, &[], rows).await.map(drop)
+    }
+
+    async fn insert_deliveries(&mut self, rows: Vec<Value>) -> Result<(), StoreError> {
+        static INSERT: Listed = Listed::values(
+            "INSERT INTO deliveries (message, route, interaction_id, facts, created_at, accepted_at)
+             SELECT column1, column2, column3, column4, $1, column5 FROM (VALUES {rows}) AS v WHERE column1 IS NOT NULL
+             ON CONFLICT (message, route) DO NOTHING",
+            1,
+            "(?, ?, ?, ?, ?)",
+        );
+        self.tx.each(&INSERT, &[self.now.into()], rows).await.map(drop)
+    }
+
+    async fn mark_if_due(&mut self, mail: &Mail<'_>) -> Result<(), StoreError> {
+        if mail.mark() == Mark::Due {
+            let mailbox = self.named(mail.mailbox).await?;
+            self.due.add(Work::Mark { mailbox }.due(self.now));
+        }
+        Ok(())
+    }
+}

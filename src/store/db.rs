@@ -1,0 +1,215 @@
+//! All that differs between SQLite and PostgreSQL: how each is opened is in `open`, the rest is here.
+//!
+//! A write transaction begins differently, PostgreSQL locks what it is about to change, and wake-ups for other
+//! replicas travel with the commit. Everything else is one text for both.
+
+use std::time::Duration;
+
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+
+use super::error::StoreError;
+use super::listed::{Listed, MOST, pad};
+use super::value::{Row, Value, for_postgres, for_sqlite};
+
+/// The channel on which replicas on one PostgreSQL tell each other what is due.
+pub(super) const CHANNEL: &str = "mailspan_due";
+
+/// An open database.
+#[derive(Clone)]
+pub(super) enum Db {
+    /// One writer, because SQLite has one; readers never wait for it.
+    Sqlite { writer: SqlitePool, readers: SqlitePool },
+    /// One pool for both.
+    Postgres(PgPool),
+}
+
+/// Which kind of database is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Sqlite = 0,
+    Postgres = 1,
+}
+
+impl Dialect {
+    /// What a claim adds to its sub-selects: on SQLite the write transaction is the lock.
+    pub(super) fn lock(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR UPDATE SKIP LOCKED",
+        }
+    }
+}
+
+/// A write transaction. Dropped without `commit`, it never happened.
+pub(super) enum Tx {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+/// Runs one body on whichever database is open.
+macro_rules! whichever {
+    ($open:expr, $values:expr, |$on:ident, $arguments:ident| $body:expr) => {
+        match $open {
+            Self::Sqlite($on) => {
+                let $arguments = for_sqlite($values)?;
+                $body.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
+            }
+            Self::Postgres($on) => {
+                let $arguments = for_postgres($values)?;
+                $body.map(|rows| rows.into_iter().map(Row::Postgres).collect())
+            }
+        }
+    };
+}
+
+impl Db {
+    pub(super) fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite { .. } => Dialect::Sqlite,
+            Self::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Begins a write. IMMEDIATE, because a read that becomes a write later is refused when another process wrote in between.
+    pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
+        Ok(match self {
+            Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        })
+    }
+
+    /// How long one write may take before its connection is given up: a network can swallow an answer, a file cannot.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::Sqlite { .. } => None,
+            Self::Postgres(_) => Some(Duration::from_secs(60)),
+        }
+    }
+
+    /// Reads what was last committed.
+    pub(super) async fn rows(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        Ok(match self {
+            Self::Sqlite { readers, .. } => {
+                let rows = sqlx::query_with(sql, for_sqlite(values)?).fetch_all(readers).await?;
+                rows.into_iter().map(Row::Sqlite).collect()
+            }
+            Self::Postgres(pool) => {
+                let rows = sqlx::query_with(sql, for_postgres(values)?).fetch_all(pool).await?;
+                rows.into_iter().map(Row::Postgres).collect()
+            }
+        })
+    }
+
+    /// Reads over a list, [`MOST`] rows of it at a time.
+    pub(super) async fn each(
+        &self,
+        listed: &'static Listed,
+        fixed: &[Value],
+        list: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut found = Vec::new();
+        for (sql, values) in parts(listed, self.dialect(), fixed, list) {
+            found.extend(self.rows(sql, values).await?);
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Tx {
+    fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Runs a statement and returns what it answers.
+    pub(super) async fn rows(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        Ok(whichever!(self, values, |tx, arguments| sqlx::query_with(sql, arguments).fetch_all(&mut **tx).await)?)
+    }
+
+    /// Runs a statement over a list, [`MOST`] rows of it at a time, and returns all that they answer.
+    pub(super) async fn each(
+        &mut self,
+        listed: &'static Listed,
+        fixed: &[Value],
+        list: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut found = Vec::new();
+        for (sql, values) in parts(listed, self.dialect(), fixed, list) {
+            found.extend(self.rows(sql, values).await?);
+        }
+        Ok(found)
+    }
+
+    /// Holds these messages until the commit, so that of two replicas that accept the last two deliveries of a message
+    /// one sees the other. On SQLite nobody else is writing.
+    pub(super) async fn hold_messages(&mut self, messages: Vec<Value>) -> Result<(), StoreError> {
+        static HOLD: Listed = Listed::values(
+            "SELECT id FROM messages WHERE id IN (SELECT column1 FROM (VALUES {rows}) AS v) ORDER BY id FOR UPDATE",
+            0,
+            "(?)",
+        );
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(_) => self.each(&HOLD, &[], messages).await.map(drop),
+        }
+    }
+
+    /// Sends `payload` to the other replicas with the commit. A file has no other replicas.
+    pub(super) async fn notify(&mut self, payload: String) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(_) => {
+                self.rows("SELECT pg_notify($1, $2)", vec![CHANNEL.into(), payload.into()]).await.map(drop)
+            }
+        }
+    }
+
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await?,
+            Self::Postgres(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+
+    pub(super) async fn rollback(self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(tx) => tx.rollback().await?,
+            Self::Postgres(tx) => tx.rollback().await?,
+        }
+        Ok(())
+    }
+}
+
+/// The texts and values of a statement over a list.
+fn parts(
+    listed: &'static Listed,
+    dialect: Dialect,
+    fixed: &[Value],
+    list: Vec<Value>,
+) -> impl Iterator<Item = (&'static str, Vec<Value>)> {
+    let columns = listed.columns();
+    let mut rest = list.into_iter();
+    let fixed = fixed.to_vec();
+    std::iter::from_fn(move || {
+        let mut part: Vec<Value> = rest.by_ref().take(MOST * columns).collect();
+        if part.is_empty() {
+            return None;
+        }
+        let (sql, rows) = listed.text(dialect, part.len() / columns);
+        pad(&mut part, columns, rows);
+        Some((sql, fixed.iter().cloned().chain(part).collect()))
+    })
+}

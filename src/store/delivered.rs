@@ -1,0 +1,183 @@
+//! The ends of a message: delivered, gone, filtered, and marked as read.
+//!
+//! The last destination to accept a message makes it delivered, and due to be marked, in the same transaction.
+
+use std::collections::BTreeSet;
+
+use super::Store;
+use super::error::StoreError;
+use super::listed::Listed;
+use super::value::Value;
+use super::words::{Mark, MessageState};
+use super::writer::{Op, Writing};
+use crate::model::work::{Claim, MailboxId, Work};
+
+/// Marks wait this long for others of their mailbox, because Graph takes twenty in one request.
+const MARK_AFTER_MS: i64 = 150;
+
+/// A message that is to be marked as read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToMark {
+    /// The store's number of the message.
+    pub message: i64,
+    /// Its id in the mailbox.
+    pub immutable_id: String,
+}
+
+impl Store {
+    /// The destination accepted the interaction: ends its Deliver job, and with the last delivery of a message the
+    /// message, in one transaction. `false`: the lease was lost; nothing changed.
+    ///
+    /// # Errors
+    /// Nothing changed; the interaction will be delivered again with the same id.
+    pub async fn delivered(&self, claim: Claim, interaction_id: &str) -> Result<bool, StoreError> {
+        self.ask(Delivered { claim, interaction_id: interaction_id.to_owned() }).await
+    }
+
+    /// The message is no longer in the mailbox: ends its Fetch job. `false`: the lease was lost; nothing changed.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn gone(&self, claim: Claim, message: i64, reason: &str) -> Result<bool, StoreError> {
+        self.ask(Ended { claim, message, state: MessageState::Gone, reason: reason.to_owned() }).await
+    }
+
+    /// No route wants the message: ends its Fetch job. `false`: the lease was lost; nothing changed.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn filtered(&self, claim: Claim, message: i64, reason: &str) -> Result<bool, StoreError> {
+        self.ask(Ended { claim, message, state: MessageState::Filtered, reason: reason.to_owned() }).await
+    }
+
+    /// The messages of a mailbox that are to be marked as read, the oldest first.
+    ///
+    /// # Errors
+    /// They could not be read.
+    pub async fn to_mark(&self, mailbox: &MailboxId, limit: u32) -> Result<Vec<ToMark>, StoreError> {
+        const SELECT: &str =
+            "SELECT id, immutable_id FROM messages WHERE mailbox = $1 AND mark = 'due' ORDER BY id LIMIT $2";
+        let number = self.number(mailbox).await?;
+        let rows = self.db().rows(SELECT, vec![number.into(), i64::from(limit).into()]).await?;
+        rows.iter().map(|row| Ok(ToMark { message: row.int(0)?, immutable_id: row.text(1)? })).collect()
+    }
+
+    /// These messages are marked as read, or never can be.
+    ///
+    /// # Errors
+    /// Nothing changed; they will be marked again.
+    pub async fn marked(&self, messages: Vec<i64>) -> Result<(), StoreError> {
+        self.ask(Marked(messages)).await
+    }
+}
+
+/// An interaction that was accepted.
+pub(super) struct Delivered {
+    claim: Claim,
+    interaction_id: String,
+}
+
+impl Op for Delivered {
+    type Answer = bool;
+
+    async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<bool>, StoreError> {
+        let claims: Vec<Claim> = all.iter().map(|op| op.claim).collect();
+        let mut won = writing.end(&claims).await?;
+        let good: Vec<bool> = all.iter().map(|op| won.remove(&op.claim)).collect();
+        let accepted =
+            all.iter().zip(&good).filter(|(_, good)| **good).map(|(op, _)| op.interaction_id.as_str().into());
+        writing.accepted(accepted.collect()).await?;
+        Ok(good)
+    }
+}
+
+impl Writing<'_> {
+    async fn accepted(&mut self, interactions: Vec<Value>) -> Result<(), StoreError> {
+        static DELIVERIES: Listed = Listed::values(
+            "UPDATE deliveries SET accepted_at = $1
+             WHERE interaction_id IN (SELECT column1 FROM (VALUES {rows}) AS v) AND accepted_at IS NULL RETURNING message",
+            1,
+            "(?)",
+        );
+        static MESSAGES: Listed = Listed::values(
+            "UPDATE messages SET state = 'delivered', finished_at = $1,
+               mark = CASE WHEN mark = 'on_delivered' THEN 'due' ELSE mark END
+             WHERE id IN (SELECT column1 FROM (VALUES {rows}) AS v) AND state = 'accepted'
+               AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message = messages.id AND accepted_at IS NULL)
+             RETURNING mailbox, mark",
+            1,
+            "(?)",
+        );
+        let mut touched = BTreeSet::new();
+        for row in self.tx.each(&DELIVERIES, &[self.now.into()], interactions).await? {
+            touched.insert(row.int(0)?);
+        }
+        let messages: Vec<Value> = touched.into_iter().map(Value::from).collect();
+        self.tx.hold_messages(messages.clone()).await?;
+        let mut mailboxes = BTreeSet::new();
+        for row in self.tx.each(&MESSAGES, &[self.now.into()], messages).await? {
+            if row.word::<Mark>(1)? == Mark::Due {
+                mailboxes.insert(row.int(0)?);
+            }
+        }
+        for number in mailboxes {
+            let mailbox = self.named(number).await?;
+            self.due.add(Work::Mark { mailbox }.due(self.now + MARK_AFTER_MS));
+        }
+        Ok(())
+    }
+}
+
+/// A message that needs no delivery.
+pub(super) struct Ended {
+    claim: Claim,
+    message: i64,
+    state: MessageState,
+    reason: String,
+}
+
+impl Op for Ended {
+    type Answer = bool;
+
+    async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<bool>, StoreError> {
+        static UPDATE: Listed = Listed::values(
+            "UPDATE messages SET state = v.column2, state_reason = v.column3, finished_at = $1
+             FROM (VALUES {rows}) AS v WHERE messages.id = v.column1 AND messages.state = 'found'",
+            1,
+            "(?, ?, ?)",
+        );
+        let claims: Vec<Claim> = all.iter().map(|op| op.claim).collect();
+        let mut won = writing.end(&claims).await?;
+        let mut rows: Vec<Value> = Vec::new();
+        let mut answers = Vec::with_capacity(all.len());
+        for op in all {
+            let good = won.remove(&op.claim);
+            if good {
+                rows.extend([op.message.into(), op.state.as_str().into(), op.reason.as_str().into()]);
+            }
+            answers.push(good);
+        }
+        writing.tx.each(&UPDATE, &[writing.now.into()], rows).await?;
+        Ok(answers)
+    }
+}
+
+/// Messages that are marked.
+pub(super) struct Marked(Vec<i64>);
+
+impl Op for Marked {
+    type Answer = ();
+
+    async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<()>, StoreError> {
+        static UPDATE: Listed = Listed::values(
+            "UPDATE messages SET mark = 'done', marked_at = $1
+             WHERE id IN (SELECT column1 FROM (VALUES {rows}) AS v) AND mark = 'due'",
+            1,
+            "(?)",
+        );
+        let messages: BTreeSet<i64> = all.iter().flat_map(|op| &op.0).copied().collect();
+        let rows = messages.into_iter().map(Value::from).collect();
+        writing.tx.each(&UPDATE, &[writing.now.into()], rows).await?;
+        Ok(vec![(); all.len()])
+    }
+}

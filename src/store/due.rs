@@ -1,0 +1,122 @@
+//! Making jobs due. Making due brings forward, never back; a job whose attempt is running runs once more after it.
+//!
+//! Whatever a transaction makes due is collected under its key and written once, at the end.
+
+use std::collections::BTreeMap;
+
+use super::Store;
+use super::error::StoreError;
+use super::listed::Listed;
+use super::value::Value;
+use super::wake::Wake;
+use super::writer::{Op, Writing};
+use crate::model::clock::UnixMillis;
+use crate::model::work::{Lane, NewJob};
+
+impl Store {
+    /// Makes jobs due: a new one, or the living one with the same key brought forward. A job that is claimed right now
+    /// runs once more after its attempt.
+    ///
+    /// # Errors
+    /// Nothing was made due.
+    pub async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<(), StoreError> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        self.ask(MakeDue(jobs)).await
+    }
+
+    /// Makes a parked job due again, with all its attempts before it. `false`: it is not parked any more, or a successor
+    /// with its key is alive.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn unpark(&self, job: i64) -> Result<bool, StoreError> {
+        self.ask(Unpark(job)).await
+    }
+}
+
+/// Jobs to be written with a transaction, by key. Sorted, so that two replicas take rows in the same order.
+#[derive(Default)]
+pub(super) struct Due(BTreeMap<String, NewJob>);
+
+impl Due {
+    /// Adds a job, or brings forward the one with its key.
+    pub(super) fn add(&mut self, job: NewJob) {
+        self.0.entry(job.work.key()).and_modify(|known| known.due_at = known.due_at.min(job.due_at)).or_insert(job);
+    }
+}
+
+/// Jobs made due by a caller. This kind runs in every group that made any due.
+pub(super) struct MakeDue(pub(super) Vec<NewJob>);
+
+impl Op for MakeDue {
+    type Answer = ();
+
+    async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<()>, StoreError> {
+        for job in all.iter().flat_map(|asked| &asked.0) {
+            writing.due.add(job.clone());
+        }
+        Ok(vec![(); all.len()])
+    }
+}
+
+impl Writing<'_> {
+    /// Writes the jobs collected so far.
+    pub(super) async fn write_due(&mut self) -> Result<(), StoreError> {
+        static UPSERT: Listed = Listed::values(
+            "INSERT INTO jobs (lane, key, kind, payload, due_at, created_at)
+             SELECT column1, column2, column3, column4, column5, $1 FROM (VALUES {rows}) AS v WHERE column1 IS NOT NULL
+             ON CONFLICT (key) WHERE parked_at IS NULL DO UPDATE SET
+               again_at = CASE WHEN jobs.leased_until IS NULL THEN NULL
+                          WHEN jobs.again_at < excluded.due_at THEN jobs.again_at ELSE excluded.due_at END,
+               due_at = CASE WHEN jobs.leased_until IS NULL AND excluded.due_at < jobs.due_at
+                        THEN excluded.due_at ELSE jobs.due_at END
+             RETURNING lane, due_at",
+            1,
+            "(?, ?, ?, ?, ?)",
+        );
+        let due = std::mem::take(&mut self.due.0);
+        if due.is_empty() {
+            return Ok(());
+        }
+        let mut rows: Vec<Value> = Vec::with_capacity(due.len() * 5);
+        for (key, NewJob { work, due_at }) in due {
+            let payload = serde_json::to_string(&work).map_err(|error| StoreError::Refused(error.to_string()))?;
+            rows.extend([work.lane().0.into(), key.into(), work.kind().into(), payload.into(), due_at.into()]);
+        }
+        for row in self.tx.each(&UPSERT, &[self.now.into()], rows).await? {
+            self.wakes.push(Wake { lane: Lane(row.text(0)?), due_at: row.int(1)? });
+        }
+        Ok(())
+    }
+
+    /// A lane has work at this time.
+    pub(super) fn wake(&mut self, lane: String, due_at: UnixMillis) {
+        self.wakes.push(Wake { lane: Lane(lane), due_at });
+    }
+}
+
+/// A parked job, by number.
+pub(super) struct Unpark(i64);
+
+impl Op for Unpark {
+    type Answer = bool;
+
+    async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<bool>, StoreError> {
+        const UNPARK: &str =
+            "UPDATE jobs SET parked_at = NULL, attempt = 0, fence = fence + 1, due_at = $2, again_at = NULL
+             WHERE id = $1 AND parked_at IS NOT NULL
+               AND NOT EXISTS (SELECT 1 FROM jobs AS living WHERE living.key = jobs.key AND living.parked_at IS NULL)
+             RETURNING lane, due_at";
+        let mut answers = Vec::with_capacity(all.len());
+        for Self(job) in all {
+            let rows = writing.tx.rows(UNPARK, vec![(*job).into(), writing.now.into()]).await?;
+            answers.push(!rows.is_empty());
+            for row in rows {
+                writing.wake(row.text(0)?, row.int(1)?);
+            }
+        }
+        Ok(answers)
+    }
+}

@@ -1,0 +1,328 @@
+//! Mailboxes: how far each was read, and how we hear of its new mail. A mailbox is made on first use.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::Store;
+use super::error::StoreError;
+use super::value::{Row, Value};
+use super::words::{CursorKind, PushState};
+use super::writer::{Op, Writing};
+use crate::model::address::Address;
+use crate::model::clock::UnixMillis;
+use crate::model::secret::Secret;
+use crate::model::work::MailboxId;
+
+macro_rules! mailbox_columns {
+    () => {
+        "tenant, address, started_at, cursor, cursor_kind, first_round_at, resync_since, swept_until, subscription_id,
+         subscription_expires_at, subscription_url, client_state, push_state, push_reason, last_notification_at, last_sync_at"
+    };
+}
+/// All that is kept about a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailboxState {
+    /// Which mailbox.
+    pub mailbox: MailboxId,
+    /// When it was first used: mail received before is backlog.
+    pub started_at: UnixMillis,
+    /// Where the next look continues. `None`: it begins a new round.
+    pub cursor: Option<Cursor>,
+    /// When its first round was complete. `None`: it never was.
+    pub first_round_at: Option<UnixMillis>,
+    /// The cursor was lost and a new round has to reach back to here.
+    pub resync_since: Option<UnixMillis>,
+    /// The end of the last swept window.
+    pub swept_until: Option<UnixMillis>,
+    /// The change subscription on it.
+    pub subscription: Option<Subscription>,
+    /// How we hear of new mail.
+    pub push: Push,
+    /// When a notification last came.
+    pub last_notification_at: Option<UnixMillis>,
+    /// When a page was last read.
+    pub last_sync_at: Option<UnixMillis>,
+}
+
+/// Where a look continues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// The link as the other side wrote it.
+    pub link: String,
+    /// What it continues.
+    pub kind: CursorKind,
+}
+
+/// A change subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// Its id on the other side.
+    pub id: String,
+    /// What each of its notifications has to carry.
+    pub client_state: Secret,
+    /// When it ends unless it is renewed.
+    pub expires_at: UnixMillis,
+    /// Where its notifications go.
+    pub notification_url: String,
+}
+
+/// How we hear of new mail, and why so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Push {
+    /// How.
+    pub state: PushState,
+    /// Why not by push, for a person.
+    pub reason: Option<String>,
+}
+
+impl Store {
+    /// What is kept about a mailbox, which is made on first use.
+    ///
+    /// # Errors
+    /// It could not be read or made.
+    pub async fn mailbox(&self, mailbox: &MailboxId) -> Result<MailboxState, StoreError> {
+        const SELECT: &str = concat!("SELECT ", mailbox_columns!(), " FROM mailboxes WHERE id = $1");
+        let number = self.number(mailbox).await?;
+        let rows = self.db().rows(SELECT, vec![number.into()]).await?;
+        let row = rows.first().ok_or_else(|| StoreError::Unreadable("a mailbox without its row".into()))?;
+        state(row)
+    }
+
+    /// Every mailbox that was ever used.
+    ///
+    /// # Errors
+    /// They could not be read.
+    pub async fn mailboxes(&self) -> Result<Vec<MailboxState>, StoreError> {
+        const SELECT: &str = concat!("SELECT ", mailbox_columns!(), " FROM mailboxes ORDER BY key");
+        self.db().rows(SELECT, vec![]).await?.iter().map(state).collect()
+    }
+
+    /// Keeps the subscription, or forgets it.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn save_subscription(
+        &self,
+        mailbox: &MailboxId,
+        subscription: Option<Subscription>,
+    ) -> Result<(), StoreError> {
+        self.change(mailbox, What::Subscription(subscription)).await
+    }
+
+    /// Keeps how we hear of new mail.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn set_push(&self, mailbox: &MailboxId, push: Push) -> Result<(), StoreError> {
+        self.change(mailbox, What::Push(push)).await
+    }
+
+    /// A notification for it came.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn noted(&self, mailbox: &MailboxId, at: UnixMillis) -> Result<(), StoreError> {
+        self.change(mailbox, What::Noted(at)).await
+    }
+
+    /// It was swept up to this received time.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn swept(&self, mailbox: &MailboxId, until: UnixMillis) -> Result<(), StoreError> {
+        self.change(mailbox, What::Swept(until)).await
+    }
+
+    async fn change(&self, mailbox: &MailboxId, what: What) -> Result<(), StoreError> {
+        let number = self.number(mailbox).await?;
+        self.ask(Change { number, what }).await
+    }
+
+    /// The number of a mailbox, which is made on first use.
+    pub(super) async fn number(&self, mailbox: &MailboxId) -> Result<i64, StoreError> {
+        match self.names().number(mailbox) {
+            Some(number) => Ok(number),
+            None => {
+                let number = self.ask(NewMailbox(mailbox.clone())).await?;
+                self.names().keep(number, mailbox);
+                Ok(number)
+            }
+        }
+    }
+
+    /// The name of a mailbox by its number.
+    pub(super) async fn named(&self, number: i64) -> Result<MailboxId, StoreError> {
+        if let Some(mailbox) = self.names().mailbox(number) {
+            return Ok(mailbox);
+        }
+        let rows = self.db().rows(NAME, vec![number.into()]).await?;
+        self.names().learn(number, &rows)
+    }
+}
+
+const NAME: &str = "SELECT tenant, address FROM mailboxes WHERE id = $1";
+
+fn state(row: &Row) -> Result<MailboxState, StoreError> {
+    let cursor = match (row.maybe_text(3)?, row.maybe_text(4)?) {
+        (Some(link), Some(kind)) => Some(Cursor { link, kind: kind.parse()? }),
+        _ => None,
+    };
+    let subscription = match (row.maybe_text(8)?, row.maybe_int(9)?, row.maybe_text(10)?, row.maybe_text(11)?) {
+        (Some(id), Some(expires_at), Some(notification_url), Some(client_state)) => {
+            Some(Subscription { id, client_state: Secret::new(client_state), expires_at, notification_url })
+        }
+        _ => None,
+    };
+    Ok(MailboxState {
+        mailbox: name(row)?,
+        started_at: row.int(2)?,
+        cursor,
+        first_round_at: row.maybe_int(5)?,
+        resync_since: row.maybe_int(6)?,
+        swept_until: row.maybe_int(7)?,
+        subscription,
+        push: Push { state: row.word(12)?, reason: row.maybe_text(13)? },
+        last_notification_at: row.maybe_int(14)?,
+        last_sync_at: row.maybe_int(15)?,
+    })
+}
+
+fn name(row: &Row) -> Result<MailboxId, StoreError> {
+    let address =
+        Address::parse(&row.text(1)?).map_err(|_| StoreError::Unreadable("a mailbox without an address".into()))?;
+    Ok(MailboxId { tenant: row.text(0)?, address })
+}
+
+/// The numbers of mailboxes: they never change, so they are kept.
+#[derive(Default)]
+pub(super) struct Names(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    numbers: HashMap<MailboxId, i64>,
+    names: HashMap<i64, MailboxId>,
+}
+
+impl Names {
+    fn number(&self, mailbox: &MailboxId) -> Option<i64> {
+        self.known().numbers.get(mailbox).copied()
+    }
+
+    fn mailbox(&self, number: i64) -> Option<MailboxId> {
+        self.known().names.get(&number).cloned()
+    }
+
+    fn learn(&self, number: i64, rows: &[Row]) -> Result<MailboxId, StoreError> {
+        let row = rows.first().ok_or_else(|| StoreError::Unreadable("a message without its mailbox".into()))?;
+        let mailbox = name(row)?;
+        self.keep(number, &mailbox);
+        Ok(mailbox)
+    }
+
+    fn keep(&self, number: i64, mailbox: &MailboxId) {
+        let mut known = self.known();
+        known.numbers.insert(mailbox.clone(), number);
+        known.names.insert(number, mailbox.clone());
+    }
+
+    // Two plain inserts cannot leave the maps broken, so a poisoned lock is taken as it is.
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Writing<'_> {
+    /// The name of a mailbox, which is committed or part of this transaction.
+    pub(super) async fn named(&mut self, number: i64) -> Result<MailboxId, StoreError> {
+        if let Some(mailbox) = self.names.mailbox(number) {
+            return Ok(mailbox);
+        }
+        let rows = self.tx.rows(NAME, vec![number.into()]).await?;
+        self.names.learn(number, &rows)
+    }
+}
+
+/// A mailbox that may have to be made.
+pub(super) struct NewMailbox(MailboxId);
+
+impl Op for NewMailbox {
+    type Answer = i64;
+
+    async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<i64>, StoreError> {
+        const INSERT: &str = "INSERT INTO mailboxes (key, tenant, address, started_at) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (key) DO NOTHING";
+        const SELECT: &str = "SELECT id FROM mailboxes WHERE key = $1";
+        let mut numbers = Vec::with_capacity(all.len());
+        for Self(mailbox) in all {
+            let key = mailbox.to_string();
+            let MailboxId { tenant, address } = mailbox;
+            let values = vec![key.clone().into(), tenant.as_str().into(), address.as_str().into(), writing.now.into()];
+            writing.tx.rows(INSERT, values).await?;
+            let rows = writing.tx.rows(SELECT, vec![key.into()]).await?;
+            let row = rows.first().ok_or_else(|| StoreError::Contended("a mailbox that two make at once".into()))?;
+            numbers.push(row.int(0)?);
+        }
+        Ok(numbers)
+    }
+}
+
+/// A change to what is kept about a mailbox.
+pub(super) struct Change {
+    number: i64,
+    what: What,
+}
+
+enum What {
+    Subscription(Option<Subscription>),
+    Push(Push),
+    Noted(UnixMillis),
+    Swept(UnixMillis),
+}
+
+impl Op for Change {
+    type Answer = ();
+
+    async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<()>, StoreError> {
+        let mut noted: HashMap<i64, UnixMillis> = HashMap::new();
+        for Self { number, what } in all {
+            if let What::Noted(at) = what {
+                noted.entry(*number).and_modify(|known| *known = (*known).max(*at)).or_insert(*at);
+            }
+        }
+        // Notifications come in bursts; a burst is one change per mailbox.
+        let once = noted.into_iter().map(|(number, at)| (number, What::Noted(at))).collect::<Vec<_>>();
+        let others = all.iter().filter(|op| !matches!(op.what, What::Noted(_))).map(|op| (op.number, &op.what));
+        for (number, what) in once.iter().map(|(number, what)| (*number, what)).chain(others) {
+            let (sql, mut values) = what.statement();
+            values.push(number.into());
+            writing.tx.rows(sql, values).await?;
+        }
+        Ok(vec![(); all.len()])
+    }
+}
+
+impl What {
+    fn statement(&self) -> (&'static str, Vec<Value>) {
+        match self {
+            Self::Subscription(subscription) => {
+                let it = subscription.as_ref();
+                (
+                    "UPDATE mailboxes SET subscription_id = $1, subscription_expires_at = $2, subscription_url = $3,
+                       client_state = $4 WHERE id = $5",
+                    vec![
+                        it.map(|it| it.id.as_str()).into(),
+                        it.map(|it| it.expires_at).into(),
+                        it.map(|it| it.notification_url.as_str()).into(),
+                        it.map(|it| it.client_state.expose()).into(),
+                    ],
+                )
+            }
+            Self::Push(push) => (
+                "UPDATE mailboxes SET push_state = $1, push_reason = $2 WHERE id = $3",
+                vec![push.state.as_str().into(), push.reason.as_deref().into()],
+            ),
+            Self::Noted(at) => ("UPDATE mailboxes SET last_notification_at = $1 WHERE id = $2", vec![(*at).into()]),
+            Self::Swept(until) => ("UPDATE mailboxes SET swept_until = $1 WHERE id = $2", vec![(*until).into()]),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Opening the store: a file or a server, tables up to date, and a plain sentence when it cannot be.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::ConnectOptions;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use super::db::Db;
+use super::error::StoreError;
+
+static FOR_SQLITE: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
+static FOR_POSTGRES: Migrator = sqlx::migrate!("src/store/migrations/postgres");
+
+/// Before 3.51.3 a commit that met two checkpoints could be lost in silence (sqlite.org/releaselog/3_51_3.html).
+const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
+/// Every statement of the store times its sizes, with room.
+const STATEMENTS: usize = 512;
+/// How long to wait for another process that is writing to the file.
+const BUSY: Duration = Duration::from_secs(10);
+/// How long to wait for a connection.
+const ACQUIRE: Duration = Duration::from_secs(10);
+const READERS: u32 = 4;
+const CONNECTIONS: u32 = 10;
+/// The write-ahead log is folded into the file every this many pages (16 MiB), not every 4 MiB: fewer fsyncs under load.
+const CHECKPOINT_PAGES: &str = "4000";
+
+/// Opens what `url` names and brings its tables up to date.
+pub(super) async fn open(url: &str) -> Result<Db, StoreError> {
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("sqlite") => sqlite(url).await,
+        Some("postgres" | "postgresql") => postgres(url).await,
+        _ => Err(StoreError::Open("store.url must be sqlite:path or postgres://user@host/database".into())),
+    }
+}
+
+async fn sqlite(url: &str) -> Result<Db, StoreError> {
+    let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
+    let path = path.split('?').next().unwrap_or(path);
+    if path.is_empty() || path.contains(":memory:") {
+        return Err(StoreError::Open(
+            "store.url names no file: write sqlite:mailspan.db or sqlite:/var/lib/mailspan/mailspan.db".into(),
+        ));
+    }
+    let path = PathBuf::from(path);
+    writable(&path).await?;
+    let options = SqliteConnectOptions::new()
+        .filename(&path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("cache_size", "-32000")
+        .pragma("temp_store", "memory")
+        .statement_cache_capacity(STATEMENTS)
+        .disable_statement_logging();
+    let refused = |error: sqlx::Error| StoreError::Open(format!("{}: {}", path.display(), StoreError::from(error)));
+
+    let pool = SqlitePoolOptions::new()
+        .acquire_timeout(ACQUIRE)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None);
+    let writer =
+        pool.clone().max_connections(1).min_connections(1).connect_with(options.clone()).await.map_err(refused)?;
+    let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&writer).await.map_err(refused)?;
+    new_enough(&version)?;
+    FOR_SQLITE.run(&writer).await.map_err(|error| outdated(&path.display().to_string(), &error))?;
+    let readers = pool.max_connections(READERS).connect_with(options.read_only(true)).await.map_err(refused)?;
+    Ok(Db::Sqlite { writer, readers })
+}
+
+async fn postgres(url: &str) -> Result<Db, StoreError> {
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|_| {
+            StoreError::Open("store.url is no address of a database: write postgres://user@host/database".into())
+        })?
+        .application_name("mailspan")
+        .options([("statement_timeout", "30s"), ("idle_in_transaction_session_timeout", "60s")])
+        .statement_cache_capacity(STATEMENTS)
+        .disable_statement_logging();
+    let place = format!("{}:{}", options.get_host(), options.get_port());
+    let pool = PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .acquire_timeout(ACQUIRE)
+        .connect_with(options)
+        .await
+        .map_err(|error| StoreError::Open(format!("{place}: {}", StoreError::from(error))))?;
+    FOR_POSTGRES.run(&pool).await.map_err(|error| outdated(&place, &error))?;
+    Ok(Db::Postgres(pool))
+}
+
+/// SQLite's own answer to all of these is "unable to open database file".
+async fn writable(path: &Path) -> Result<(), StoreError> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let say = |what: String| Err(StoreError::Open(what));
+    match tokio::fs::metadata(folder).await {
+        Err(_) => return say(format!("the folder {} does not exist; create it or change store.url", folder.display())),
+        Ok(found) if !found.is_dir() => return say(format!("{} is not a folder; change store.url", folder.display())),
+        Ok(_) => {}
+    }
+    if tokio::fs::metadata(path).await.is_ok_and(|found| found.is_dir()) {
+        return say(format!("{} is a folder; store.url must name a file", path.display()));
+    }
+    // SQLite writes its log beside the file, so the folder must be writable as well.
+    let probe = folder.join(format!(".mailspan-{}", uuid::Uuid::now_v7()));
+    match tokio::fs::write(&probe, b"").await {
+        Ok(()) => tokio::fs::remove_file(&probe).await.or_else(|error| say(format!("{}: {error}", folder.display()))),
+        Err(error) => say(format!(
+            "the folder {} cannot be written to ({error}); give the user that runs mailspan write access to it or change store.url",
+            folder.display()
+        )),
+    }
+}
+
+fn new_enough(version: &str) -> Result<(), StoreError> {
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    let found = (next(), next(), next());
+    if found >= OLDEST_SQLITE {
+        return Ok(());
+    }
+    let (major, minor, patch) = OLDEST_SQLITE;
+    Err(StoreError::Open(format!(
+        "SQLite {version} can lose committed mail; this build needs {major}.{minor}.{patch} or newer (build with the bundled SQLite)"
+    )))
+}
+
+fn outdated(place: &str, error: &MigrateError) -> StoreError {
+    match error {
+        MigrateError::VersionMissing(_) | MigrateError::VersionTooNew(..) => StoreError::Open(format!(
+            "{place} was written by a newer mailspan; run that version or start with another store"
+        )),
+        other => StoreError::Open(format!("{place}: its tables cannot be brought up to date: {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sqlite_that_can_lose_commits_is_refused() {
+        for (version, fine) in
+            [("3.51.3", true), ("3.52.0", true), ("4.0.0", true), ("3.51.2", false), ("3.46.1", false), ("", false)]
+        {
+            assert_eq!(new_enough(version).is_ok(), fine, "{version}");
+        }
+    }
+}

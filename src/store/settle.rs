@@ -1,0 +1,153 @@
+//! How an attempt ends: fenced, so whoever lost the lease changes nothing and is told so.
+//!
+//! A job that was made due while its attempt ran runs once more; parking keeps its story and frees its key.
+
+use std::collections::HashSet;
+
+use super::Store;
+use super::error::StoreError;
+use super::listed::Listed;
+use super::value::Value;
+use super::writer::{Op, Writing};
+use crate::model::clock::UnixMillis;
+use crate::model::work::Claim;
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// Nothing is left to do. If the job was made due meanwhile it waits again, as a fresh job.
+    Done,
+    /// Due again, as a fresh job; earlier if it was made due meanwhile.
+    Again {
+        /// When.
+        due_at: UnixMillis,
+    },
+    /// The attempt failed and is counted.
+    Retry {
+        /// When to try again.
+        due_at: UnixMillis,
+        /// What happened, for a person.
+        error: String,
+    },
+    /// The attempt was not made and is not counted.
+    GiveBack {
+        /// When it is due.
+        due_at: UnixMillis,
+    },
+    /// A person must decide.
+    Park {
+        /// What happened, for a person.
+        error: String,
+    },
+}
+
+impl Store {
+    /// Ends an attempt. `false`: the lease was lost to another claim, or the attempt was settled already; nothing changed.
+    ///
+    /// # Errors
+    /// The end is not written. The lease will run out and the job be due again.
+    pub async fn settle(&self, claim: Claim, end: End) -> Result<bool, StoreError> {
+        self.ask(Settle { claim, end }).await
+    }
+}
+
+/// The end of one attempt.
+pub(super) struct Settle {
+    claim: Claim,
+    end: End,
+}
+
+impl Op for Settle {
+    type Answer = bool;
+
+    async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<bool>, StoreError> {
+        let done = all.iter().filter(|op| op.end == End::Done).map(|op| op.claim).collect::<Vec<_>>();
+        let mut won = writing.end_unless_due_again(&done).await?;
+        // The first to settle a claim wins; a second one with the same claim finds nothing.
+        let mut asked: HashSet<Claim> = won.clone();
+        let rest: Vec<&&Self> = all.iter().filter(|op| asked.insert(op.claim)).collect();
+        won.extend(writing.wait_again(&rest).await?);
+        Ok(all.iter().map(|op| won.remove(&op.claim)).collect())
+    }
+}
+
+impl Writing<'_> {
+    /// Removes the jobs that were claimed like this, whatever was asked of them meanwhile: their work is done for good.
+    /// Returns those that were removed.
+    pub(super) async fn end(&mut self, claims: &[Claim]) -> Result<HashSet<Claim>, StoreError> {
+        static DELETE: Listed = Listed::values(
+            "DELETE FROM jobs WHERE (id, fence) IN (VALUES {rows}) AND parked_at IS NULL RETURNING id, fence",
+            0,
+            "(?, ?)",
+        );
+        self.delete(&DELETE, claims).await
+    }
+
+    async fn end_unless_due_again(&mut self, claims: &[Claim]) -> Result<HashSet<Claim>, StoreError> {
+        static DELETE: Listed = Listed::values(
+            "DELETE FROM jobs WHERE (id, fence) IN (VALUES {rows}) AND again_at IS NULL AND leased_until IS NOT NULL RETURNING id, fence",
+            0,
+            "(?, ?)",
+        );
+        self.delete(&DELETE, claims).await
+    }
+
+    async fn delete(&mut self, delete: &'static Listed, claims: &[Claim]) -> Result<HashSet<Claim>, StoreError> {
+        let claims: Vec<Value> = claims.iter().flat_map(|claim| [claim.id.into(), claim.fence.into()]).collect();
+        let mut ended = HashSet::new();
+        for row in self.tx.each(delete, &[], claims).await? {
+            ended.insert(Claim { id: row.int(0)?, fence: row.int(1)? });
+        }
+        Ok(ended)
+    }
+
+    /// Writes every end that leaves the job in the table. Returns the claims that were still good.
+    async fn wait_again(&mut self, ends: &[&&Settle]) -> Result<HashSet<Claim>, StoreError> {
+        // Columns: id, fence, due_at (NULL: only when it was made due meanwhile), fresh, uncounted, error, parked_at.
+        static UPDATE: Listed = Listed::values(
+            "UPDATE jobs SET
+               fence = jobs.fence + 1,
+               leased_until = NULL,
+               again_at = NULL,
+               due_at = CASE WHEN v.column3 IS NULL OR (v.column4 + v.column5 > 0 AND jobs.again_at < v.column3)
+                        THEN jobs.again_at ELSE v.column3 END,
+               attempt = CASE WHEN v.column4 = 1 THEN 0 ELSE jobs.attempt - v.column5 END,
+               created_at = CASE WHEN v.column4 = 1 THEN $1 ELSE jobs.created_at END,
+               last_error = CASE WHEN v.column5 = 1 THEN jobs.last_error ELSE v.column6 END,
+               parked_at = v.column7
+             FROM (VALUES {rows}) AS v
+             WHERE jobs.id = v.column1 AND jobs.fence = v.column2 AND jobs.leased_until IS NOT NULL
+               AND (v.column3 IS NOT NULL OR jobs.again_at IS NOT NULL)
+             RETURNING id, fence, lane, due_at, parked_at",
+            1,
+            "(?, ?, ?, ?, ?, ?, ?)",
+        );
+        let now = self.now;
+        let mut rows: Vec<Value> = Vec::with_capacity(ends.len() * 7);
+        for Settle { claim, end } in ends {
+            let (due_at, fresh, uncounted, error, parked_at) = match end {
+                End::Done => (None, 1, 0, None, None),
+                End::Again { due_at } => (Some(*due_at), 1, 0, None, None),
+                End::Retry { due_at, error } => (Some(*due_at), 0, 0, Some(error.as_str()), None),
+                End::GiveBack { due_at } => (Some(*due_at), 0, 1, None, None),
+                End::Park { error } => (Some(now), 0, 0, Some(error.as_str()), Some(now)),
+            };
+            rows.extend([
+                claim.id.into(),
+                claim.fence.into(),
+                due_at.into(),
+                Value::from(fresh),
+                Value::from(uncounted),
+            ]);
+            rows.extend([error.into(), parked_at.into()]);
+        }
+        let mut good = HashSet::new();
+        for row in self.tx.each(&UPDATE, &[now.into()], rows).await? {
+            good.insert(Claim { id: row.int(0)?, fence: row.int(1)? - 1 });
+            if row.maybe_int(4)?.is_none() {
+                self.wake(row.text(2)?, row.int(3)?);
+            }
+        }
+        Ok(good)
+    }
+}

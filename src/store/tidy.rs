@@ -1,0 +1,100 @@
+//! Tidying up: content goes when nobody needs it, records go when they are old, and a message is never forgotten.
+//!
+//! Its mailbox and immutable id stay, so a mail that lies in its folder for years is not delivered again.
+
+use super::Store;
+use super::error::StoreError;
+use super::listed::Listed;
+use super::value::Value;
+use super::writer::{Op, Writing};
+use crate::model::clock::UnixMillis;
+
+/// What was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tidied {
+    /// Messages whose content was removed.
+    pub contents: u64,
+    /// Finished messages whose record was cut down to what knowing them needs.
+    pub messages: u64,
+}
+
+impl Store {
+    /// Removes the content of delivered messages that need no marking any more, and the records of messages that were
+    /// finished more than `retain_ms` ago; at most `limit` of each. Less than `limit` of both: everything is tidy.
+    ///
+    /// # Errors
+    /// Nothing was removed.
+    pub async fn tidy(&self, now: UnixMillis, retain_ms: i64, limit: u32) -> Result<Tidied, StoreError> {
+        self.ask(Tidy { now, before: now.saturating_sub(retain_ms), limit: limit.into() }).await
+    }
+}
+
+/// How far to tidy.
+pub(super) struct Tidy {
+    now: UnixMillis,
+    before: UnixMillis,
+    limit: i64,
+}
+
+impl Op for Tidy {
+    type Answer = Tidied;
+
+    async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<Tidied>, StoreError> {
+        let mut answers = Vec::with_capacity(all.len());
+        for tidy in all {
+            let contents = writing.drop_contents(tidy).await?;
+            let messages = writing.drop_records(tidy).await?;
+            answers.push(Tidied { contents, messages });
+        }
+        Ok(answers)
+    }
+}
+
+impl Writing<'_> {
+    async fn drop_contents(&mut self, tidy: &Tidy) -> Result<u64, StoreError> {
+        const SELECT: &str = "SELECT id FROM messages WHERE state = 'delivered' AND content_dropped_at IS NULL
+               AND mark IN ('never', 'done') ORDER BY id LIMIT $1";
+        static DROPPED: Listed = Listed::values(
+            "UPDATE messages SET content_dropped_at = $1 WHERE id IN (SELECT column1 FROM (VALUES {rows}) AS v)",
+            1,
+            "(?)",
+        );
+        let messages = self.numbers(SELECT, vec![tidy.limit.into()]).await?;
+        let count = messages.len() as u64;
+        self.tx.each(&CONTENTS, &[], messages.clone()).await?;
+        self.tx.each(&DROPPED, &[tidy.now.into()], messages).await?;
+        Ok(count)
+    }
+
+    async fn drop_records(&mut self, tidy: &Tidy) -> Result<u64, StoreError> {
+        const SELECT: &str = "SELECT id FROM messages WHERE finished_at < $1 AND tidied_at IS NULL
+               AND state IN ('delivered', 'gone', 'filtered') AND mark IN ('never', 'done')
+             ORDER BY finished_at LIMIT $2";
+        static DELIVERIES: Listed = Listed::values(
+            "DELETE FROM deliveries WHERE message IN (SELECT column1 FROM (VALUES {rows}) AS v)",
+            0,
+            "(?)",
+        );
+        // The key stays as well: a later copy must not get the id of this one.
+        static MESSAGES: Listed = Listed::values(
+            "UPDATE messages SET conversation_id = NULL, internet_message_id = NULL, state_reason = NULL, sha256 = NULL,
+               content_dropped_at = COALESCE(content_dropped_at, $1), tidied_at = $1
+             WHERE id IN (SELECT column1 FROM (VALUES {rows}) AS v)",
+            1,
+            "(?)",
+        );
+        let messages = self.numbers(SELECT, vec![tidy.before.into(), tidy.limit.into()]).await?;
+        let count = messages.len() as u64;
+        self.tx.each(&CONTENTS, &[], messages.clone()).await?;
+        self.tx.each(&DELIVERIES, &[], messages.clone()).await?;
+        self.tx.each(&MESSAGES, &[tidy.now.into()], messages).await?;
+        Ok(count)
+    }
+
+    async fn numbers(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Value>, StoreError> {
+        self.tx.rows(sql, values).await?.iter().map(|row| row.int(0).map(Value::from)).collect()
+    }
+}
+
+static CONTENTS: Listed =
+    Listed::values("DELETE FROM contents WHERE message IN (SELECT column1 FROM (VALUES {rows}) AS v)", 0, "(?)");
