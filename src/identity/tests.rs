@@ -249,6 +249,30 @@ async fn a_renewal_that_fails_costs_nothing_while_the_old_token_lasts() {
 }
 
 #[tokio::test]
+async fn exchanges_and_expiries_are_measured() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let page = recorder.handle();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let mut known = secret("b");
+    let CredentialConfig::ClientSecret { expires, .. } = &mut known;
+    *expires = "2027-03-01".parse().ok();
+    let entra = Entra::start(vec![secret("a"), known], |number, form| match &*form["client_secret"] {
+        "a" => refuse(401, "invalid_client", 7_000_222),
+        _ => issue(number),
+    })
+    .await;
+    entra.token().await.unwrap();
+    let page = page.render();
+    for line in [
+        r#"mailspan_token_refreshes_total{tenant="contoso",outcome="refused"} 1"#,
+        r#"mailspan_token_refreshes_total{tenant="contoso",outcome="ok"} 1"#,
+        r#"mailspan_credential_expiry_timestamp_seconds{tenant="contoso",credential="2"} 1803859200"#,
+    ] {
+        assert!(page.contains(line), "{line} in {page}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_that_graph_refuses_is_replaced_once() {
     let entra = Entra::start(vec![secret("a")], |number, _| issue(number)).await;
     let first = entra.identity.token().await.unwrap();

@@ -141,7 +141,7 @@ async fn no_more_than_three_calls_at_once_reach_one_mailbox() {
     .await;
     let mailbox = support();
     let calls = futures_util::future::join_all((0..12).map(|_| fake.graph.message(&mailbox, "m1")));
-    let (calls, outcomes) = tokio::join!(calls, fake.graph.categories(&mailbox, &["a", "b", "c", "d"]));
+    let (outcomes, calls) = tokio::join!(fake.graph.categories(&mailbox, &["a", "b", "c", "d"]), calls);
     assert!(calls.iter().all(Result::is_ok) && outcomes.len() == 4);
     assert_eq!((most.load(Ordering::SeqCst), fake.requests()), (3, 13));
 }
@@ -171,4 +171,25 @@ async fn a_redirect_is_not_followed() {
             .await;
     let error = fake.graph.message(&support(), "m1").await.unwrap_err();
     assert!(matches!(&error, GraphError::Refused(refusal) if refusal.status == 302), "{error}");
+}
+
+#[tokio::test]
+async fn calls_are_counted_by_operation_and_status_and_never_by_mailbox() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let page = recorder.handle();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let fake = Fake::start(|number, _, _| async move { json(if number == 0 { 200 } else { 429 }, r#"{"id":"m1"}"#) });
+    let fake = fake.await;
+    assert!(fake.graph.message(&support(), "m1").await.is_ok());
+    assert!(mime(&fake, 10).await.is_err());
+    let page = page.render();
+    for line in [
+        r#"mailspan_graph_requests_total{operation="message",status="200"} 1"#,
+        r#"mailspan_graph_requests_total{operation="mime",status="429"} 1"#,
+        "mailspan_graph_throttled_total 1",
+        "mailspan_graph_request_seconds_count 2",
+    ] {
+        assert!(page.contains(line), "{line} in {page}");
+    }
+    assert!(!page.contains("contoso.com"), "{page}");
 }
