@@ -159,7 +159,9 @@ impl From<reqwest::Error> for HttpError {
             () if error.is_connect() => "no connection to Entra",
             () => "the connection to Entra broke",
         };
-        Self { reason: what.to_owned(), after: None }
+        let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+        let reason = causes.last().map_or_else(|| what.to_owned(), |cause| format!("{what}: {cause}"));
+        Self { reason, after: None }
     }
 }
 

@@ -1,1 +1,0 @@
-//! Graph over real HTTP.
