@@ -13,3 +13,8 @@ mod mail_parse;
 mod mail_sample;
 mod mail_schema;
 mod receiver;
+mod store_jobs;
+mod store_messages;
+mod store_open;
+mod store_replicas;
+mod store_world;

@@ -1,0 +1,182 @@
+//! The world of the store's stories: a clock that is set by hand, and a fresh database of either kind.
+//!
+//! `MAILSPAN_TEST_POSTGRES` names a server, such as `postgres://postgres@127.0.0.1:5432/postgres`; each story gets a
+//! database of its own there. `off` leaves PostgreSQL out; without the variable its half of the suite fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use bytes::Bytes;
+use mailspan::model::address::Address;
+use mailspan::model::clock::{Clock, SharedClock, UnixMillis};
+use mailspan::model::ids;
+use mailspan::model::work::{Claim, Job, Lane, MailboxId, Work};
+use mailspan::store::{Accept, Claims, Found, FoundBy, MarkWhen, NewDelivery, Room, Store};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+pub(crate) const START: UnixMillis = 1_800_000_000_000;
+pub(crate) const LEASE: i64 = 60_000;
+
+/// A clock that stands until it is moved.
+pub(crate) struct HandClock(AtomicI64);
+
+impl Clock for HandClock {
+    fn now(&self) -> UnixMillis {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// A fresh database and its clock.
+pub(crate) struct World {
+    pub(crate) url: String,
+    pub(crate) clock: Arc<HandClock>,
+    dir: Option<tempfile::TempDir>,
+    server: Option<(String, String)>,
+}
+
+impl World {
+    pub(crate) async fn sqlite() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", dir.path().join("mailspan.db").display());
+        Self { url, clock: Arc::new(HandClock(AtomicI64::new(START))), dir: Some(dir), server: None }
+    }
+
+    /// `None` when PostgreSQL is left out on purpose.
+    pub(crate) async fn postgres() -> Option<Self> {
+        let server = std::env::var("MAILSPAN_TEST_POSTGRES")
+            .expect("set MAILSPAN_TEST_POSTGRES to the URL of a PostgreSQL server, or to `off` to leave it out");
+        if server == "off" {
+            return None;
+        }
+        let name = format!("mailspan_{}", uuid::Uuid::new_v4().simple());
+        execute(&server, format!("CREATE DATABASE {name} TEMPLATE template0")).await;
+        let (base, _) = server.rsplit_once('/').expect("the URL ends in /database");
+        let url = format!("{base}/{name}");
+        let clock = Arc::new(HandClock(AtomicI64::new(START)));
+        Some(Self { url, clock, dir: None, server: Some((server, name)) })
+    }
+
+    pub(crate) async fn open(&self) -> Store {
+        Store::open(&self.url, self.clock.clone() as SharedClock).await.unwrap()
+    }
+
+    pub(crate) fn now(&self) -> UnixMillis {
+        self.clock.now()
+    }
+
+    pub(crate) fn pass(&self, ms: i64) {
+        self.clock.0.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_sqlite(&self) -> bool {
+        self.dir.is_some()
+    }
+
+    /// Says something to the database behind the store's back.
+    pub(crate) async fn execute(&self, sql: &str) {
+        if self.is_sqlite() {
+            let mut connection = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
+            connection.execute(AssertSqlSafe(sql.to_owned())).await.unwrap();
+        } else {
+            execute(&self.url, sql.to_owned()).await;
+        }
+    }
+}
+
+async fn execute(url: &str, sql: String) {
+    let mut connection = PgConnection::connect(url).await.expect("the server of MAILSPAN_TEST_POSTGRES answers");
+    connection.execute(AssertSqlSafe(sql)).await.unwrap();
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let Some((server, name)) = self.server.take() else { return };
+        let drop = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(execute(&server, format!("DROP DATABASE {name} WITH (FORCE)")));
+        };
+        // A story is over whether or not its database could be dropped; it failed already if the server is gone.
+        let _ = std::thread::spawn(drop).join();
+    }
+}
+
+/// Tells each story twice, once per database.
+macro_rules! on_both {
+    ($($(#[$meta:meta])* async fn $name:ident($world:ident: World) $body:block)+) => {
+        $($(#[$meta])* mod $name {
+            use super::*;
+
+            async fn story($world: World) $body
+
+            #[tokio::test]
+            async fn sqlite() {
+                story(World::sqlite().await).await;
+            }
+
+            #[tokio::test]
+            async fn postgres() {
+                if let Some(world) = World::postgres().await {
+                    story(world).await;
+                }
+            }
+        })+
+    };
+}
+pub(crate) use on_both;
+
+pub(crate) fn mailbox(local: &str) -> MailboxId {
+    MailboxId { tenant: "contoso".into(), address: Address::parse(&format!("{local}@contoso.com")).unwrap() }
+}
+
+pub(crate) fn deliver(route: &str, interaction: &str) -> Work {
+    Work::Deliver { route: route.into(), interaction: interaction.into() }
+}
+
+pub(crate) fn room(lane: &Lane, room: u32) -> Room {
+    Room { lane: lane.clone(), room, lease_ms: LEASE }
+}
+
+pub(crate) async fn claim(store: &Store, lane: &Lane, n: u32) -> Claims {
+    store.claim(vec![room(lane, n)]).await.unwrap()
+}
+
+/// The one job that is due in a lane.
+pub(crate) async fn only(store: &Store, lane: &Lane) -> Job {
+    let mut jobs = claim(store, lane, 10).await.jobs;
+    assert_eq!(jobs.len(), 1, "exactly one job is due in {lane}");
+    jobs.remove(0)
+}
+
+pub(crate) fn found(id: &str, due_at: UnixMillis) -> Found {
+    Found {
+        immutable_id: id.into(),
+        received_at: Some(due_at),
+        conversation_id: Some(format!("conversation of {id}")),
+        internet_message_id: Some(format!("<{id}@example.com>")),
+        due_at,
+    }
+}
+
+/// Shows a message to the store and claims its fetch.
+pub(crate) async fn fetch(store: &Store, world: &World, mailbox: &MailboxId, id: &str) -> (Claim, i64) {
+    let new = store.found(mailbox, vec![found(id, world.now())], FoundBy::Push, None).await.unwrap();
+    assert_eq!(new, 1);
+    let job = only(store, &Lane::mailbox(mailbox)).await;
+    let Work::Fetch { message, .. } = job.work else { panic!("a fetch") };
+    (job.claim, message)
+}
+
+pub(crate) fn mail(message: i64, key: &str, routes: &[&str], mark: MarkWhen, raw: impl Into<Bytes>) -> Accept {
+    let raw = raw.into();
+    Accept {
+        message,
+        key: key.into(),
+        deliveries: routes
+            .iter()
+            .map(|it| NewDelivery { route: (*it).into(), facts: format!("{{\"to\":\"{it}\"}}") })
+            .collect(),
+        sha256: ids::sha256_hex(&raw),
+        raw,
+        mark,
+    }
+}
