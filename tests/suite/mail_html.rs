@@ -1,6 +1,7 @@
 //! HTML of strangers: nothing that runs, loads, submits or covers comes through; what people wrote does.
 
-use mailspan::mail::html::{charset, content_ids, from_text, sanitise, text_of_any, to_text};
+use mailspan::mail::html::{charset, content_ids, from_text, sanitise, text_of_any};
+use mailspan::mail::html_text::to_text;
 
 fn clean(html: &str) -> String {
     sanitise(html).unwrap()
