@@ -7,6 +7,9 @@ use serde::Serialize;
 use super::header::Fields;
 use super::{caught, words};
 
+/// Dates before this year are mistakes; there is mail from before 1970.
+const EARLIEST: u16 = 1900;
+
 /// A person or mailbox as the mail names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mailbox {
@@ -91,16 +94,21 @@ fn ids(value: &str) -> Vec<String> {
     found
 }
 
-/// The date as RFC 3339 with the sender's offset. `None` when it is missing or no date.
+/// The date as RFC 3339 with the sender's offset, or as UTC where none is given (RFC 5322 §4.3).
+/// `None` when it is no date.
 pub fn date(value: &str) -> Option<String> {
-    let line = format!("{}\n", value.replace(['\r', '\n'], " "));
+    let line = value.replace(['\r', '\n'], " ");
+    dated(&format!("{line}\n")).or_else(|| dated(&format!("{line} +0000\n")))
+}
+
+fn dated(line: &str) -> Option<String> {
     let read = caught(|| match MessageStream::new(line.as_bytes()).parse_date() {
         HeaderValue::DateTime(date) => Some(date),
         _ => None,
     })??;
     let text = read.to_rfc3339();
     // A thirtieth of February is no date, whatever the header says.
-    text.parse::<jiff::Timestamp>().ok().filter(|_| read.is_valid() && read.year >= 1970).map(|_| text)
+    text.parse::<jiff::Timestamp>().ok().filter(|_| read.is_valid() && read.year >= EARLIEST).map(|_| text)
 }
 
 #[cfg(test)]
@@ -161,6 +169,8 @@ mod tests {
             ("Sat, 21 Nov 2026 18:42:33 +0100", Some("2026-11-21T18:42:33+01:00")),
             ("21 Nov 2026 18:42:33 -0800 (PST)", Some("2026-11-21T18:42:33-08:00")),
             ("Sat, 21 Nov 2026 18:42:33 GMT", Some("2026-11-21T18:42:33Z")),
+            ("Thu, 13 Feb 1969 23:32:54 -0330", Some("1969-02-13T23:32:54-03:30")),
+            ("Wed, 3 May 2007 23:34:45", Some("2007-05-03T23:34:45Z")),
             ("Mon, 30 Feb 2026 18:42:33 +0100", None),
             ("tomorrow", None),
             ("", None),

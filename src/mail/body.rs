@@ -3,7 +3,7 @@
 //! Long bodies are cut on a letter's border and say so; their digest is taken before the cut.
 
 use super::structure::Part;
-use super::{charset, html};
+use super::{charset, html, html_text};
 use crate::model::ids::sha256_hex;
 
 /// Bodies are cut at this many bytes of UTF-8. The whole is in the raw mail.
@@ -179,7 +179,7 @@ pub fn read(parts: &[Part], chosen: &Chosen, raw: &[u8]) -> Bodies {
         "text/html" => {
             text_is_derived = true;
             Some(match (&html, chosen.html.as_slice()) {
-                (Some(Html { sanitised: Some(clean), .. }), [only]) if *only == it => html::to_text(clean),
+                (Some(Html { sanitised: Some(clean), .. }), [only]) if *only == it => html_text::to_text(clean),
                 _ => html::text_of_any(&text_of(&parts[it], raw)),
             })
         }

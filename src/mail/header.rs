@@ -82,7 +82,7 @@ pub fn read(raw: &[u8], from: usize, stop: impl Fn(&[u8]) -> bool) -> Section {
                 close(&mut open, &mut section.fields);
                 open = Some((name.to_owned(), value.to_vec()));
             }
-            (None, Some((_, value))) if field_follows(raw, at + line.len()) => {
+            (None, Some((_, value))) if section_goes_on(raw, at + line.len()) => {
                 section.problem = Some("a header line is neither a field nor folded");
                 value.push(b' ');
                 value.extend_from_slice(text);
@@ -130,8 +130,10 @@ fn field_name(line: &[u8]) -> Option<(&str, &[u8])> {
     is_name.then(|| std::str::from_utf8(name).ok()).flatten().map(|name| (name, &line[colon + 1..]))
 }
 
-fn field_follows(raw: &[u8], at: usize) -> bool {
-    field_name(without_newline(line_at(raw, at))).is_some()
+/// Whether the line at `at` is a field or folded.
+fn section_goes_on(raw: &[u8], at: usize) -> bool {
+    let line = without_newline(line_at(raw, at));
+    field_name(line).is_some() || (line.starts_with(b" ") && !line.trim_ascii().is_empty())
 }
 
 /// `From sender date`, with which mbox files part mails.

@@ -136,15 +136,15 @@ impl<'a> Prepared<'a> {
     /// # Errors
     /// As [`Self::new`].
     pub fn event(&self, handover: &Handover<'_>) -> serde_json::Result<Vec<u8>> {
-        self.write(&Event { kind: EVENT, timestamp: &self.received_at, data: self.data_of(handover) })
+        self.write(&Event { kind: EVENT, timestamp: &self.received_at, interaction: self.interaction_of(handover) })
     }
 
-    /// Only `data`, for envelopes of another shape.
+    /// The interaction alone, the event's `data`, for envelopes of another shape.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn data(&self, handover: &Handover<'_>) -> serde_json::Result<Vec<u8>> {
-        self.write(&self.data_of(handover))
+    pub fn interaction(&self, handover: &Handover<'_>) -> serde_json::Result<Vec<u8>> {
+        self.write(&self.interaction_of(handover))
     }
 
     /// When the mailbox received it, in RFC 3339, as the interaction says it.
@@ -160,9 +160,9 @@ impl<'a> Prepared<'a> {
         Ok(out)
     }
 
-    fn data_of<'b>(&'b self, handover: &'b Handover<'b>) -> InteractionBody<'b> {
+    fn interaction_of<'b>(&'b self, handover: &'b Handover<'b>) -> Interaction<'b> {
         let source = &self.source;
-        InteractionBody {
+        Interaction {
             schema: SCHEMA,
             interaction_id: handover.interaction_id,
             message_key: source.message_key,
@@ -269,12 +269,13 @@ struct Event<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     timestamp: &'a str,
-    data: InteractionBody<'a>,
+    #[serde(rename = "data")]
+    interaction: Interaction<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct InteractionBody<'a> {
+struct Interaction<'a> {
     schema: &'static str,
     interaction_id: &'a str,
     message_key: &'a str,

@@ -10,6 +10,7 @@ pub mod digest;
 pub mod facts;
 pub mod header;
 pub mod html;
+pub mod html_text;
 pub mod interaction;
 pub mod parameters;
 pub mod parse;

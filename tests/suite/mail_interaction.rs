@@ -196,7 +196,7 @@ fn long_bodies_are_cut_on_a_letter_and_say_so() {
 }
 
 #[test]
-fn data_alone_is_the_data_of_the_event() {
+fn the_interaction_alone_is_the_data_of_the_event() {
     let raw = fixture("alternative");
     let mail = parse(&raw);
     let mailbox = Address::parse("support@contoso.com").unwrap();
@@ -205,7 +205,7 @@ fn data_alone_is_the_data_of_the_event() {
     let (attributes, thread) = (BTreeMap::new(), Thread::alone("mk_1"));
     let handover = handover("flow", &mailbox, &attributes, &thread, 0, None);
     let event: Value = serde_json::from_slice(&prepared.event(&handover).unwrap()).unwrap();
-    let data: Value = serde_json::from_slice(&prepared.data(&handover).unwrap()).unwrap();
+    let data: Value = serde_json::from_slice(&prepared.interaction(&handover).unwrap()).unwrap();
     assert_eq!(event["data"], data);
     assert_eq!(event["timestamp"], prepared.received_at());
 }
