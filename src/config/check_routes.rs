@@ -36,7 +36,8 @@ pub(super) fn routes(draft: &Draft, report: &mut Report) {
             report.wrong(&at.key("name"), format!("`{}` is taken by routes[{first}]; choose another", route.name));
         }
         if route.retry.is_empty() {
-            report.wrong(&at.key("retry"), "is empty; it needs at least one step, as in [\"0s\"] for a single attempt");
+            report
+                .missing(&at.key("retry"), "is empty; it needs at least one step, as in [\"0s\"] for a single attempt");
         }
         if let Some(name) = catch_all {
             report
@@ -120,7 +121,7 @@ fn signing_secrets(at: &Path, values: Option<Vec<&Secret>>, files: Option<Vec<&P
     if let (Some(_), None) | (None, Some(_)) = (&values, &files)
         && values.iter().map(Vec::len).chain(files.iter().map(Vec::len)).all(|count| count == 0)
     {
-        report.wrong(&at.key(key), "is an empty list; it needs at least one secret");
+        report.missing(&at.key(key), "is an empty list; it needs at least one secret");
         return;
     }
     // With both keys, or with neither, one look says all there is to say.

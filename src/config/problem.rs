@@ -154,6 +154,13 @@ impl Report {
         }
     }
 
+    /// Nobody knows the key at `path`. Not said when a file is not TOML: keys below a torn header stand elsewhere.
+    pub(super) fn unknown(&mut self, path: &Path, message: impl Into<String>) {
+        if !self.broken_syntax {
+            self.wrong(path, message);
+        }
+    }
+
     /// The value at `path` works, but deserves a look.
     pub(super) fn warn(&mut self, path: &Path, message: impl Into<String>) {
         let problem = self.problem(path, message.into());
