@@ -157,3 +157,44 @@ fn is_private(url: &Url) -> bool {
         IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unspecified(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signing_secret_is_whsec_and_24_to_64_bytes() {
+        let secret = |length: usize| format!("whsec_{}", STANDARD.encode(vec![7; length]));
+        for (text, expected) in [
+            (secret(23), false),
+            (secret(24), true),
+            (secret(64), true),
+            (secret(65), false),
+            (format!(" {}\n", secret(32)), true),
+            (secret(32).replace("whsec_", ""), false),
+            ("whsec_".into(), false),
+            ("whsec_!!!!".into(), false),
+        ] {
+            assert_eq!(is_signing_secret(&text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_a_private_network_is_known_as_such() {
+        for (url, expected) in [
+            ("https://10.0.0.1", true),
+            ("https://192.168.1.1", true),
+            ("https://169.254.169.254", true),
+            ("https://localhost", true),
+            ("https://[::1]", true),
+            ("https://[fd00::1]", true),
+            ("https://[::ffff:10.0.0.1]", true),
+            ("https://0.0.0.0", true),
+            ("https://8.8.8.8", false),
+            ("https://flows.example.com", false),
+            ("https://[2001:db8::1]", false),
+        ] {
+            assert_eq!(is_private(&url.parse().unwrap()), expected, "{url}");
+        }
+    }
+}

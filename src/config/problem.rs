@@ -183,6 +183,12 @@ impl Report {
         self.outside(origin, Some(place.column), "(syntax)", message.replace('\n', ", "));
     }
 
+    /// A section nobody can know: its name is not even made of letters, digits, `-` and `_`.
+    pub(super) fn strange(&mut self, path: &FilePath, line: usize, key: &str) {
+        let origin = Origin::File { path: path.to_path_buf(), line: Some(line) };
+        self.outside(origin, None, &key.escape_debug().to_string(), "unknown key".into());
+    }
+
     pub(super) fn variable(&mut self, name: &str, message: String) {
         self.outside(Origin::Variable(name.to_owned()), None, "", message);
     }

@@ -102,6 +102,7 @@ fn each_mistake_has_its_message() {
             ("[[tenants.credentials]]\nkind = \"client_secret\"\nsecret = \"swordfish~Value\"", ""),
             "line 5 tenants.contoso.credentials is missing; add [[tenants.credentials]]",
         ),
+        (with(PUBLIC, "[\"tenants[99999999999]\"]"), "line 4 tenants[99999999999] unknown key"),
         // What this version does not have.
         (
             with(ADDRESS, "access = \"delegated\""),
