@@ -53,7 +53,7 @@ fn listeners(draft: &Draft, server: &Path, report: &mut Report) {
     }
     if config.allowed_sources.as_ref().is_some_and(Vec::is_empty) {
         let message = "is empty, so no notification would be let in; list networks or remove the key";
-        report.wrong(&server.key("allowed_sources"), message);
+        report.missing(&server.key("allowed_sources"), message);
     }
 }
 

@@ -36,7 +36,8 @@ pub(super) fn routes(draft: &Draft, report: &mut Report) {
             report.wrong(&at.key("name"), format!("`{}` is taken by routes[{first}]; choose another", route.name));
         }
         if route.retry.is_empty() {
-            report.wrong(&at.key("retry"), "is empty; it needs at least one step, as in [\"0s\"] for a single attempt");
+            report
+                .missing(&at.key("retry"), "is empty; it needs at least one step, as in [\"0s\"] for a single attempt");
         }
         if let Some(name) = catch_all {
             report
@@ -120,7 +121,7 @@ fn signing_secrets(at: &Path, values: Option<Vec<&Secret>>, files: Option<Vec<&P
     if let (Some(_), None) | (None, Some(_)) = (&values, &files)
         && values.iter().map(Vec::len).chain(files.iter().map(Vec::len)).all(|count| count == 0)
     {
-        report.wrong(&at.key(key), "is an empty list; it needs at least one secret");
+        report.missing(&at.key(key), "is an empty list; it needs at least one secret");
         return;
     }
     // With both keys, or with neither, one look says all there is to say.
@@ -154,5 +155,46 @@ fn is_private(url: &Url) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified(),
         IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unspecified(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signing_secret_is_whsec_and_24_to_64_bytes() {
+        let secret = |length: usize| format!("whsec_{}", STANDARD.encode(vec![7; length]));
+        for (text, expected) in [
+            (secret(23), false),
+            (secret(24), true),
+            (secret(64), true),
+            (secret(65), false),
+            (format!(" {}\n", secret(32)), true),
+            (secret(32).replace("whsec_", ""), false),
+            ("whsec_".into(), false),
+            ("whsec_!!!!".into(), false),
+        ] {
+            assert_eq!(is_signing_secret(&text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_a_private_network_is_known_as_such() {
+        for (url, expected) in [
+            ("https://10.0.0.1", true),
+            ("https://192.168.1.1", true),
+            ("https://169.254.169.254", true),
+            ("https://localhost", true),
+            ("https://[::1]", true),
+            ("https://[fd00::1]", true),
+            ("https://[::ffff:10.0.0.1]", true),
+            ("https://0.0.0.0", true),
+            ("https://8.8.8.8", false),
+            ("https://flows.example.com", false),
+            ("https://[2001:db8::1]", false),
+        ] {
+            assert_eq!(is_private(&url.parse().unwrap()), expected, "{url}");
+        }
     }
 }

@@ -136,7 +136,9 @@ fn folders(mailbox: &MailboxConfig, at: &Path, report: &mut Report) {
 }
 
 fn unused_tenants(draft: &Draft, report: &mut Report) {
-    if draft.mailboxes.iter().any(Option::is_none) || draft.mailboxes.is_empty() || draft.tenants.len() < 2 {
+    // Only where every mailbox says whose it is.
+    let unclear = draft.mailboxes.iter().any(|it| it.as_ref().is_none_or(|it| it.tenant.is_none()));
+    if unclear || draft.mailboxes.is_empty() || draft.tenants.len() < 2 {
         return;
     }
     for (index, tenant) in draft.tenants.iter().enumerate() {

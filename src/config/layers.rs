@@ -93,9 +93,7 @@ struct Read {
     headers: BTreeMap<String, Origin>,
 }
 
-fn read_toml(text: &str, file: Option<(usize, &FilePath)>, report: &mut Report) -> Read
-where
-{
+fn read_toml(text: &str, file: Option<(usize, &FilePath)>, report: &mut Report) -> Read {
     let (table, errors) = DeTable::parse_recoverable(text);
     let lines = Lines::of(text);
     if let Some((_, path)) = file {
@@ -104,9 +102,20 @@ where
             report.syntax(path, Place { line, column }, error.message());
         }
     }
+    for (key, _) in table.get_ref().iter().filter(|(key, _)| !is_plain(key.get_ref())) {
+        if let Some((_, path)) = file {
+            report.strange(path, lines.at(key.span().start).0, key.get_ref());
+        }
+    }
     let mut reader = Reader { lines, file, headers: BTreeMap::new() };
-    let values = reader.table(table.get_ref(), &Path::default());
+    let mut values = reader.table(table.get_ref(), &Path::default());
+    // The layers would take a name such as "tenants[9]" for a path into a list.
+    values.retain(|key, _| is_plain(key));
     Read { layer: Layer(values), headers: reader.headers }
+}
+
+fn is_plain(key: &str) -> bool {
+    !key.is_empty() && key.chars().all(|it| it.is_ascii_alphanumeric() || matches!(it, '_' | '-'))
 }
 
 struct Reader<'a> {

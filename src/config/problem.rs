@@ -154,6 +154,13 @@ impl Report {
         }
     }
 
+    /// Nobody knows the key at `path`. Not said when a file is not TOML: keys below a torn header stand elsewhere.
+    pub(super) fn unknown(&mut self, path: &Path, message: impl Into<String>) {
+        if !self.broken_syntax {
+            self.wrong(path, message);
+        }
+    }
+
     /// The value at `path` works, but deserves a look.
     pub(super) fn warn(&mut self, path: &Path, message: impl Into<String>) {
         let problem = self.problem(path, message.into());
@@ -174,6 +181,12 @@ impl Report {
         self.broken_syntax = true;
         let origin = Origin::File { path: path.to_path_buf(), line: Some(place.line) };
         self.outside(origin, Some(place.column), "(syntax)", message.replace('\n', ", "));
+    }
+
+    /// A section nobody can know: its name is not even made of letters, digits, `-` and `_`.
+    pub(super) fn strange(&mut self, path: &FilePath, line: usize, key: &str) {
+        let origin = Origin::File { path: path.to_path_buf(), line: Some(line) };
+        self.outside(origin, None, &key.escape_debug().to_string(), "unknown key".into());
     }
 
     pub(super) fn variable(&mut self, name: &str, message: String) {

@@ -26,10 +26,8 @@ pub(super) fn read<T: DeserializeOwned>(
         let found = resolve(node, &error);
         if let Some(key) = missing_key(&message) {
             // The walk along the schema has said so, or what stood there has been refused.
-            report.missing(
-                &join(path, &found).key(key),
-                format!("is missing; set it here or in {}", join(path, &found).key(key).variable()),
-            );
+            let absent = join(path, &found).key(key);
+            report.missing(&absent, format!("is missing; set it here or in {}", absent.variable()));
             stand_in(node.get_mut(&found)?, key)?;
             continue;
         }

@@ -122,7 +122,7 @@ fn table(node: &mut Node, shape: Shape<'_>, path: &Path, report: &mut Report) {
             Some(shape) => walk(value, shape, &at, report),
             None => {
                 let (message, meant) = unknown_key(key, &known, &at, shape);
-                report.wrong(&at, message);
+                report.unknown(&at, message);
                 meant.into_iter().for_each(|key| report.explain(path.key(key)));
                 value.kind = Kind::Gone;
             }

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::layers::DEFAULTS;
 use super::schema::{Form, Shape};
 use super::tree::{Kind, Node, Origin, Path};
 
@@ -28,11 +29,35 @@ pub struct Setting {
     own_key: String,
 }
 
-/// Every value in force, tables after the plain values beside them.
+/// Every value in force, in the order of the reference, tables after the plain values beside them.
 pub(super) fn settings(root: &Node, shape: Shape<'_>) -> Vec<Setting> {
     let mut settings = vec![];
     collect(root, shape, &Path::default(), &mut settings);
+    let order = order_of_the_reference();
+    let rank = |table: &Path| order.iter().position(|(it, _)| *it == table.plain());
+    // Stable, so the elements of a list stay in order, each with the tables inside it.
+    settings.sort_by_key(|it: &Setting| {
+        let section = Path(it.table.0.iter().take(1).cloned().collect());
+        let key = order.iter().position(|(table, key)| *table == it.table.plain() && *key == it.own_key);
+        (rank(&section), it.table.clone(), key)
+    });
     settings
+}
+
+/// Tables and keys in the order in which the reference explains them, examples included.
+fn order_of_the_reference() -> Vec<(String, &'static str)> {
+    let mut table = String::new();
+    let mut order = vec![];
+    for line in DEFAULTS.lines() {
+        let line = line.strip_prefix('#').unwrap_or(line);
+        if line.starts_with('[') {
+            table = line.trim_matches(['[', ']']).to_owned();
+            order.push((table.clone(), ""));
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| !key.contains([' ', '`'])) {
+            order.push((table.clone(), key));
+        }
+    }
+    order
 }
 
 fn collect(node: &Node, shape: Shape<'_>, path: &Path, settings: &mut Vec<Setting>) {

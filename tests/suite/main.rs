@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking; clippy knows test functions, not their helpers")]
 
+mod config_layers;
 mod config_problems;
+mod config_reference;
 mod destination_conformance;
 mod destination_egress;
 mod destination_maildir;
