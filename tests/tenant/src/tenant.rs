@@ -2,7 +2,7 @@
 //!
 //! Every method acts at once and from the tenant's side, as people and Microsoft do, not through Graph.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
 use bytes::Bytes;
@@ -113,9 +113,13 @@ impl Tenant {
         }
     }
 
-    /// Begins to stop without waiting for it.
+    /// Stops in a moment: the answer to whoever asked for it gets out first.
     pub(crate) fn end(&self) {
-        self.stop.cancel();
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            stop.cancel();
+        });
     }
 
     /// Waits until the tenant is stopped through another handle.
