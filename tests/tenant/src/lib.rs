@@ -1,1 +1,50 @@
-//! A simulated Microsoft 365 tenant.
+//! A simulated Microsoft 365 tenant: token endpoint, Graph mail and change notifications, with faults on demand.
+//!
+//! Written from Microsoft's documentation and meant to be as strict as the original. It shares nothing with the
+//! bridge it is there to test. Start one with [`Tenant::start`], point a client at its endpoints, deliver mail with
+//! [`Tenant::receive`], break things with [`Tenant::fault`], and read what happened from [`Tenant::counters`].
+
+mod answer;
+mod batch;
+mod call;
+mod clock;
+mod control;
+mod courier;
+mod delta;
+mod entra;
+mod envelope;
+mod fault;
+mod filter;
+mod folder;
+mod front;
+mod ids;
+mod item;
+mod ledger;
+mod levers;
+mod line;
+mod list;
+mod mailbox;
+mod notify;
+mod options;
+mod perform;
+mod policy;
+mod query;
+mod render;
+mod slots;
+mod subscription_request;
+mod subscriptions;
+mod target;
+mod tenant;
+mod world;
+
+pub use courier::NotificationCounts;
+pub use fault::{Fault, FaultAction, FaultId, RetryAfter};
+pub use ids::MessageId;
+pub use ledger::Counters;
+pub use notify::Lifecycle;
+pub use options::{App, Options};
+pub use policy::NotificationPolicy;
+pub use subscriptions::SubscriptionState;
+pub use target::Operation;
+pub use tenant::{MessageState, Tenant};
+pub use world::{Access, Quirks};

@@ -1,0 +1,281 @@
+//! The token endpoint: client credentials by secret, and Entra's errors in Entra's shape.
+//!
+//! Tokens are remembered as issued, so they can be ended; what stands in them is for clients to look at.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError, RwLock},
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+
+use crate::{
+    clock::{Clock, from_ms, held},
+    options::{App, Options},
+    world::random_uuid,
+};
+
+/// The apps of the tenant and the tokens they hold.
+#[derive(Debug, Default)]
+pub(crate) struct Entra {
+    apps: RwLock<Vec<App>>,
+    /// Secrets that are refused, and with which AADSTS code.
+    refused: Mutex<HashMap<String, u32>>,
+    tokens: RwLock<HashMap<String, Grant>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Grant {
+    app: usize,
+    until_ms: i64,
+}
+
+/// A token request as it came.
+#[derive(Debug, Default)]
+pub(crate) struct TokenRequest {
+    pub(crate) tenant: String,
+    pub(crate) form: Vec<(String, String)>,
+    /// Client id and secret of HTTP Basic.
+    pub(crate) basic: Option<(String, String)>,
+}
+
+/// A refusal by Entra: HTTP status, OAuth error, AADSTS code, its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    error: &'static str,
+    pub(crate) code: u32,
+    text: String,
+}
+
+/// Why a bearer token is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unauthorized {
+    Empty,
+    Unknown,
+    Expired,
+}
+
+impl Entra {
+    pub(crate) fn new(options: &Options) -> Self {
+        let first = App {
+            client_id: options.client_id.clone(),
+            secrets: options.secrets.clone(),
+            roles: options.roles.clone(),
+        };
+        let apps = std::iter::once(first).chain(options.other_apps.iter().cloned()).collect();
+        Self { apps: RwLock::new(apps), ..Self::default() }
+    }
+
+    pub(crate) fn issue(
+        &self,
+        request: &TokenRequest,
+        options: &Options,
+        origin: &str,
+        clock: &Clock,
+    ) -> Result<Value, Refusal> {
+        let field = |name: &str| request.form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        self.check_tenant(&request.tenant, options)?;
+        match field("grant_type") {
+            None => return Err(missing("grant_type")),
+            Some("client_credentials") => {}
+            Some(other) => {
+                let text = format!("The app requested an unsupported grant type '{other}'.");
+                return Err(refusal(400, "unsupported_grant_type", 70003, text));
+            }
+        }
+        let basic = request.basic.as_ref();
+        let client_id = basic.map(|(id, _)| id.as_str()).or(field("client_id")).ok_or_else(|| missing("client_id"))?;
+        let (number, app) = self.app(client_id).ok_or_else(|| {
+            let text = format!(
+                "Application with identifier '{client_id}' was not found in the directory '{}'.",
+                options.tenant_id
+            );
+            refusal(400, "unauthorized_client", 700_016, text)
+        })?;
+        let scope = field("scope").ok_or_else(|| missing("scope"))?;
+        let audience = audience(scope, options, origin)?;
+        if field("client_assertion").is_some() {
+            let text = "Client assertion failed signature validation: no certificate is registered.".to_owned();
+            return Err(refusal(401, "invalid_client", 700_027, text));
+        }
+        let secret =
+            basic.map(|(_, secret)| secret.as_str()).or(field("client_secret")).filter(|secret| !secret.is_empty());
+        let secret = secret.ok_or_else(|| {
+            let text = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.";
+            refusal(401, "invalid_client", 7_000_218, text.to_owned())
+        })?;
+        if let Some(code) = held(&self.refused).get(secret) {
+            return Err(refused_secret(*code, client_id));
+        }
+        if !app.secrets.iter().any(|known| known == secret) {
+            return Err(refused_secret(7_000_215, client_id));
+        }
+        Ok(self.grant(number, &app, audience, options, clock))
+    }
+
+    fn check_tenant(&self, tenant: &str, options: &Options) -> Result<(), Refusal> {
+        if tenant.eq_ignore_ascii_case(&options.tenant_id) {
+            return Ok(());
+        }
+        if ["common", "organizations", "consumers"].contains(&tenant) {
+            let text = "The grant type is not supported over the /common or /consumers endpoints.".to_owned();
+            return Err(refusal(400, "invalid_request", 9_001_023, text));
+        }
+        let text = format!("Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID.");
+        Err(refusal(400, "invalid_request", 90002, text))
+    }
+
+    fn app(&self, client_id: &str) -> Option<(usize, App)> {
+        let apps = self.apps.read().unwrap_or_else(PoisonError::into_inner);
+        let number = apps.iter().position(|app| app.client_id.eq_ignore_ascii_case(client_id))?;
+        Some((number, apps[number].clone()))
+    }
+
+    fn grant(&self, number: usize, app: &App, audience: String, options: &Options, clock: &Clock) -> Value {
+        let (shortest, longest) = (options.token_lifetime.start(), options.token_lifetime.end());
+        let seconds = fastrand::u64(shortest.as_secs()..=longest.as_secs().max(shortest.as_secs()));
+        let now_ms = clock.now_ms();
+        let now = now_ms.div_euclid(1000);
+        let until_ms = now_ms.saturating_add_unsigned(seconds.saturating_mul(1000));
+        let mut claims = json!({
+            "aud": audience,
+            "iss": format!("https://sts.windows.net/{}/", options.tenant_id),
+            "iat": now, "nbf": now, "exp": until_ms.div_euclid(1000),
+            "app_displayname": "Simulated", "appid": app.client_id, "appidacr": "1", "idtyp": "app",
+            "oid": random_uuid().to_string(), "tid": options.tenant_id, "uti": random_uuid().simple().to_string(), "ver": "1.0",
+        });
+        // A token without application permissions has no roles at all.
+        if !app.roles.is_empty() {
+            claims["roles"] = app.roles.clone().into();
+        }
+        let header =
+            json!({ "typ": "JWT", "alg": "RS256", "kid": "simulated", "nonce": random_uuid().simple().to_string() });
+        let signature: Vec<u8> = (0..256).map(|_| fastrand::u8(..)).collect();
+        let encode = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
+        let token = format!("{}.{}.{}", encode(&header), encode(&claims), URL_SAFE_NO_PAD.encode(signature));
+        self.remember(token.clone(), Grant { app: number, until_ms }, now_ms);
+        json!({ "token_type": "Bearer", "expires_in": seconds, "ext_expires_in": seconds, "access_token": token })
+    }
+
+    fn remember(&self, token: String, grant: Grant, now_ms: i64) {
+        /// Expired tokens are kept this long, to be told from unknown ones.
+        const REMEMBER_MS: i64 = 3_600_000;
+        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+        tokens.retain(|_, old| old.until_ms + REMEMBER_MS > now_ms);
+        tokens.insert(token, grant);
+    }
+
+    /// The app that holds this token.
+    pub(crate) fn bearer(&self, token: Option<&str>, now_ms: i64) -> Result<usize, Unauthorized> {
+        let token = token.filter(|token| !token.is_empty()).ok_or(Unauthorized::Empty)?;
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let grant = tokens.get(token).ok_or(Unauthorized::Unknown)?;
+        if grant.until_ms > now_ms { Ok(grant.app) } else { Err(Unauthorized::Expired) }
+    }
+
+    pub(crate) fn has_role(&self, app: usize, enough: &[&str]) -> bool {
+        let apps = self.apps.read().unwrap_or_else(PoisonError::into_inner);
+        apps.get(app).is_some_and(|app| app.roles.iter().any(|role| enough.contains(&role.as_str())))
+    }
+
+    pub(crate) fn client_id(&self, app: usize) -> String {
+        let apps = self.apps.read().unwrap_or_else(PoisonError::into_inner);
+        apps.get(app).map(|app| app.client_id.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn expire_all(&self, now_ms: i64) {
+        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+        tokens.values_mut().for_each(|grant| grant.until_ms = grant.until_ms.min(now_ms));
+    }
+
+    pub(crate) fn refuse(&self, secret: &str, code: u32) {
+        held(&self.refused).insert(secret.to_owned(), code);
+    }
+
+    pub(crate) fn admit(&self, secret: &str) {
+        held(&self.refused).remove(secret);
+    }
+
+    pub(crate) fn add_secret(&self, client_id: &str, secret: &str) {
+        let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
+        apps.iter_mut().filter(|app| app.client_id == client_id).for_each(|app| app.secrets.push(secret.to_owned()));
+    }
+
+    pub(crate) fn set_roles(&self, client_id: &str, roles: &[&str]) {
+        let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
+        let roles = || roles.iter().map(|role| (*role).to_owned()).collect();
+        apps.iter_mut().filter(|app| app.client_id == client_id).for_each(|app| app.roles = roles());
+    }
+}
+
+impl Refusal {
+    /// The body of the refusal, with ids that are its own.
+    pub(crate) fn json(&self, now_ms: i64) -> Value {
+        let (trace, correlation) = (random_uuid(), random_uuid());
+        let time = from_ms(now_ms).strftime("%Y-%m-%d %H:%M:%SZ");
+        json!({
+            "error": self.error,
+            "error_description": format!(
+                "AADSTS{}: {} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {time}", self.code, self.text
+            ),
+            "error_codes": [self.code],
+            "timestamp": time.to_string(),
+            "trace_id": trace.to_string(),
+            "correlation_id": correlation.to_string(),
+            "error_uri": format!("https://login.microsoftonline.com/error?code={}", self.code),
+        })
+    }
+
+    /// A refusal on demand, by its code or its OAuth error.
+    pub(crate) fn on_demand(status: u16, code: &str) -> Self {
+        let number = code.trim_start_matches("AADSTS").parse().unwrap_or(90033);
+        let error = match number {
+            90033 | 90055 | 90024 | 90006 | 50033 => "temporarily_unavailable",
+            7_000_215 | 7_000_222 | 7_000_218 | 700_027 | 700_024 => "invalid_client",
+            700_016 | 50_196 => "unauthorized_client",
+            _ => "invalid_request",
+        };
+        refusal(status, error, number, "The request was refused on demand.".to_owned())
+    }
+}
+
+fn refusal(status: u16, error: &'static str, code: u32, text: String) -> Refusal {
+    Refusal { status, error, code, text }
+}
+
+fn missing(name: &str) -> Refusal {
+    refusal(
+        400,
+        "invalid_request",
+        900_144,
+        format!("The request body must contain the following parameter: '{name}'."),
+    )
+}
+
+fn refused_secret(code: u32, client_id: &str) -> Refusal {
+    let text = match code {
+        7_000_215 => format!(
+            "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '{client_id}'."
+        ),
+        7_000_222 => format!("The provided client secret keys for app '{client_id}' are expired."),
+        _ => "The secret was refused on demand.".to_owned(),
+    };
+    let status = if code == 700_016 { 400 } else { 401 };
+    refusal(status, if code == 700_016 { "unauthorized_client" } else { "invalid_client" }, code, text)
+}
+
+fn audience(scope: &str, options: &Options, origin: &str) -> Result<String, Refusal> {
+    let Some(resource) = scope.strip_suffix("/.default") else {
+        let text = format!(
+            "The provided value for scope {scope} is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier."
+        );
+        return Err(refusal(400, "invalid_scope", 1_002_012, text));
+    };
+    if resource == origin || options.audiences.iter().any(|known| known == resource) {
+        return Ok(resource.to_owned());
+    }
+    let text = format!("The resource principal named {resource} was not found in the tenant.");
+    Err(refusal(400, "invalid_resource", 500_011, text))
+}

@@ -1,0 +1,253 @@
+//! What a request is about, read from its method and path.
+//!
+//! Both spellings of OData are read (`mailFolders/inbox`, `mailFolders('inbox')`), in any case, percent-encoded or not.
+
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
+
+/// What a request does, by the names that faults and counters use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// A request for an access token.
+    Token,
+    /// Anything on `/subscriptions`.
+    Subscriptions,
+    /// A list of messages.
+    List,
+    /// One message.
+    Get,
+    /// One message's MIME (`$value`).
+    Mime,
+    /// A page of a delta round.
+    Delta,
+    /// A change of a message.
+    Patch,
+    /// A move of a message.
+    Move,
+    /// A deletion of a message.
+    Delete,
+    /// A folder, or the list of them.
+    Folder,
+    /// A `$batch`.
+    Batch,
+    /// Any item of a `$batch`; the item is also of its own operation.
+    BatchItem,
+    /// Drafts, sending, replies, attachments.
+    Outbound,
+    /// Anything else.
+    Other,
+}
+
+impl Operation {
+    /// All operations.
+    pub const ALL: [Operation; 14] = [
+        Self::Token,
+        Self::Subscriptions,
+        Self::List,
+        Self::Get,
+        Self::Mime,
+        Self::Delta,
+        Self::Patch,
+        Self::Move,
+        Self::Delete,
+        Self::Folder,
+        Self::Batch,
+        Self::BatchItem,
+        Self::Outbound,
+        Self::Other,
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Subscriptions => "subscriptions",
+            Self::List => "list",
+            Self::Get => "get",
+            Self::Mime => "mime",
+            Self::Delta => "delta",
+            Self::Patch => "patch",
+            Self::Move => "move",
+            Self::Delete => "delete",
+            Self::Folder => "folder",
+            Self::Batch => "batch",
+            Self::BatchItem => "batch_item",
+            Self::Outbound => "outbound",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// The resource a request is about, ids and names decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    Batch,
+    Subscriptions,
+    Subscription(String),
+    Reauthorize(String),
+    Folders {
+        user: String,
+    },
+    Folder {
+        user: String,
+        folder: String,
+    },
+    /// The messages of one folder, or of all (`folder` none).
+    Messages {
+        user: String,
+        folder: Option<String>,
+    },
+    Delta {
+        user: String,
+        folder: String,
+    },
+    Message {
+        user: String,
+        id: String,
+    },
+    Mime {
+        user: String,
+        id: String,
+    },
+    Move {
+        user: String,
+        id: String,
+    },
+    /// Known to Graph, not simulated here.
+    Unsimulated {
+        user: String,
+    },
+    Unknown,
+}
+
+impl Target {
+    /// Reads a path below the version (`/users/…`).
+    pub(crate) fn read(path: &str) -> Self {
+        let mut words = Vec::with_capacity(8);
+        for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+            match segment.split_once('(') {
+                Some((name, ")")) => words.push(decoded(name)),
+                Some((name, rest)) if rest.starts_with('\'') || rest.starts_with("%27") => {
+                    let inner = decoded(rest);
+                    let inner = inner.strip_suffix(')').unwrap_or(&inner);
+                    words.push(decoded(name));
+                    words.push(inner.trim_matches('\'').to_owned());
+                }
+                _ => words.push(decoded(segment)),
+            }
+        }
+        Self::of(&words)
+    }
+
+    fn of(words: &[String]) -> Self {
+        let is = |at: usize, name: &str| words.get(at).is_some_and(|word| word.eq_ignore_ascii_case(name));
+        let word = |at: usize| words.get(at).cloned().unwrap_or_default();
+        if is(0, "$batch") && words.len() == 1 {
+            return Self::Batch;
+        }
+        if is(0, "subscriptions") {
+            return match words.len() {
+                1 => Self::Subscriptions,
+                2 => Self::Subscription(word(1)),
+                3 if is(2, "reauthorize") => Self::Reauthorize(word(1)),
+                _ => Self::Unknown,
+            };
+        }
+        if !is(0, "users") || words.len() < 3 {
+            return Self::Unknown;
+        }
+        let user = word(1);
+        // A message is the same under its folder as without it.
+        let (folder, rest) = match is(2, "mailFolders") {
+            true if words.len() == 3 => return Self::Folders { user },
+            true if words.len() == 4 => return Self::Folder { user, folder: word(3) },
+            true => (Some(word(3)), 4),
+            false => (None, 2),
+        };
+        if !is(rest, "messages") {
+            return Self::Unsimulated { user };
+        }
+        let is_delta = is(rest + 1, "delta") || is(rest + 1, "microsoft.graph.delta");
+        let has = |name: &str| is(rest + 2, name) || is(rest + 2, &format!("microsoft.graph.{name}"));
+        match (words.len() - rest, folder) {
+            (1, folder) => Self::Messages { user, folder },
+            (2, Some(folder)) if is_delta => Self::Delta { user, folder },
+            (2, None) if is_delta => Self::Unsimulated { user },
+            (2, _) => Self::Message { user, id: word(rest + 1) },
+            (3, _) if is(rest + 2, "$value") => Self::Mime { user, id: word(rest + 1) },
+            (3, _) if has("move") => Self::Move { user, id: word(rest + 1) },
+            _ => Self::Unsimulated { user },
+        }
+    }
+
+    /// The mailbox it is in, as the request names it.
+    pub(crate) fn user(&self) -> Option<&str> {
+        match self {
+            Self::Folders { user }
+            | Self::Folder { user, .. }
+            | Self::Messages { user, .. }
+            | Self::Delta { user, .. }
+            | Self::Message { user, .. }
+            | Self::Mime { user, .. }
+            | Self::Move { user, .. }
+            | Self::Unsimulated { user } => Some(user),
+            _ => None,
+        }
+    }
+
+    /// The id of the message it is about.
+    pub(crate) fn message(&self) -> Option<&str> {
+        match self {
+            Self::Message { id, .. } | Self::Mime { id, .. } | Self::Move { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn operation(&self, method: &str) -> Operation {
+        match (self, method) {
+            (Self::Batch, _) => Operation::Batch,
+            (Self::Subscriptions | Self::Subscription(_) | Self::Reauthorize(_), _) => Operation::Subscriptions,
+            (Self::Folders { .. } | Self::Folder { .. }, _) => Operation::Folder,
+            (Self::Messages { .. }, "GET") => Operation::List,
+            (Self::Messages { .. } | Self::Unsimulated { .. }, _) => Operation::Outbound,
+            (Self::Delta { .. }, _) => Operation::Delta,
+            (Self::Message { .. }, "PATCH") => Operation::Patch,
+            (Self::Message { .. }, "DELETE") => Operation::Delete,
+            (Self::Message { .. }, _) => Operation::Get,
+            (Self::Mime { .. }, _) => Operation::Mime,
+            (Self::Move { .. }, _) => Operation::Move,
+            (Self::Unknown, _) => Operation::Other,
+        }
+    }
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_read_in_every_spelling() {
+        let delta = Target::Delta { user: "a@x.org".into(), folder: "inbox".into() };
+        for path in [
+            "/users/a@x.org/mailFolders/inbox/messages/delta",
+            "/users/a%40x.org/mailFolders/inbox/messages/delta()",
+            "/Users('a%40x.org')/MailFolders('inbox')/Messages/microsoft.graph.delta()",
+            "users/a@x.org/mailfolders(%27inbox%27)/messages/delta",
+        ] {
+            assert_eq!(Target::read(path), delta, "{path}");
+        }
+        let message = Target::Message { user: "u".into(), id: "AA/B=".into() };
+        assert_eq!(Target::read("/users/u/messages/AA%2FB%3D"), message);
+        assert_eq!(Target::read("/users/u/mailFolders/inbox/messages/AA%2FB%3D"), message);
+        assert_eq!(Target::read("/users/u/messages/x/$value"), Target::Mime { user: "u".into(), id: "x".into() });
+        assert_eq!(Target::read("/users/u/sendMail"), Target::Unsimulated { user: "u".into() });
+        assert_eq!(Target::read("/me/messages"), Target::Unknown);
+        assert_eq!(Target::read("/$batch"), Target::Batch);
+        assert_eq!(Target::read("/subscriptions/1/reauthorize"), Target::Reauthorize("1".into()));
+    }
+}
