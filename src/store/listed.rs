@@ -12,7 +12,8 @@ use super::value::Value;
 pub(super) const MOST: usize = 64;
 const SIZES: usize = MOST.trailing_zeros() as usize + 1;
 
-/// A statement with `{rows}` where its list goes and `{lock}` where PostgreSQL locks what it reads.
+/// A statement with `{rows}` where its list goes, `{firsts}` where only the first value of each row goes, and `{lock}`
+/// where PostgreSQL locks what it reads.
 pub(super) struct Listed {
     sql: &'static str,
     /// One row of the list; each `?` is the next value of the row.
@@ -52,6 +53,8 @@ impl Listed {
 
     fn write(&self, dialect: Dialect, rows: usize) -> String {
         let mut next = self.fixed;
+        let columns = self.columns();
+        let firsts: Vec<String> = (0..rows).map(|row| format!("${}", self.fixed + row * columns + 1)).collect();
         let rows: Vec<String> = (0..rows)
             .map(|_| {
                 self.row
@@ -66,7 +69,10 @@ impl Listed {
                     .collect()
             })
             .collect();
-        self.sql.replace("{rows}", &rows.join(self.between)).replace("{lock}", dialect.lock())
+        self.sql
+            .replace("{rows}", &rows.join(self.between))
+            .replace("{firsts}", &firsts.join(", "))
+            .replace("{lock}", dialect.lock())
     }
 }
 
@@ -88,6 +94,16 @@ mod tests {
         let (text, rows) = UPDATE.text(Dialect::Sqlite, 3);
         assert_eq!(rows, 4);
         assert_eq!(text, "UPDATE t SET a = $1 FROM (VALUES ($2, $3), ($4, $5), ($6, $7), ($8, $9)) AS v");
+    }
+
+    #[test]
+    fn the_first_values_can_stand_alone_as_well() {
+        static DELETE: Listed =
+            Listed::values("DELETE FROM t WHERE a IN ({firsts}) AND (a, b) IN (VALUES {rows})", 0, "(?, ?)");
+        assert_eq!(
+            DELETE.text(Dialect::Sqlite, 2).0,
+            "DELETE FROM t WHERE a IN ($1, $3) AND (a, b) IN (VALUES ($1, $2), ($3, $4))"
+        );
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::ConnectOptions;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Executor};
 
 use super::db::Db;
 use super::error::StoreError;
@@ -23,6 +23,8 @@ const STATEMENTS: usize = 512;
 const BUSY: Duration = Duration::from_secs(10);
 /// How long to wait for a connection.
 const ACQUIRE: Duration = Duration::from_secs(10);
+/// A statement that hangs and a transaction whose client is gone must not hold rows for ever.
+const LIMITS: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'";
 const READERS: u32 = 4;
 const CONNECTIONS: u32 = 10;
 /// The write-ahead log is folded into the file every this many pages (16 MiB), not every 4 MiB: fewer fsyncs under load.
@@ -81,13 +83,13 @@ async fn postgres(url: &str) -> Result<Db, StoreError> {
             StoreError::Open("store.url is no address of a database: write postgres://user@host/database".into())
         })?
         .application_name("mailspan")
-        .options([("statement_timeout", "30s"), ("idle_in_transaction_session_timeout", "60s")])
         .statement_cache_capacity(STATEMENTS)
         .disable_statement_logging();
     let place = format!("{}:{}", options.get_host(), options.get_port());
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(ACQUIRE)
+        .after_connect(|connection, _| Box::pin(async move { connection.execute(LIMITS).await.map(drop) }))
         .connect_with(options)
         .await
         .map_err(|error| StoreError::Open(format!("{place}: {}", StoreError::from(error))))?;

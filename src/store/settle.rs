@@ -61,13 +61,15 @@ impl Op for Settle {
     type Answer = bool;
 
     async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<bool>, StoreError> {
-        let done = all.iter().filter(|op| op.end == End::Done).map(|op| op.claim).collect::<Vec<_>>();
+        // The first to settle a claim settles it; whoever comes second finds it settled.
+        let mut seen = HashSet::new();
+        let first: Vec<bool> = all.iter().map(|op| seen.insert(op.claim)).collect();
+        let firsts = || all.iter().zip(&first).filter(|(_, first)| **first).map(|(op, _)| *op);
+        let done: Vec<Claim> = firsts().filter(|op| op.end == End::Done).map(|op| op.claim).collect();
         let mut won = writing.end_unless_due_again(&done).await?;
-        // The first to settle a claim wins; a second one with the same claim finds nothing.
-        let mut asked: HashSet<Claim> = won.clone();
-        let rest: Vec<&&Self> = all.iter().filter(|op| asked.insert(op.claim)).collect();
+        let rest: Vec<&Self> = firsts().filter(|op| !won.contains(&op.claim)).collect();
         won.extend(writing.wait_again(&rest).await?);
-        Ok(all.iter().map(|op| won.remove(&op.claim)).collect())
+        Ok(all.iter().zip(&first).map(|(op, first)| *first && won.contains(&op.claim)).collect())
     }
 }
 
@@ -76,7 +78,7 @@ impl Writing<'_> {
     /// Returns those that were removed.
     pub(super) async fn end(&mut self, claims: &[Claim]) -> Result<HashSet<Claim>, StoreError> {
         static DELETE: Listed = Listed::values(
-            "DELETE FROM jobs WHERE (id, fence) IN (VALUES {rows}) AND parked_at IS NULL RETURNING id, fence",
+            "DELETE FROM jobs WHERE id IN ({firsts}) AND (id, fence) IN (VALUES {rows}) AND parked_at IS NULL RETURNING id, fence",
             0,
             "(?, ?)",
         );
@@ -85,13 +87,14 @@ impl Writing<'_> {
 
     async fn end_unless_due_again(&mut self, claims: &[Claim]) -> Result<HashSet<Claim>, StoreError> {
         static DELETE: Listed = Listed::values(
-            "DELETE FROM jobs WHERE (id, fence) IN (VALUES {rows}) AND again_at IS NULL AND leased_until IS NOT NULL RETURNING id, fence",
+            "DELETE FROM jobs WHERE id IN ({firsts}) AND (id, fence) IN (VALUES {rows}) AND again_at IS NULL AND leased_until IS NOT NULL RETURNING id, fence",
             0,
             "(?, ?)",
         );
         self.delete(&DELETE, claims).await
     }
 
+    // SQLite finds rows by number through `id IN (…)`; the pair alone would make it read the whole table.
     async fn delete(&mut self, delete: &'static Listed, claims: &[Claim]) -> Result<HashSet<Claim>, StoreError> {
         let claims: Vec<Value> = claims.iter().flat_map(|claim| [claim.id.into(), claim.fence.into()]).collect();
         let mut ended = HashSet::new();
@@ -102,7 +105,7 @@ impl Writing<'_> {
     }
 
     /// Writes every end that leaves the job in the table. Returns the claims that were still good.
-    async fn wait_again(&mut self, ends: &[&&Settle]) -> Result<HashSet<Claim>, StoreError> {
+    async fn wait_again(&mut self, ends: &[&Settle]) -> Result<HashSet<Claim>, StoreError> {
         // Columns: id, fence, due_at (NULL: only when it was made due meanwhile), fresh, uncounted, error, parked_at.
         static UPDATE: Listed = Listed::values(
             "UPDATE jobs SET

@@ -26,6 +26,8 @@ use crate::model::clock::{SharedClock, UnixMillis};
 pub(super) const WAITING: usize = 1024;
 /// The most writes in one transaction.
 const TOGETHER: usize = 256;
+/// How many turns others get before a group begins.
+const TURNS: usize = 2;
 /// How often a write that met another is tried again by itself.
 const MEETINGS: u32 = 3;
 
@@ -203,6 +205,14 @@ impl Writer {
             };
             if came == 0 {
                 return;
+            }
+            // Whoever was answered last is about to ask again; a commit costs far more than letting it.
+            for _ in 0..TURNS {
+                tokio::task::yield_now().await;
+            }
+            while next.len() < TOGETHER {
+                let Ok(op) = waiting.try_recv() else { break };
+                next.push(op);
             }
             let mut group = Group::default();
             next.drain(..).for_each(|op| group.push(op));

@@ -1,6 +1,11 @@
 //! What Mailspan promises: one binary, one file per story.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking; clippy knows test functions, not their helpers")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test fails by panicking; clippy knows test functions, not their helpers"
+)]
 
 mod config_layers;
 mod config_problems;
@@ -17,6 +22,7 @@ mod mail_schema;
 mod receiver;
 mod store_jobs;
 mod store_messages;
+mod store_model;
 mod store_open;
 mod store_replicas;
 mod store_world;
