@@ -1,1 +1,7 @@
-//! Room.
+//! The hall: one loop that takes due jobs out of the table, runs each as far as it can, and writes down the outcome.
+
+mod agenda;
+pub mod runner;
+pub mod settle;
+
+pub use runner::{Plan, Runner, Works};

@@ -1,0 +1,272 @@
+//! The loop over the job table: room first, then claim, run, settle; and at the end, drain.
+//!
+//! Nothing is claimed that cannot start now. A job's lease outlives its attempt by construction.
+//! Stopping: nothing more is claimed, attempts in flight get their time, the rest is given back uncounted.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::agenda::Agenda;
+use super::settle;
+use crate::model::backoff::Backoff;
+use crate::model::clock::{SharedClock, UnixMillis};
+use crate::model::outcome::{Failure, Outcome};
+use crate::model::token::BoxFuture;
+use crate::model::work::{Job, Lane, Work};
+use crate::store::{End, Heard, Room, Store};
+
+/// How much longer a lease lasts than the attempt it covers: the time to settle.
+const LEASE_MARGIN: Duration = Duration::from_secs(10);
+/// Jobs in flight over all lanes; what they hold in memory is bounded by the memory budget, not by this.
+const ALL_LANES: u32 = 512;
+/// Lanes in one claim. The statement is prepared for powers of two up to this.
+const LANES_PER_CLAIM: usize = 64;
+/// How often the table's own agenda is read, in case a hint was lost.
+const BACKSTOP: Duration = Duration::from_secs(30);
+/// How long a lane whose other side said it is gone for good rests before one more job is tried.
+const PAUSE: Duration = Duration::from_secs(3600);
+/// A claim that failed (the store is unavailable) is tried again after this.
+const STORE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Jobs that are due but that nobody could claim are looked at again after this.
+const CONTENTION_PATIENCE: Duration = Duration::from_millis(10);
+
+/// How one kind of work is attempted.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The longest an attempt may take.
+    pub timeout: Duration,
+    /// When a failed attempt is tried again.
+    pub backoff: Backoff,
+}
+
+/// The work itself, as the roof wires it.
+pub trait Works: Send + Sync + 'static {
+    /// One attempt.
+    fn attempt<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Outcome>;
+    /// How this work is attempted.
+    fn plan(&self, work: &Work) -> Plan;
+    /// How many jobs of this lane may run at once.
+    fn room(&self, lane: &Lane) -> u32;
+    /// The longest any attempt in this lane may take.
+    fn longest(&self, lane: &Lane) -> Duration;
+    /// A lane paused or resumed; for health and metrics.
+    fn paused(&self, lane: &Lane, until: Option<UnixMillis>);
+}
+
+/// The loop and what it remembers between two turns.
+pub struct Runner<W> {
+    store: Store,
+    works: Arc<W>,
+    clock: SharedClock,
+    agenda: Agenda,
+    in_flight: HashMap<Lane, u32>,
+    paused: HashMap<Lane, UnixMillis>,
+    attempts: JoinSet<Ended>,
+    running: HashMap<Id, Job>,
+    settling: JoinSet<()>,
+}
+
+struct Ended {
+    job: Job,
+    outcome: Outcome,
+    took: Duration,
+}
+
+impl<W: Works> Runner<W> {
+    /// A runner that has not started yet.
+    pub fn new(store: Store, works: Arc<W>, clock: SharedClock) -> Self {
+        Self {
+            store,
+            works,
+            clock,
+            agenda: Agenda::default(),
+            in_flight: HashMap::new(),
+            paused: HashMap::new(),
+            attempts: JoinSet::new(),
+            running: HashMap::new(),
+            settling: JoinSet::new(),
+        }
+    }
+
+    /// Runs until `stop`, then drains for at most `grace`.
+    pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
+        let mut wakes = self.store.wakes();
+        let mut backstop = tokio::time::interval(BACKSTOP);
+        backstop.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while !stop.is_cancelled() {
+            let wait = self.take_work().await;
+            tokio::select! {
+                () = stop.cancelled() => break,
+                heard = wakes.next() => match heard {
+                    Some(Heard::Due(wakes)) => {
+                        wakes.iter().for_each(|wake| self.agenda.bring(wake.lane.clone(), wake.due_at));
+                    }
+                    // Hints were lost in a burst: the table knows.
+                    Some(Heard::Missed) => self.read_agenda().await,
+                    None => break,
+                },
+                Some(ended) = self.attempts.join_next_with_id() => {
+                    self.ended(ended);
+                    while let Some(ended) = self.attempts.try_join_next_with_id() {
+                        self.ended(ended);
+                    }
+                }
+                Some(_) = self.settling.join_next() => {}
+                _ = backstop.tick() => self.read_agenda().await,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        self.drain(grace).await;
+    }
+
+    /// Claims what can start now and starts it. Returns how long there is nothing to do unless something happens.
+    async fn take_work(&mut self) -> Duration {
+        loop {
+            let now = self.clock.now();
+            self.resume(now);
+            let running = u32::try_from(self.running.len()).unwrap_or(u32::MAX);
+            let ready =
+                self.agenda.ready(now, ALL_LANES.saturating_sub(running), LANES_PER_CLAIM, |lane| self.free(lane));
+            if ready.is_empty() {
+                let next = self.agenda.next_after(now).map_or(BACKSTOP, |at| millis(at - now));
+                return next.min(BACKSTOP);
+            }
+            let rooms = ready.into_iter().map(|(lane, room)| {
+                // The lease outlives the attempt by construction: it is computed, not configured.
+                let lease = self.works.longest(&lane) + LEASE_MARGIN;
+                Room { lane, room, lease_ms: i64::try_from(lease.as_millis()).unwrap_or(i64::MAX) }
+            });
+            match self.store.claim(rooms.collect()).await {
+                Ok(claims) => {
+                    let contended =
+                        claims.jobs.is_empty() && claims.next.iter().any(|(_, next)| next.is_some_and(|at| at <= now));
+                    for (lane, next) in claims.next {
+                        self.agenda.set(lane, next);
+                    }
+                    for job in claims.jobs {
+                        self.start(job);
+                    }
+                    if contended {
+                        // Another replica holds these rows at this moment; its commit decides.
+                        return CONTENTION_PATIENCE;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(reason = %error, "No job can be claimed; trying again shortly");
+                    return STORE_PATIENCE;
+                }
+            }
+        }
+    }
+
+    fn free(&self, lane: &Lane) -> u32 {
+        if self.paused.contains_key(lane) {
+            return 0;
+        }
+        self.works.room(lane).saturating_sub(self.in_flight.get(lane).copied().unwrap_or(0))
+    }
+
+    fn start(&mut self, job: Job) {
+        *self.in_flight.entry(job.work.lane()).or_default() += 1;
+        let works = Arc::clone(&self.works);
+        let attempted = job.clone();
+        let handle = self.attempts.spawn(async move {
+            let begun = Instant::now();
+            let timeout = works.plan(&attempted.work).timeout;
+            let outcome = match tokio::time::timeout(timeout, works.attempt(&attempted)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Failure::transient(format!("no end after {} s", timeout.as_secs()))),
+            };
+            Ended { job: attempted, outcome, took: begun.elapsed() }
+        });
+        self.running.insert(handle.id(), job);
+    }
+
+    /// Frees the room of an attempt and settles it beside the loop: many outcomes, one commit.
+    fn ended(&mut self, ended: Result<(Id, Ended), JoinError>) {
+        let ended = match ended {
+            Ok((id, ended)) => {
+                self.running.remove(&id);
+                ended
+            }
+            Err(error) => match self.running.remove(&error.id()) {
+                // A panic in one attempt is a transient failure of that job.
+                Some(job) => {
+                    Ended { job, outcome: Err(Failure::transient("the attempt panicked")), took: Duration::ZERO }
+                }
+                None => return,
+            },
+        };
+        let lane = ended.job.work.lane();
+        if let Some(count) = self.in_flight.get_mut(&lane) {
+            *count -= 1;
+            if *count == 0 {
+                self.in_flight.remove(&lane);
+            }
+        }
+        let now = self.clock.now();
+        if matches!(ended.outcome, Err(Failure::Gone { .. })) {
+            let until = now + i64::try_from(PAUSE.as_millis()).unwrap_or(0);
+            self.works.paused(&lane, Some(until));
+            self.paused.insert(lane, until);
+        }
+        let backoff = self.works.plan(&ended.job.work).backoff;
+        let end = settle::end(&ended.outcome, ended.job.attempt, &backoff, now, fastrand::f64());
+        settle::log(&ended.job, end.as_ref(), now, ended.took);
+        if let Some(end) = end {
+            self.write(ended.job, end);
+        }
+    }
+
+    fn write(&mut self, job: Job, end: End) {
+        let store = self.store.clone();
+        self.settling.spawn(async move {
+            match store.settle(job.claim, end).await {
+                Ok(true) => {}
+                Ok(false) => tracing::warn!(job = job.claim.id, "The lease was lost; whoever holds it now settles the job"),
+                Err(error) => tracing::error!(job = job.claim.id, reason = %error, "An outcome could not be written; the job is due again when its lease ends"),
+            }
+        });
+    }
+
+    fn resume(&mut self, now: UnixMillis) {
+        let over: Vec<Lane> =
+            self.paused.iter().filter(|(_, until)| **until <= now).map(|(lane, _)| lane.clone()).collect();
+        for lane in over {
+            self.paused.remove(&lane);
+            self.works.paused(&lane, None);
+        }
+    }
+
+    async fn read_agenda(&mut self) {
+        let horizon = self.clock.now() + i64::try_from(2 * BACKSTOP.as_millis()).unwrap_or(0);
+        match self.store.agenda(horizon).await {
+            Ok(lanes) => lanes.into_iter().for_each(|(lane, at)| self.agenda.bring(lane, at)),
+            Err(error) => tracing::error!(reason = %error, "The agenda cannot be read; trying again shortly"),
+        }
+    }
+
+    async fn drain(&mut self, grace: Duration) {
+        let deadline = tokio::time::Instant::now() + grace;
+        while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.attempts.join_next_with_id()).await {
+            self.ended(ended);
+        }
+        self.attempts.abort_all();
+        let now = self.clock.now();
+        for (_, job) in std::mem::take(&mut self.running) {
+            let end = End::GiveBack { due_at: now };
+            settle::log(&job, Some(&end), now, grace);
+            self.write(job, end);
+        }
+        while self.settling.join_next().await.is_some() {}
+    }
+}
+
+fn millis(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}

@@ -1,0 +1,121 @@
+//! From an outcome to the table: what becomes of a job after an attempt, decided in one place and logged in one line.
+
+use std::time::Duration;
+
+use crate::model::backoff::Backoff;
+use crate::model::clock::UnixMillis;
+use crate::model::outcome::{Failure, Next, Outcome};
+use crate::model::work::Job;
+use crate::store::End;
+
+/// What becomes of a job. `None`: the attempt wrote the end of its job itself.
+pub(super) fn end(outcome: &Outcome, attempt: u32, backoff: &Backoff, now: UnixMillis, chance: f64) -> Option<End> {
+    let later = |wait: Duration| now.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
+    match outcome {
+        Ok(Next::Settled) => None,
+        Ok(Next::Done) => Some(End::Done),
+        Ok(Next::Again { after }) => Some(End::Again { due_at: later(*after) }),
+        Err(Failure::Transient { reason, after }) => Some(match backoff.wait(attempt, chance, *after) {
+            Some(wait) => End::Retry { due_at: later(wait), error: reason.clone() },
+            None => End::Park { error: format!("given up after {attempt} attempts: {reason}") },
+        }),
+        Err(Failure::Permanent { reason } | Failure::Gone { reason }) => Some(End::Park { error: reason.clone() }),
+    }
+}
+
+/// The one log line of an attempt: a sentence and its fields.
+pub(super) fn log(job: &Job, end: Option<&End>, now: UnixMillis, took: Duration) {
+    let kind = job.work.kind();
+    let (id, lane, attempt) = (job.claim.id, job.work.lane().0, job.attempt);
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let wait_s = |due_at: i64| (due_at - now).max(0) / 1000;
+    match end {
+        None | Some(End::Done) => {
+            tracing::debug!(job = id, kind, lane, attempt, took_ms, outcome = "done", "{kind} {id} is done");
+        }
+        Some(End::Again { due_at }) => {
+            let wait_s = wait_s(*due_at);
+            tracing::debug!(
+                job = id,
+                kind,
+                lane,
+                attempt,
+                took_ms,
+                wait_s,
+                outcome = "again",
+                "{kind} {id} runs again in {wait_s} s"
+            );
+        }
+        Some(End::GiveBack { .. }) => {
+            tracing::info!(
+                job = id,
+                kind,
+                lane,
+                attempt,
+                took_ms,
+                outcome = "given_back",
+                "{kind} {id} was given back"
+            );
+        }
+        Some(End::Retry { due_at, error }) => {
+            let wait_s = wait_s(*due_at);
+            tracing::warn!(
+                job = id,
+                kind,
+                lane,
+                attempt,
+                took_ms,
+                wait_s,
+                outcome = "transient",
+                reason = error,
+                "{kind} {id} will be tried again in {wait_s} s"
+            );
+        }
+        Some(End::Park { error }) => {
+            tracing::error!(
+                job = id,
+                kind,
+                lane,
+                attempt,
+                took_ms,
+                outcome = "parked",
+                reason = error,
+                "{kind} {id} is parked and needs a person"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::backoff::Then;
+
+    fn backoff(then: Then) -> Backoff {
+        Backoff { steps: [0, 10, 60].map(Duration::from_secs).to_vec(), then }
+    }
+
+    #[test]
+    fn every_outcome_has_one_end() {
+        let park = backoff(Then::Park);
+        let transient = || Failure::transient("no answer");
+        for (outcome, attempt, expected) in [
+            (Ok(Next::Done), 1, Some(End::Done)),
+            (Ok(Next::Settled), 1, None),
+            (Ok(Next::Again { after: Duration::from_secs(5) }), 1, Some(End::Again { due_at: 6_000 })),
+            (Err(transient()), 1, Some(End::Retry { due_at: 11_000, error: "no answer".into() })),
+            (Err(transient()), 2, Some(End::Retry { due_at: 61_000, error: "no answer".into() })),
+            (Err(transient()), 3, Some(End::Park { error: "given up after 3 attempts: no answer".into() })),
+            (Err(Failure::permanent("refused")), 1, Some(End::Park { error: "refused".into() })),
+            (Err(Failure::Gone { reason: "410".into() }), 1, Some(End::Park { error: "410".into() })),
+        ] {
+            assert_eq!(end(&outcome, attempt, &park, 1_000, 0.5), expected, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn upkeep_is_never_parked_for_lack_of_patience() {
+        let end = end(&Err(Failure::transient("down")), 500, &backoff(Then::Repeat), 0, 0.5);
+        assert_eq!(end, Some(End::Retry { due_at: 60_000, error: "down".into() }));
+    }
+}
