@@ -4,7 +4,6 @@
 //! Never through a proxy: loopback and the platform's metadata endpoint, which only this machine can reach.
 
 pub mod private_networks;
-pub mod retry_after;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,7 +28,7 @@ const NEVER_BY_PROXY: &str = "localhost,127.0.0.0/8,::1,169.254.169.254";
 
 /// `[egress]`: how HTTP leaves the house.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Config {
     /// The forward proxy for everything but this machine itself and the hosts of `NO_PROXY`; default: `HTTPS_PROXY`
     /// and `HTTP_PROXY` of the environment.

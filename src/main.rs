@@ -1,2 +1,7 @@
-//! The mailspan command.
-fn main() {}
+//! The `mailspan` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mailspan::cli::main()
+}

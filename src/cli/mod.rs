@@ -1,2 +1,85 @@
-//! Room.
+//! The command line: one file per command, exit codes that tell the truth.
+//!
+//! 0: fine. 1: it ran and found trouble. 2: unusable arguments or configuration.
+
 pub mod config;
+mod demo;
+mod healthcheck;
+mod run;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+/// It ran and found trouble.
+const TROUBLE: u8 = 1;
+/// Unusable arguments or configuration.
+const UNUSABLE: u8 = 2;
+
+/// Mail bridge: Microsoft 365 mailboxes to contact-centre flows, with no mail lost and none in the dark.
+#[derive(Debug, Parser)]
+#[command(name = "mailspan", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon.
+    Run(run::RunArgs),
+    /// Watch the bridge work without an account: a simulated tenant, a receiver and the real bridge in one process.
+    Demo(demo::DemoArgs),
+    /// Check, show or describe the configuration.
+    Config(config::ConfigCommand),
+    /// Ask a running daemon whether it is ready (for a container's HEALTHCHECK).
+    Healthcheck(healthcheck::HealthcheckArgs),
+    /// Print shell completions.
+    Completions {
+        /// The shell to print them for.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which files the configuration is read from.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigFiles {
+    /// Configuration files; a later one wins over an earlier one.
+    #[arg(long = "config", short, value_name = "FILE", num_args = 1..)]
+    pub files: Vec<PathBuf>,
+}
+
+/// Reads the arguments, runs the command, and says how it went.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let code = match cli.command {
+        Command::Run(args) => block_on(run::run(args)),
+        Command::Demo(args) => block_on(demo::demo(args)),
+        Command::Config(command) => command.run(std::env::vars(), &mut std::io::stdout()).unwrap_or(TROUBLE),
+        Command::Healthcheck(args) => block_on(healthcheck::healthcheck(args)),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "mailspan", &mut std::io::stdout());
+            0
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn block_on(command: impl Future<Output = u8>) -> u8 {
+    // Two providers could meet in one process; the choice is made once, here. A second choice changes nothing.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(command),
+        Err(error) => {
+            complain(&format!("the runtime cannot be started: {error}"));
+            TROUBLE
+        }
+    }
+}
+
+/// Says on stderr what is wrong. If even that fails there is nobody to tell.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "mailspan: {text}");
+}

@@ -18,9 +18,10 @@ use url::Host;
 use self::signature::Signer;
 use super::{BuildError, Destination, Handover};
 use crate::egress::private_networks::{PrivateOnly, is_private};
-use crate::egress::{Egress, causes, retry_after};
+use crate::egress::{Egress, causes};
 use crate::model::clock::SharedClock;
 use crate::model::outcome::Failure;
+use crate::model::retry_after;
 use crate::model::secret::Secret;
 use crate::model::token::BoxFuture;
 use crate::model::units::{Size, Span};
@@ -276,7 +277,8 @@ fn unsendable(what: &str) -> Failure {
 
 /// The one place where a receiver's answer becomes a decision.
 fn verdict(status: StatusCode, headers: &HeaderMap, now: i64) -> Result<(), Failure> {
-    let after = retry_after::from_headers(headers, now);
+    let asked = headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let after = asked.and_then(|value| retry_after::parse(value, now, retry_after::DAY));
     match status {
         it if it.is_success() => Ok(()),
         StatusCode::GONE => Err(Failure::Gone {

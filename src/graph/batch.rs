@@ -112,8 +112,9 @@ impl Graph {
         if (200..300).contains(&status) {
             return Ok(answer.body.map(ToOwned::to_owned));
         }
-        let retry_after =
-            answer.header("retry-after").and_then(|value| retry_after::parse(&value, self.options.clock.now()));
+        let retry_after = answer
+            .header("retry-after")
+            .and_then(|value| retry_after::parse(&value, self.options.clock.now(), retry_after::MOST));
         let request_id = answer.header("request-id");
         let body = answer.body.map_or(&b""[..], |body| body.get().as_bytes());
         Err(Answer { status, retry_after, request_id: request_id.as_deref(), body }.into_error())

@@ -35,10 +35,6 @@ use crate::model::token::Tokens;
 const SLOTS_PER_MAILBOX: usize = 3;
 /// Creating a subscription waits for Graph to call us back, so several go on at once.
 const SLOTS_FOR_SUBSCRIPTIONS: usize = 16;
-/// A connection, or a sign of life of one.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// All calls share one HTTP/2 connection: one that is dead must not cost every job a timeout.
-const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
 
 /// The Graph of one tenant.
 pub struct Graph {
@@ -76,24 +72,9 @@ impl Options {
     }
 }
 
-/// The client that calls to Microsoft need, tokens included: `builder` brings proxy and roots, the rest is set here.
-/// No redirect is followed, because a secret or a token would follow it; a connection that died in silence is noticed.
-///
-/// # Errors
-/// The builder's settings do not work on this machine: no certificate roots, a proxy that is not one.
-pub fn client(builder: reqwest::ClientBuilder) -> reqwest::Result<reqwest::Client> {
-    builder
-        .user_agent(concat!("mailspan/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_WITHIN)
-        .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
-        .http2_keep_alive_timeout(CONNECT_WITHIN)
-        .build()
-}
-
 impl Graph {
     /// The Graph at `endpoint` (its version included). Talks to nobody yet.
-    /// `http` comes from [`client`]; an answer from elsewhere is not believed.
+    /// `http` must not follow redirects; an answer from elsewhere is not believed.
     pub fn new(
         endpoint: Url,
         tenant: String,

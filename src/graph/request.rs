@@ -106,8 +106,8 @@ impl Graph {
         let headers = std::mem::take(answer.headers_mut());
         // A body that breaks off leaves the status, which is most of what there is to know.
         let body = self.read(answer, ERROR_LIMIT).await.unwrap_or_default();
-        let retry_after =
-            text(&headers, RETRY_AFTER.as_str()).and_then(|value| retry_after::parse(value, self.options.clock.now()));
+        let retry_after = text(&headers, RETRY_AFTER.as_str())
+            .and_then(|value| retry_after::parse(value, self.options.clock.now(), retry_after::MOST));
         let error = Answer { status, retry_after, request_id: text(&headers, REQUEST_ID), body: &body }.into_error();
         if let GraphError::Throttled { after } = error {
             self.pause(room, after);

@@ -15,6 +15,7 @@ use crate::model::clock::{UnixMillis, parse_rfc3339, rfc3339};
 const MOST_PAGES: usize = 1000;
 
 /// A subscription to be made: for messages that are created in one folder.
+#[derive(Clone, Copy)]
 pub struct NewSubscription<'a> {
     /// The mailbox.
     pub mailbox: &'a Address,

@@ -176,7 +176,7 @@ impl<'c> AsyncHttpClient<'c> for Http {
             // Said by status alone: whatever the body holds, a busy Entra has judged no credential.
             if status.is_server_error() || status.as_u16() == 429 || status.as_u16() == 408 {
                 let after = answer.headers().get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-                let after = after.and_then(|value| retry_after::parse(value, self.clock.now()));
+                let after = after.and_then(|value| retry_after::parse(value, self.clock.now(), retry_after::MOST));
                 return Err(HttpError { reason: format!("Entra answered {}", status.as_u16()), after });
             }
             let headers = std::mem::take(answer.headers_mut());

@@ -1,10 +1,119 @@
 //! A mail comes in: hint, look, fetch, mark.
+//!
+//! A notification is a hint and makes a look due; the look reads the mailbox's delta to its end and makes one fetch
+//! per unknown message due; the fetch stores the message together with its deliveries; once they are accepted the
+//! mark writes the read state back. The sweep compares the mailbox with what is known, whatever the others did.
+
+mod fetch;
+pub mod hints;
+mod look;
+mod mark;
+mod subscribe;
+mod sweep;
+pub mod webhook;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::graph::Graph;
 use crate::model::address::Address;
+use crate::model::clock::{SharedClock, UnixMillis};
+use crate::model::route::Rule;
 use crate::model::units::Span;
+use crate::model::work::MailboxId;
+use crate::store::Store;
+use hints::Hints;
+
+/// Ids that delta called deleted are remembered up to this many, so that a fetch that finds nothing need not ask twice.
+const REMOVED_REMEMBERED: usize = 10_000;
+
+/// Everything the inbound jobs work with, wired by the roof.
+pub struct Inbound {
+    /// What is on disk.
+    pub store: Store,
+    /// The time.
+    pub clock: SharedClock,
+    /// The watched mailboxes.
+    pub mailboxes: HashMap<MailboxId, Watched>,
+    /// Hints from notifications.
+    pub hints: Arc<Hints>,
+    /// The routes' rules, in the order of the configuration.
+    pub rules: Vec<Rule>,
+    /// Per route, what the delivery must know whatever the configuration says later.
+    pub renderings: HashMap<String, serde_json::Value>,
+    /// Whether every matching route gets the mail, or only the first.
+    pub multiple_destinations: bool,
+    /// What becomes of a mail that no route matches.
+    pub park_unmatched: bool,
+    /// `[sync]`.
+    pub sync: Config,
+    /// Where Graph posts, without a slash at its end; `None` when nothing is pushed.
+    pub public_url: Option<String>,
+    /// The largest mail that is fetched, in bytes.
+    pub max_message_size: u64,
+    /// Message bytes in flight, in KiB.
+    pub memory: Arc<tokio::sync::Semaphore>,
+    /// All of the above.
+    pub memory_kib: u32,
+    /// Ids that delta called deleted.
+    pub removed: Removed,
+}
+
+/// One watched mailbox and the tenant's Graph it is reached through.
+pub struct Watched {
+    /// As configured.
+    pub config: MailboxConfig,
+    /// The tenant's Graph.
+    pub graph: Arc<Graph>,
+    /// How many sweeps in a row found mail that push had not announced.
+    pub silent_sweeps: std::sync::atomic::AtomicU32,
+}
+
+/// Ids that delta called deleted.
+#[derive(Debug, Default)]
+pub struct Removed(Mutex<HashSet<String>>);
+
+impl Removed {
+    fn add(&self, id: String) {
+        let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if ids.len() >= REMOVED_REMEMBERED {
+            ids.clear();
+        }
+        ids.insert(id);
+    }
+
+    fn contains(&self, id: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
+    }
+}
+
+impl Inbound {
+    /// Which mail counts in a first round, by the time it was received and whether it is unread.
+    fn counts_at_start(&self, started_at: UnixMillis, received_at: Option<UnixMillis>, unread: Option<bool>) -> bool {
+        let Some(received_at) = received_at else {
+            // Graph left the time out; looking closer is the safe side.
+            return true;
+        };
+        match self.sync.start_from {
+            StartFrom::All => true,
+            StartFrom::Now => received_at >= started_at,
+            StartFrom::Since(time) => received_at >= time,
+            StartFrom::Unread => received_at >= started_at || unread == Some(true),
+        }
+    }
+
+    /// The earliest received time that can count at all.
+    fn earliest(&self, started_at: UnixMillis) -> UnixMillis {
+        match self.sync.start_from {
+            StartFrom::All => 0,
+            StartFrom::Since(time) => time,
+            StartFrom::Now | StartFrom::Unread => started_at,
+        }
+    }
+}
 
 /// `[sync]`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

@@ -8,18 +8,22 @@ use super::clock::UnixMillis;
 
 /// Never less: an answer of nought would make a busy loop of a polite caller.
 const LEAST: Duration = Duration::from_millis(100);
-/// Never more: the longest window Outlook counts requests in is ten minutes, so a longer wait is a mistake of somebody's.
+/// For Microsoft's services: the longest window Outlook counts requests in is ten minutes, so a longer wait is a
+/// mistake of somebody's.
 pub const MOST: Duration = Duration::from_secs(15 * 60);
+/// Never more, whatever the caller believes: nobody holds a mail back for longer than a day by a header.
+pub const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// How long to wait: from seconds (`120`, `2.128`) or from a date. `None` when there is nothing readable.
-pub fn parse(value: &str, now: UnixMillis) -> Option<Duration> {
+/// How long to wait, `most` at the most: from seconds (`120`, `2.128`) or from a date. `None` when there is nothing
+/// readable.
+pub fn parse(value: &str, now: UnixMillis, most: Duration) -> Option<Duration> {
     let value = value.trim();
-    seconds(value).or_else(|| until(value, now)).map(|wait| wait.clamp(LEAST, MOST))
+    seconds(value).or_else(|| until(value, now)).map(|wait| wait.min(most).clamp(LEAST, DAY))
 }
 
 fn seconds(value: &str) -> Option<Duration> {
     let seconds: f64 = value.parse().ok()?;
-    seconds.is_finite().then(|| Duration::from_secs_f64(seconds.clamp(0.0, MOST.as_secs_f64())))
+    seconds.is_finite().then(|| Duration::from_secs_f64(seconds.clamp(0.0, DAY.as_secs_f64())))
 }
 
 fn until(value: &str, now: UnixMillis) -> Option<Duration> {
@@ -49,14 +53,14 @@ mod tests {
             ("Sat, 21 Nov 2026 18:41:00 GMT", Some(100)),
             ("Mon, 21 Nov 2050 18:41:00 GMT", Some(900_000)),
         ] {
-            assert_eq!(parse(value, now).map(|it| it.as_millis()), expected, "{value:?}");
+            assert_eq!(parse(value, now, MOST).map(|it| it.as_millis()), expected, "{value:?}");
         }
     }
 
     proptest::proptest! {
         #[test]
         fn no_answer_is_out_of_bounds(value in ".{0,40}", now in proptest::num::i64::ANY) {
-            if let Some(wait) = parse(&value, now) {
+            if let Some(wait) = parse(&value, now, MOST) {
                 proptest::prop_assert!(wait >= LEAST && wait <= MOST);
             }
         }

@@ -1,1 +1,4 @@
-//! Room.
+//! Seen from outside: health, metrics, and the upkeep of what is stored.
+
+pub mod health;
+pub mod tidy;

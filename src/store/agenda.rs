@@ -17,6 +17,8 @@ pub struct LaneCount {
     pub oldest_created_at: Option<UnixMillis>,
     /// Those that need a person.
     pub parked: u64,
+    /// Of the living, those whose last attempt failed.
+    pub retrying: u64,
 }
 
 /// A job that needs a person.
@@ -66,7 +68,8 @@ impl Store {
     /// It could not be read.
     pub async fn counts(&self) -> Result<Vec<LaneCount>, StoreError> {
         const SELECT: &str = "SELECT lane, COUNT(*) - COUNT(parked_at),
-               MIN(CASE WHEN parked_at IS NULL THEN created_at END), COUNT(parked_at)
+               MIN(CASE WHEN parked_at IS NULL THEN created_at END), COUNT(parked_at),
+               COUNT(CASE WHEN parked_at IS NULL AND last_error IS NOT NULL THEN 1 END)
              FROM jobs GROUP BY lane ORDER BY lane";
         let rows = self.db().rows(SELECT, vec![]).await?;
         let count = |row: &Row| {
@@ -75,6 +78,7 @@ impl Store {
                 waiting: row.int(1)?.unsigned_abs(),
                 oldest_created_at: row.maybe_int(2)?,
                 parked: row.int(3)?.unsigned_abs(),
+                retrying: row.int(4)?.unsigned_abs(),
             })
         };
         rows.iter().map(count).collect()

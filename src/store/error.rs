@@ -2,6 +2,8 @@
 //!
 //! No error carries a value that was bound to a statement: keys and facts hold addresses.
 
+use crate::model::outcome::Failure;
+
 /// Why the store did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -29,6 +31,13 @@ impl StoreError {
     /// Whether the same call may succeed another time.
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Contended(_))
+    }
+}
+
+impl From<StoreError> for Failure {
+    /// A store that does not answer is nobody's mail's fault: every job is tried again, none is parked at once.
+    fn from(error: StoreError) -> Self {
+        Self::transient(format!("store: {error}"))
     }
 }
 

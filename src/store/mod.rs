@@ -3,6 +3,7 @@
 //! An answer means the write is on disk. Every statement is written once for both databases; `db` and `open` hold all
 //! that differs. Writes go through one writer, which puts what waits together into one transaction.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -50,6 +51,7 @@ pub use words::{CursorKind, FoundBy, Mark, MessageState, PushState};
 
 use db::Db;
 use mailboxes::Names;
+use open::Opened;
 use wake::Notes;
 use writer::{AnyOp, Asked, Op, WAITING, Writer};
 
@@ -75,6 +77,8 @@ struct Inner {
     writes: mpsc::Sender<AnyOp>,
     closing: CancellationToken,
     tasks: Mutex<JoinSet<()>>,
+    /// Held for as long as the store is open.
+    only: Mutex<Option<File>>,
 }
 
 impl Store {
@@ -83,7 +87,7 @@ impl Store {
     /// # Errors
     /// A sentence that says what to change.
     pub async fn open(url: &str, clock: SharedClock) -> Result<Self, StoreError> {
-        let db = open::open(url).await?;
+        let Opened { db, only } = open::open(url, clock.now()).await?;
         let names = Arc::new(Names::default());
         let notes = Notes::new(matches!(db, Db::Postgres(_)));
         let closing = CancellationToken::new();
@@ -95,7 +99,15 @@ impl Store {
         if let Db::Postgres(pool) = &db {
             tasks.spawn(notes.clone().hear(pool.clone(), closing.clone()));
         }
-        Ok(Self(Arc::new(Inner { db, names, notes, writes, closing, tasks: Mutex::new(tasks) })))
+        Ok(Self(Arc::new(Inner {
+            db,
+            names,
+            notes,
+            writes,
+            closing,
+            tasks: Mutex::new(tasks),
+            only: Mutex::new(only),
+        })))
     }
 
     /// Writes what is waiting, answers it, and closes. Whoever asks after that is told that the store is closed.
@@ -104,6 +116,7 @@ impl Store {
         let mut tasks = self.0.tasks.lock().await;
         while tasks.join_next().await.is_some() {}
         self.0.db.close().await;
+        drop(self.0.only.lock().await.take());
     }
 
     /// Whether the database answers.
@@ -115,6 +128,14 @@ impl Store {
             return Err(StoreError::Closed);
         }
         self.db().rows("SELECT 1", vec![]).await.map(drop)
+    }
+
+    /// Which database it is, by name.
+    pub fn database(&self) -> &'static str {
+        match self.db() {
+            Db::Sqlite { .. } => "sqlite",
+            Db::Postgres(_) => "postgres",
+        }
     }
 
     /// Hears of every job that is made due, after its commit. To be called before reading the agenda.

@@ -1,5 +1,6 @@
 //! Opening the store: a file or a server, tables up to date, and a plain sentence when it cannot be.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -7,10 +8,11 @@ use std::time::Duration;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Executor};
+use sqlx::{ConnectOptions, Executor, SqlitePool};
 
 use super::db::Db;
 use super::error::StoreError;
+use crate::model::clock::UnixMillis;
 
 static FOR_SQLITE: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
 static FOR_POSTGRES: Migrator = sqlx::migrate!("src/store/migrations/postgres");
@@ -30,16 +32,22 @@ const CONNECTIONS: u32 = 10;
 /// The write-ahead log is folded into the file every this many pages (16 MiB), not every 4 MiB: fewer fsyncs under load.
 const CHECKPOINT_PAGES: &str = "4000";
 
+/// An open database and, on SQLite, the lock that keeps other processes away from the file for as long as it is held.
+pub(super) struct Opened {
+    pub(super) db: Db,
+    pub(super) only: Option<File>,
+}
+
 /// Opens what `url` names and brings its tables up to date.
-pub(super) async fn open(url: &str) -> Result<Db, StoreError> {
+pub(super) async fn open(url: &str, now: UnixMillis) -> Result<Opened, StoreError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
-        Some("sqlite") => sqlite(url).await,
-        Some("postgres" | "postgresql") => postgres(url).await,
+        Some("sqlite") => sqlite(url, now).await,
+        Some("postgres" | "postgresql") => Ok(Opened { db: postgres(url).await?, only: None }),
         _ => Err(StoreError::Open("store.url must be sqlite:path or postgres://user@host/database".into())),
     }
 }
 
-async fn sqlite(url: &str) -> Result<Db, StoreError> {
+async fn sqlite(url: &str, now: UnixMillis) -> Result<Opened, StoreError> {
     let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
     let path = path.split('?').next().unwrap_or(path);
     if path.is_empty() || path.contains(":memory:") {
@@ -49,6 +57,7 @@ async fn sqlite(url: &str) -> Result<Db, StoreError> {
     }
     let path = PathBuf::from(path);
     writable(&path).await?;
+    let only = alone(&path)?;
     let options = SqliteConnectOptions::new()
         .filename(&path)
         .create_if_missing(true)
@@ -73,8 +82,33 @@ async fn sqlite(url: &str) -> Result<Db, StoreError> {
     let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&writer).await.map_err(refused)?;
     new_enough(&version)?;
     FOR_SQLITE.run(&writer).await.map_err(|error| outdated(&path.display().to_string(), &error))?;
+    release_leases(&writer, now).await.map_err(refused)?;
     let readers = pool.max_connections(READERS).connect_with(options.read_only(true)).await.map_err(refused)?;
-    Ok(Db::Sqlite { writer, readers })
+    Ok(Opened { db: Db::Sqlite { writer, readers }, only: Some(only) })
+}
+
+/// One daemon to a file: the lock goes with the process, however it ends.
+fn alone(path: &Path) -> Result<File, StoreError> {
+    let mut lock = path.as_os_str().to_owned();
+    lock.push(".lock");
+    let shown = path.display();
+    let file = File::options().create(true).truncate(false).write(true).open(&lock);
+    let file = file.map_err(|error| StoreError::Open(format!("{shown}.lock cannot be written: {error}")))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Open(format!(
+            "{shown} is in use by another mailspan; stop that one, give this one another store.url, or use PostgreSQL for several"
+        ))),
+        Err(TryLockError::Error(error)) => Err(StoreError::Open(format!("{shown}.lock cannot be locked: {error}"))),
+    }
+}
+
+/// Nobody else uses the file, so whoever held a lease is dead and need not be waited for.
+async fn release_leases(writer: &SqlitePool, now: UnixMillis) -> Result<(), sqlx::Error> {
+    const RELEASE: &str = "UPDATE jobs SET leased_until = NULL, again_at = NULL,
+         due_at = CASE WHEN again_at < $1 THEN again_at ELSE $1 END
+         WHERE leased_until IS NOT NULL AND parked_at IS NULL";
+    sqlx::query(RELEASE).bind(now).execute(writer).await.map(drop)
 }
 
 async fn postgres(url: &str) -> Result<Db, StoreError> {

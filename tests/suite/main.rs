@@ -7,6 +7,7 @@
     reason = "a test fails by panicking; clippy knows test functions, not their helpers"
 )]
 
+mod architecture;
 mod config_layers;
 mod config_problems;
 mod config_reference;
@@ -20,6 +21,7 @@ mod mail_parse;
 mod mail_sample;
 mod mail_schema;
 mod receiver;
+mod store_alone;
 mod store_jobs;
 mod store_messages;
 mod store_model;

@@ -152,6 +152,14 @@ impl Model {
         true
     }
 
+    /// A SQLite file has one user: whoever held a lease is dead, so what it held is due.
+    fn restart(&mut self, now: UnixMillis) {
+        for row in self.rows.iter_mut().filter(|row| row.leased && !row.parked && !row.gone) {
+            row.due_at = row.again_at.take().map_or(now, |again| again.min(now));
+            row.leased = false;
+        }
+    }
+
     fn next(&self, route: usize) -> Option<UnixMillis> {
         self.living(route).map(|(_, row)| row.due_at).min()
     }
@@ -160,12 +168,16 @@ impl Model {
 /// The table, the model, and the claims that were made: the real one, and the model's row and fence.
 struct Both<'a> {
     world: &'a World,
-    store: Store,
+    store: Option<Store>,
     model: Model,
     claims: Vec<(Claim, usize, i64)>,
 }
 
 impl Both<'_> {
+    fn store(&self) -> &Store {
+        self.store.as_ref().expect("the store is open between two steps")
+    }
+
     async fn step(&mut self, step: Step) {
         let now = self.world.now();
         match step {
@@ -175,7 +187,7 @@ impl Both<'_> {
                     .iter()
                     .map(|(n, due_at)| deliver(ROUTES[n % ROUTES.len()], &format!("i{n}")).due(*due_at))
                     .collect();
-                self.store.enqueue(real).await.unwrap();
+                self.store().enqueue(real).await.unwrap();
                 self.model.enqueue(&jobs, now);
             }
             Step::Claim(rooms) => self.claim(&rooms, now).await,
@@ -188,18 +200,24 @@ impl Both<'_> {
                     Ending::GiveBack(after) => End::GiveBack { due_at: now + after },
                     Ending::Park => End::Park { error: "refused".into() },
                 };
-                let good = self.store.settle(claim, end.clone()).await.unwrap();
+                let good = self.store().settle(claim, end.clone()).await.unwrap();
                 assert_eq!(good, self.model.settle(at, fence, &end, now), "settling {end:?}");
             }
             Step::Unpark(n) => {
-                let parked = self.store.parked(None, 10).await.unwrap();
+                let parked = self.store().parked(None, 10).await.unwrap();
                 let Some(parked) = parked.get(n) else { return };
                 let claimed = self.claims.iter().find(|(claim, ..)| claim.id == parked.id);
                 let at = claimed.expect("what is parked was claimed once").1;
-                assert_eq!(self.store.unpark(parked.id).await.unwrap(), self.model.unpark(at, now));
+                assert_eq!(self.store().unpark(parked.id).await.unwrap(), self.model.unpark(at, now));
             }
             Step::Pass(ms) => self.world.pass(ms),
-            Step::Kill => self.store = self.world.open().await,
+            Step::Kill => {
+                drop(self.store.take());
+                self.store = Some(self.world.open().await);
+                if self.world.is_sqlite() {
+                    self.model.restart(now);
+                }
+            }
         }
         self.compare().await;
     }
@@ -207,7 +225,7 @@ impl Both<'_> {
     async fn claim(&mut self, rooms: &[(usize, u32)], now: UnixMillis) {
         let real =
             rooms.iter().map(|(lane, room)| Room { lane: Lane::route(ROUTES[*lane]), room: *room, lease_ms: LEASE });
-        let claims = self.store.claim(real.collect()).await.unwrap();
+        let claims = self.store().claim(real.collect()).await.unwrap();
         let taken: Vec<usize> = rooms.iter().flat_map(|(lane, room)| self.model.claim(*lane, *room, now)).collect();
         let rows = taken.iter().map(|at| &self.model.rows[*at]);
         let expected: Vec<_> = rows.map(|row| (row.key.clone(), row.attempt, row.fence, row.created_at)).collect();
@@ -222,8 +240,8 @@ impl Both<'_> {
         let lanes = 0..ROUTES.len();
         let agenda: Vec<_> =
             lanes.clone().filter_map(|lane| Some((Lane::route(ROUTES[lane]), self.model.next(lane)?))).collect();
-        assert_eq!(self.store.agenda(i64::MAX).await.unwrap(), agenda);
-        let counts = self.store.counts().await.unwrap();
+        assert_eq!(self.store().agenda(i64::MAX).await.unwrap(), agenda);
+        let counts = self.store().counts().await.unwrap();
         let counts: Vec<_> =
             counts.into_iter().map(|it| (it.lane, it.waiting, it.oldest_created_at, it.parked)).collect();
         let expected: Vec<_> = lanes
@@ -248,7 +266,7 @@ fn check(cases: u32, world: impl Future<Output = Option<World>>) {
             runtime.block_on(async {
                 let store = world.open().await;
                 world.execute("DELETE FROM jobs").await;
-                let mut both = Both { world: &world, store, model: Model::default(), claims: Vec::new() };
+                let mut both = Both { world: &world, store: Some(store), model: Model::default(), claims: Vec::new() };
                 for step in steps {
                     both.step(step).await;
                 }

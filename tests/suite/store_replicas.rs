@@ -22,7 +22,7 @@ async fn work_off(store: Store, lanes: Vec<Lane>) -> Vec<i64> {
     }
 }
 
-on_both! {
+on_postgres! {
     async fn no_job_is_claimed_by_two(world: World) {
         let (a, b) = (world.open().await, world.open().await);
         let lanes: Vec<Lane> = ["crm", "archive"].map(Lane::route).to_vec();

@@ -124,6 +124,18 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
+/// Tells each story on PostgreSQL only: a SQLite file belongs to one daemon.
+macro_rules! on_postgres {
+    ($($(#[$meta:meta])* async fn $name:ident($world:ident: World) $body:block)+) => {
+        $($(#[$meta])*
+        #[tokio::test]
+        async fn $name() {
+            if let Some($world) = World::postgres().await $body
+        })+
+    };
+}
+pub(crate) use on_postgres;
+
 pub(crate) fn mailbox(local: &str) -> MailboxId {
     MailboxId { tenant: "contoso".into(), address: Address::parse(&format!("{local}@contoso.com")).unwrap() }
 }

@@ -95,7 +95,7 @@ impl Fake {
             whole: Duration::from_secs(2),
             ..Options::new(clock.clone())
         };
-        let http = client(reqwest::Client::builder().no_proxy()).unwrap();
+        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let graph = Graph::new(base.parse().unwrap(), "contoso".into(), purse.clone(), http, options);
         Self { graph: Arc::new(graph), clock, purse, asked, base }
     }

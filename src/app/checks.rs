@@ -1,0 +1,179 @@
+//! How each part is, asked of the parts themselves: the checks of `/health` and the gauges of `/metrics`.
+
+use std::collections::HashMap;
+
+use super::Daemon;
+use crate::model::clock::UnixMillis;
+use crate::model::work::{Lane, MailboxId};
+use crate::ops::health::{Check, Details, Health, Status, shown};
+use crate::store::{LaneCount, MailboxState, PushState};
+
+/// A mailbox whose last complete look is older than this many of its own intervals is not well.
+const MISSED_TURNS: i64 = 3;
+
+impl Daemon {
+    /// How everything is, now.
+    pub async fn health(&self) -> Health {
+        let now = self.clock.now();
+        let mut checks: Vec<Check> = self.identities.iter().map(|(name, _)| self.tenant_check(name)).collect();
+        let database = self.store.database();
+        let failed = |error: &dyn std::fmt::Display| Check {
+            kind: "store",
+            name: "store".into(),
+            status: Status::Failing,
+            reason: Some(error.to_string()),
+            details: Details::Store { database },
+        };
+        let (counts, states) = match (self.store.counts().await, self.store.mailboxes().await) {
+            (Ok(counts), Ok(states)) => (counts, states),
+            (Err(error), _) | (_, Err(error)) => {
+                checks.push(failed(&error));
+                return Health::of(checks);
+            }
+        };
+        checks.push(Check {
+            kind: "store",
+            name: "store".into(),
+            status: Status::Ok,
+            reason: None,
+            details: Details::Store { database },
+        });
+        let counts: HashMap<Lane, LaneCount> = counts.into_iter().map(|it| (it.lane.clone(), it)).collect();
+        let states: HashMap<MailboxId, MailboxState> = states.into_iter().map(|it| (it.mailbox.clone(), it)).collect();
+        checks.extend(self.mailboxes.iter().map(|it| self.mailbox_check(it, states.get(it), &counts, now)));
+        checks.extend(self.routes.iter().map(|name| self.route_check(name, &counts, now)));
+        Health::of(checks)
+    }
+
+    fn tenant_check(&self, name: &str) -> Check {
+        let state = self.identities.iter().find(|(it, _)| it == name).map(|(_, identity)| identity.state());
+        let failure = state.as_ref().and_then(|it| it.last_failure.clone());
+        let in_use = state.as_ref().and_then(|it| it.in_use);
+        let refused = state.iter().flat_map(|it| &it.credentials).filter_map(|it| it.refused.as_ref());
+        let refused = refused.map(|it| it.reason.clone()).next();
+        let (status, reason) = match (failure, refused) {
+            (Some(failure), _) if failure.needs_a_person => (Status::Failing, Some(failure.reason)),
+            (Some(failure), _) => (Status::Degraded, Some(failure.reason)),
+            (None, Some(reason)) => (Status::Degraded, Some(reason)),
+            (None, None) => (Status::Ok, None),
+        };
+        let used = in_use.and_then(|it| state.as_ref().and_then(|state| state.credentials.get(it.index)));
+        Check {
+            kind: "tenant",
+            name: name.to_owned(),
+            status,
+            reason,
+            details: Details::Tenant {
+                credential: in_use.map(|it| it.index + 1),
+                credential_expires: used.and_then(|it| it.expires).map(|it| it.to_string()),
+            },
+        }
+    }
+
+    fn mailbox_check(
+        &self,
+        mailbox: &MailboxId,
+        state: Option<&MailboxState>,
+        counts: &HashMap<Lane, LaneCount>,
+        now: UnixMillis,
+    ) -> Check {
+        let count = counts.get(&Lane::mailbox(mailbox));
+        let polling = state.is_none_or(|it| it.push.state == PushState::Polling);
+        let sync = &self.jobs.inbound.sync;
+        let last_sync_at = state.and_then(|it| it.last_sync_at);
+        let lag = last_sync_at.map(|at| now - at);
+        // With push a quiet mailbox is read at its sweeps only.
+        let turn = if polling { sync.poll_interval } else { sync.sweep_interval }.millis();
+        let parked = count.map_or(0, |it| it.parked);
+        let fallen_back =
+            state.filter(|_| polling).and_then(|it| it.push.reason.clone()).filter(|it| it != "configured");
+        let (status, reason) = if lag.is_some_and(|lag| lag > MISSED_TURNS * turn + 60_000) {
+            (Status::Failing, Some("it could not be read to its end for too long".to_owned()))
+        } else if let Some(reason) = fallen_back {
+            (Status::Degraded, Some(format!("polling instead of push: {reason}")))
+        } else if parked > 0 {
+            (Status::Degraded, Some(format!("{parked} messages are parked")))
+        } else {
+            (Status::Ok, None)
+        };
+        Check {
+            kind: "mailbox",
+            name: mailbox.to_string(),
+            status,
+            reason,
+            details: Details::Mailbox {
+                mode: if polling { "polling" } else { "push" },
+                subscription_expires_at: shown(state.and_then(|it| it.subscription.as_ref()).map(|it| it.expires_at)),
+                last_notification_at: shown(self.jobs.inbound.hints.last_heard(mailbox)),
+                last_sync_at: shown(last_sync_at),
+                lag_seconds: lag.map(|lag| lag / 1000),
+                waiting: count.map_or(0, |it| it.waiting),
+                parked,
+            },
+        }
+    }
+
+    fn route_check(&self, name: &str, counts: &HashMap<Lane, LaneCount>, now: UnixMillis) -> Check {
+        let lane = Lane::route(name);
+        let count = counts.get(&lane);
+        let paused = self.jobs.paused_until(&lane);
+        let parked = count.map_or(0, |it| it.parked);
+        let retrying = count.map_or(0, |it| it.retrying);
+        let (status, reason) = match paused {
+            Some(until) => (Status::Failing, Some(format!("paused until {}", crate::model::clock::rfc3339(until)))),
+            None if parked > 0 => (Status::Degraded, Some(format!("{parked} deliveries are parked"))),
+            None if retrying > 0 => {
+                (Status::Degraded, Some(format!("{retrying} deliveries failed and wait for another attempt")))
+            }
+            None => (Status::Ok, None),
+        };
+        Check {
+            kind: "route",
+            name: name.to_owned(),
+            status,
+            reason,
+            details: Details::Route {
+                state: if paused.is_some() { "paused" } else { "running" },
+                queue_depth: count.map_or(0, |it| it.waiting),
+                queue_oldest_seconds: count
+                    .and_then(|it| it.oldest_created_at)
+                    .map_or(0, |at| (now - at).max(0) / 1000),
+                parked,
+            },
+        }
+    }
+
+    /// Sets the gauges that are read, not counted.
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floating point by the exposition format")]
+    pub async fn read_gauges(&self) {
+        let now = self.clock.now();
+        if let Ok(counts) = self.store.counts().await {
+            let counts: HashMap<Lane, LaneCount> = counts.into_iter().map(|it| (it.lane.clone(), it)).collect();
+            for route in &self.routes {
+                let count = counts.get(&Lane::route(route));
+                let oldest = count.and_then(|it| it.oldest_created_at).map_or(0, |at| (now - at).max(0));
+                metrics::gauge!("mailspan_queue_depth", "route" => route.clone())
+                    .set(count.map_or(0, |it| it.waiting) as f64);
+                metrics::gauge!("mailspan_queue_oldest_seconds", "route" => route.clone()).set(oldest as f64 / 1000.0);
+                metrics::gauge!("mailspan_parked", "route" => route.clone())
+                    .set(count.map_or(0, |it| it.parked) as f64);
+            }
+        }
+        if let Ok(states) = self.store.mailboxes().await {
+            for state in states.iter().filter(|it| self.jobs.inbound.mailboxes.contains_key(&it.mailbox)) {
+                let name = state.mailbox.to_string();
+                let push = if state.push.state == PushState::Push { 1.0 } else { 0.0 };
+                metrics::gauge!("mailspan_mailbox_push", "mailbox" => name.clone()).set(push);
+                if let Some(subscription) = &state.subscription {
+                    let seconds = subscription.expires_at as f64 / 1000.0;
+                    metrics::gauge!("mailspan_subscription_expiry_timestamp_seconds", "mailbox" => name).set(seconds);
+                }
+            }
+        }
+        let inbound = &self.jobs.inbound;
+        let free = inbound.memory.available_permits() as f64 * 1024.0;
+        let all = f64::from(inbound.memory_kib) * 1024.0;
+        metrics::gauge!("mailspan_memory_budget_bytes", "state" => "used").set(all - free);
+        metrics::gauge!("mailspan_memory_budget_bytes", "state" => "free").set(free);
+    }
+}

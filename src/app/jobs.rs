@@ -1,0 +1,142 @@
+//! Which part of the house runs which kind of job, and with how much patience.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::delivery::Delivery;
+use crate::inbound::Inbound;
+use crate::model::backoff::{Backoff, Then};
+use crate::model::clock::UnixMillis;
+use crate::model::outcome::Outcome;
+use crate::model::token::BoxFuture;
+use crate::model::work::{Job, Lane, Work};
+use crate::ops::tidy;
+use crate::queue::{Plan, Works};
+
+/// Requests one mailbox may have in flight. Graph allows four per app and mailbox and counts until its own end, so
+/// four of ours can be five of Graph's (learn.microsoft.com/graph/throttling-limits).
+const MAILBOX_ROOM: u32 = 3;
+/// Upkeep is rare and small.
+const UPKEEP_ROOM: u32 = 2;
+/// A look or sweep reads pages of metadata.
+const READ_TIMEOUT: Duration = Duration::from_secs(120);
+/// A fetch may carry 150 MB.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(300);
+/// Small requests.
+const SMALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// What an attempt needs around the destination's own time: reading and parsing before, writing after.
+const AROUND_DELIVERY: Duration = Duration::from_secs(10);
+
+/// Patience with Graph for work that must never stop, in seconds.
+const UPKEEP_STEPS: [u64; 7] = [0, 1, 5, 15, 30, 60, 300];
+/// Patience with push, in seconds: meanwhile the mailbox is polled.
+const RENEW_STEPS: [u64; 6] = [0, 5, 15, 60, 300, 900];
+/// Patience with one message, in seconds: about three days, then parked.
+const FETCH_STEPS: [u64; 15] = [0, 1, 3, 10, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 43_200, 86_400, 86_400];
+
+/// One route's share of the house.
+pub(super) struct RoutePlan {
+    /// How many deliveries run at once.
+    pub(super) room: u32,
+    /// How one is attempted.
+    pub(super) plan: Plan,
+}
+
+/// All the work there is.
+pub(super) struct Jobs {
+    pub(super) inbound: Inbound,
+    pub(super) delivery: Delivery,
+    pub(super) routes: HashMap<String, RoutePlan>,
+    pub(super) retain: Duration,
+    pub(super) paused: Mutex<HashMap<Lane, UnixMillis>>,
+}
+
+impl Jobs {
+    fn route(&self, lane: &Lane) -> Option<&RoutePlan> {
+        lane.0.strip_prefix("route:").and_then(|name| self.routes.get(name))
+    }
+
+    /// Until when a lane is paused.
+    pub(super) fn paused_until(&self, lane: &Lane) -> Option<UnixMillis> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner).get(lane).copied()
+    }
+}
+
+impl RoutePlan {
+    /// A destination that answers within `timeout`, tried as `backoff` says.
+    pub(super) fn new(room: u32, timeout: Duration, backoff: Backoff) -> Self {
+        Self { room, plan: Plan { timeout: timeout + AROUND_DELIVERY, backoff } }
+    }
+}
+
+impl Works for Jobs {
+    fn attempt<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            match &job.work {
+                Work::Look { mailbox } => self.inbound.look(mailbox).await,
+                Work::Sweep { mailbox } => self.inbound.sweep(mailbox).await,
+                Work::Fetch { mailbox, message } => self.inbound.fetch(job, mailbox, *message).await,
+                Work::Mark { mailbox } => self.inbound.mark(mailbox).await,
+                Work::Renew { mailbox } => self.inbound.renew(mailbox).await,
+                Work::Deliver { route, interaction } => self.delivery.deliver(job, route, interaction).await,
+                Work::Tidy => tidy::tidy(&self.inbound.store, &self.inbound.clock, self.retain).await,
+            }
+        })
+    }
+
+    fn plan(&self, work: &Work) -> Plan {
+        let upkeep = |timeout, steps: &[u64]| Plan { timeout, backoff: seconds(steps, Then::Repeat) };
+        match work {
+            Work::Look { .. } | Work::Sweep { .. } => upkeep(READ_TIMEOUT, &UPKEEP_STEPS),
+            Work::Fetch { .. } => Plan { timeout: FETCH_TIMEOUT, backoff: seconds(&FETCH_STEPS, Then::Park) },
+            Work::Mark { .. } | Work::Tidy => upkeep(SMALL_TIMEOUT, &UPKEEP_STEPS),
+            Work::Renew { .. } => upkeep(SMALL_TIMEOUT, &RENEW_STEPS),
+            Work::Deliver { .. } => match self.route(&work.lane()) {
+                Some(route) => route.plan.clone(),
+                // A route that left the configuration: its deliveries are parked at their next attempt.
+                None => Plan { timeout: SMALL_TIMEOUT, backoff: seconds(&[0], Then::Park) },
+            },
+        }
+    }
+
+    fn room(&self, lane: &Lane) -> u32 {
+        match self.route(lane) {
+            Some(route) => route.room,
+            None if lane.0.starts_with("mailbox:") => MAILBOX_ROOM,
+            None => UPKEEP_ROOM,
+        }
+    }
+
+    fn longest(&self, lane: &Lane) -> Duration {
+        match self.route(lane) {
+            Some(route) => route.plan.timeout,
+            None if lane.0.starts_with("mailbox:") => FETCH_TIMEOUT,
+            None => SMALL_TIMEOUT,
+        }
+    }
+
+    fn paused(&self, lane: &Lane, until: Option<UnixMillis>) {
+        let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        match until {
+            Some(until) => {
+                tracing::warn!(
+                    lane = lane.0,
+                    "The other side of {lane} says it is gone for good; the lane rests for an hour"
+                );
+                paused.insert(lane.clone(), until);
+            }
+            None => {
+                tracing::info!(lane = lane.0, "{lane} is tried again");
+                paused.remove(lane);
+            }
+        }
+    }
+}
+
+fn seconds(steps: &[u64], then: Then) -> Backoff {
+    Backoff { steps: steps.iter().copied().map(Duration::from_secs).collect(), then }
+}
+
+/// A route plan for every configured route.
+pub(super) type RoutePlans = HashMap<String, RoutePlan>;

@@ -1,0 +1,301 @@
+//! The daemon, wired: configuration in, a running bridge out, and its ordered way to stop.
+//!
+//! Read top to bottom this is the picture of the house: store, tenants, mailboxes, routes, listeners, the loop.
+
+mod checks;
+mod jobs;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::config::limits::Unmatched;
+use crate::config::route::RouteConfig;
+use crate::delivery::{Delivery, PreparedMail, Rendering, Route};
+use crate::destinations::{self, Destination};
+use crate::egress::Egress;
+use crate::graph::Graph;
+use crate::http::{self, Listener};
+use crate::identity::Identity;
+use crate::inbound::hints::Hints;
+use crate::inbound::webhook::Door;
+use crate::inbound::{Inbound, Removed, Watched};
+use crate::model::clock::{Clock, SharedClock, UnixMillis};
+use crate::model::token::Tokens;
+use crate::model::work::{MailboxId, NewJob, Work};
+use crate::queue::Runner;
+use crate::store::Store;
+use crate::telemetry::Telemetry;
+use jobs::{Jobs, RoutePlan, RoutePlans};
+
+/// How often the recorder folds its histograms, so that they do not grow while nobody scrapes.
+const UPKEEP_TURN: Duration = Duration::from_secs(5);
+/// The part of the memory budget that may hold mail ready for several routes.
+const PREPARED_SHARE: u64 = 8;
+
+/// The system's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> UnixMillis {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// What the listeners ask of a running daemon.
+pub struct Daemon {
+    /// Whether it is on its way out.
+    pub draining: AtomicBool,
+    /// What is on disk.
+    pub store: Store,
+    /// The metrics recorder.
+    pub metrics: Telemetry,
+    clock: SharedClock,
+    identities: Vec<(String, Arc<Identity>)>,
+    mailboxes: Vec<MailboxId>,
+    routes: Vec<String>,
+    jobs: Arc<Jobs>,
+}
+
+/// A wired bridge that has bound its listeners and has not begun to run.
+pub struct Bridge {
+    daemon: Arc<Daemon>,
+    hints: Arc<Hints>,
+    public: Listener,
+    admin: Listener,
+    public_router: axum::Router,
+    first_jobs: Vec<NewJob>,
+    grace: Duration,
+}
+
+impl Bridge {
+    /// Wires everything the configuration names. Nothing runs yet; both listeners are bound.
+    ///
+    /// # Errors
+    /// Something in the configuration cannot be used as it is; the message says what and where.
+    pub async fn build(config: Config, metrics: Telemetry, clock: SharedClock) -> anyhow::Result<Self> {
+        let public = Listener::bind(config.server.webhook_listen, config.server.webhook_tls.clone())
+            .context("server.webhook_listen")?;
+        let admin = Listener::bind(config.server.admin_listen, None).context("server.admin_listen")?;
+        let store = Store::open(&config.store.url, Arc::clone(&clock)).await.context("store.url")?;
+        let egress = Egress::new(&config.egress)?;
+        let tenants = tenants(&config, &egress, &clock)?;
+        let mailboxes = mailboxes(&config, &tenants)?;
+        let (routes, plans) = routes(&config, &egress, &clock)?;
+
+        let hints = Arc::new(Hints::default());
+        for state in store.mailboxes().await? {
+            if let Some(known) = state.subscription {
+                hints.expect(&known.id, &state.mailbox, known.client_state);
+            }
+        }
+        let memory_kib = u32::try_from(config.limits.memory_budget.0 >> 10).unwrap_or(u32::MAX >> 3);
+        let prepared = usize::try_from(config.limits.memory_budget.0 / PREPARED_SHARE).unwrap_or(usize::MAX);
+        let daemon_mailboxes: Vec<MailboxId> = mailboxes.keys().cloned().collect();
+        let first_jobs = first_jobs(&config, &daemon_mailboxes, clock.now());
+        let inbound = Inbound {
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            mailboxes,
+            hints: Arc::clone(&hints),
+            rules: config.routes.iter().map(RouteConfig::rule).collect(),
+            renderings: renderings(&config)?,
+            multiple_destinations: config.routing.multiple_destinations,
+            park_unmatched: config.routing.unmatched == Unmatched::Park,
+            public_url: config.server.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
+            sync: config.sync.clone(),
+            max_message_size: config.limits.max_message_size.0,
+            memory: Arc::new(tokio::sync::Semaphore::new(memory_kib as usize)),
+            memory_kib,
+            removed: Removed::default(),
+        };
+        let delivery =
+            Delivery { store: store.clone(), clock: Arc::clone(&clock), routes, prepared: PreparedMail::new(prepared) };
+        let jobs = Arc::new(Jobs {
+            inbound,
+            delivery,
+            routes: plans,
+            retain: config.store.retain.0,
+            paused: Mutex::default(),
+        });
+        let door = Door { hints: Arc::clone(&hints), clock: Arc::clone(&clock) };
+        let public_router = http::public(door, config.server.allowed_sources.clone().unwrap_or_default());
+        let daemon = Arc::new(Daemon {
+            draining: AtomicBool::new(false),
+            store,
+            metrics,
+            clock,
+            identities: tenants.into_iter().map(|(name, tenant)| (name, tenant.identity)).collect(),
+            mailboxes: daemon_mailboxes,
+            routes: config.routes.iter().map(|route| route.name.clone()).collect(),
+            jobs,
+        });
+        let grace = config.server.shutdown_timeout.0;
+        Ok(Self { daemon, hints, public, admin, public_router, first_jobs, grace })
+    }
+
+    /// Where the public listener is bound.
+    ///
+    /// # Errors
+    /// The operating system does not say.
+    pub fn public_address(&self) -> std::io::Result<SocketAddr> {
+        self.public.address()
+    }
+
+    /// Where the private listener is bound.
+    ///
+    /// # Errors
+    /// The operating system does not say.
+    pub fn admin_address(&self) -> std::io::Result<SocketAddr> {
+        self.admin.address()
+    }
+
+    /// What a caller in the same process may ask while it runs.
+    pub fn daemon(&self) -> Arc<Daemon> {
+        Arc::clone(&self.daemon)
+    }
+
+    /// Runs until `stop`, then stops in order: ready turns 503 and the listeners stop accepting, the lanes stop
+    /// claiming, attempts in flight get their time, the rest is given back, the store is closed.
+    ///
+    /// # Errors
+    /// A part ended by itself; everything else was drained before this returns.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self { daemon, hints, public, admin, public_router, first_jobs, grace } = self;
+        let (public_handle, admin_handle) = (public.handle(), admin.handle());
+        let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
+
+        // The public listener stands before the first subscription is asked for: Graph proves it at once.
+        parts.spawn(async move { ("the public listener", public.serve(public_router).await) });
+        let router = http::admin(Arc::clone(&daemon));
+        let admin_part = tokio::spawn(async move { admin.serve(router).await });
+        daemon.store.enqueue(first_jobs).await?;
+
+        let looping = CancellationToken::new();
+        let runner = Runner::new(daemon.store.clone(), Arc::clone(&daemon.jobs), Arc::clone(&daemon.clock));
+        let (token, hint_store, hint_clock) = (looping.clone(), daemon.store.clone(), Arc::clone(&daemon.clock));
+        parts.spawn(async move {
+            runner.run(token, grace).await;
+            ("the job loop", Ok(()))
+        });
+        let token = looping.clone();
+        parts.spawn(async move {
+            hints.run(hint_store, hint_clock, token).await;
+            ("the hint worker", Ok(()))
+        });
+        let (token, metrics) = (looping.clone(), daemon.metrics.clone());
+        parts.spawn(async move {
+            fold_metrics(metrics, token).await;
+            ("the metrics upkeep", Ok(()))
+        });
+
+        let broken = tokio::select! {
+            () = stop.cancelled() => None,
+            Some(ended) = parts.join_next() => Some(ended),
+        };
+        daemon.draining.store(true, Ordering::Relaxed);
+        public_handle.graceful_shutdown(Some(grace));
+        looping.cancel();
+        while parts.join_next().await.is_some() {}
+        admin_handle.graceful_shutdown(Some(Duration::from_secs(1)));
+        let admin_ended = admin_part.await;
+        daemon.store.close().await;
+        match broken {
+            Some(Ok((part, Ok(())))) => anyhow::bail!("{part} ended by itself"),
+            Some(Ok((part, Err(error)))) => Err(error.context(format!("{part} ended by itself"))),
+            Some(Err(error)) => Err(anyhow::anyhow!("a part ended by itself: {error}")),
+            None => admin_ended.context("the private listener")?,
+        }
+    }
+}
+
+/// One tenant: its tokens and its Graph.
+struct Tenant {
+    identity: Arc<Identity>,
+    graph: Arc<Graph>,
+}
+
+fn tenants(config: &Config, egress: &Egress, clock: &SharedClock) -> anyhow::Result<HashMap<String, Tenant>> {
+    let client = egress.finish(egress.client()?)?;
+    let tenant = |it: &crate::identity::config::TenantConfig| {
+        let identity =
+            Identity::new(it, client.clone(), Arc::clone(clock)).with_context(|| format!("tenant {}", it.name))?;
+        let identity = Arc::new(identity);
+        let tokens: Arc<dyn Tokens> = Arc::clone(&identity) as Arc<dyn Tokens>;
+        let endpoint = identity.endpoints().graph.clone();
+        let options = crate::graph::Options::new(Arc::clone(clock));
+        let graph = Arc::new(Graph::new(endpoint, it.name.clone(), tokens, client.clone(), options));
+        anyhow::Ok((it.name.clone(), Tenant { identity, graph }))
+    };
+    config.tenants.iter().map(tenant).collect()
+}
+
+fn mailboxes(config: &Config, tenants: &HashMap<String, Tenant>) -> anyhow::Result<HashMap<MailboxId, Watched>> {
+    let mailbox = |it: &crate::inbound::MailboxConfig| {
+        let id = Config::mailbox_id(it);
+        let tenant = tenants.get(&id.tenant).with_context(|| format!("mailbox {id}: there is no such tenant"))?;
+        let graph = Arc::clone(&tenant.graph);
+        anyhow::Ok((id, Watched { config: it.clone(), graph, silent_sweeps: AtomicU32::new(0) }))
+    };
+    config.mailboxes.iter().map(mailbox).collect()
+}
+
+fn routes(
+    config: &Config,
+    egress: &Egress,
+    clock: &SharedClock,
+) -> anyhow::Result<(HashMap<String, Route>, RoutePlans)> {
+    let (mut routes, mut plans) = (HashMap::new(), HashMap::new());
+    for route in &config.routes {
+        let destination: Arc<dyn Destination> = destinations::build(&route.destination, egress, Arc::clone(clock))
+            .with_context(|| format!("route {}", route.name))?;
+        let plan = RoutePlan::new(u32::from(route.concurrency.get()), destination.timeout(), route.backoff());
+        plans.insert(route.name.clone(), plan);
+        let max_message_size = route.max_message_size.0;
+        routes.insert(route.name.clone(), Route { destination, max_message_size });
+    }
+    Ok((routes, plans))
+}
+
+/// What each route's deliveries must know whatever the configuration says by the time they are attempted.
+fn renderings(config: &Config) -> anyhow::Result<HashMap<String, serde_json::Value>> {
+    let rendering = |route: &RouteConfig| {
+        let inline_limit = route.destination.inline_limit();
+        let rendering = Rendering { inline_limit, attributes: route.attributes.clone() };
+        anyhow::Ok((route.name.clone(), serde_json::to_value(rendering)?))
+    };
+    config.routes.iter().map(rendering).collect()
+}
+
+/// The restart is the recovery: at start every mailbox is due for a look and its subscription for a check.
+/// Sweeps are spread over their interval, so that ten thousand mailboxes do not sweep at once.
+fn first_jobs(config: &Config, mailboxes: &[MailboxId], now: UnixMillis) -> Vec<NewJob> {
+    let spread = config.sync.sweep_interval.millis();
+    let mut jobs = vec![Work::Tidy.due(now)];
+    for (index, mailbox) in mailboxes.iter().enumerate() {
+        let share = i64::try_from(index).unwrap_or(0) * spread / i64::try_from(mailboxes.len()).unwrap_or(1);
+        jobs.push(Work::Renew { mailbox: mailbox.clone() }.due(now));
+        jobs.push(Work::Look { mailbox: mailbox.clone() }.due(now));
+        jobs.push(Work::Mark { mailbox: mailbox.clone() }.due(now));
+        jobs.push(Work::Sweep { mailbox: mailbox.clone() }.due(now + spread.min(60_000) + share));
+    }
+    jobs
+}
+
+async fn fold_metrics(metrics: Telemetry, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(UPKEEP_TURN) => metrics.upkeep(),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The closing account of a demo: what came, what arrived, what is missing.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Sent;
+use super::receiver::Receiver;
+
+/// What happened. Fine only if nothing was lost or doubled and everything is marked read.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// Mails that lay in the mailboxes.
+    pub received: usize,
+    /// Deliveries that had to happen.
+    pub expected: usize,
+    /// Deliveries that happened.
+    pub delivered: usize,
+    /// Mails marked read.
+    pub marked_read: usize,
+    /// Deliveries that did not happen.
+    pub lost: usize,
+    /// Deliveries that happened under two ids, or went to a route that did not match, or came twice without a kill.
+    pub doubled: usize,
+    /// Repetitions with the same id: what a receiver deduplicates after a crash.
+    pub repeated: usize,
+    /// Requests whose signature did not hold.
+    pub badly_signed: u32,
+    /// How often the bridge was killed and started again.
+    pub killed: u32,
+    /// From received in the mailbox to the receiver.
+    pub latency_ms: Latency,
+    /// How long it took.
+    pub seconds: f64,
+    /// Requests to Graph for each mail, tokens and subscriptions included.
+    pub graph_requests_per_message: f64,
+    /// Requests to the tenant by operation.
+    pub requests: BTreeMap<String, u64>,
+    /// The first mails that are missing somewhere, by name.
+    pub missing: Vec<String>,
+    /// Where the store and the log were kept because something went wrong.
+    pub kept: Option<PathBuf>,
+}
+
+/// Latencies in milliseconds.
+#[derive(Debug, Default, Serialize)]
+pub struct Latency {
+    /// Half of the deliveries were at least this fast.
+    pub p50: i64,
+    /// Ninety-nine of a hundred.
+    pub p99: i64,
+    /// All of them.
+    pub max: i64,
+}
+
+/// How many missing mails are named.
+const NAMED: usize = 20;
+
+impl Summary {
+    pub(super) fn of(
+        sent: &[Sent],
+        receiver: &Receiver,
+        unmarked: usize,
+        took: Duration,
+        killed: u32,
+        requests: BTreeMap<String, u64>,
+        _reasons: HashMap<String, String>,
+    ) -> Self {
+        let (mut expected, mut delivered, mut doubled, mut repeated) = (0, 0, 0, 0);
+        let mut missing = Vec::new();
+        for mail in sent {
+            for route in &mail.routes {
+                expected += 1;
+                match receiver.got(route, mail.id.as_str()) {
+                    Some(got) => {
+                        delivered += 1;
+                        doubled += got.ids.len() - 1;
+                        repeated += got.times as usize - got.ids.len();
+                    }
+                    None if missing.len() < NAMED => missing.push(format!("{} at {route}", mail.name)),
+                    None => {}
+                }
+            }
+        }
+        // What came and was not expected: a route that did not match.
+        doubled += receiver.distinct().saturating_sub(delivered);
+        let latencies = receiver.latencies_ms();
+        let at = |part: usize| latencies.get((latencies.len() * part / 100).min(latencies.len().saturating_sub(1)));
+        let total: u64 = requests.values().sum();
+        #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+        let per_message = if sent.is_empty() { 0.0 } else { total as f64 / sent.len() as f64 };
+        Self {
+            received: sent.len(),
+            expected,
+            delivered,
+            marked_read: sent.len() - unmarked.min(sent.len()),
+            lost: expected - delivered,
+            doubled,
+            repeated,
+            badly_signed: receiver.badly_signed(),
+            killed,
+            latency_ms: Latency {
+                p50: at(50).copied().unwrap_or(0),
+                p99: at(99).copied().unwrap_or(0),
+                max: latencies.last().copied().unwrap_or(0),
+            },
+            seconds: took.as_secs_f64(),
+            graph_requests_per_message: per_message,
+            requests,
+            missing,
+            kept: None,
+        }
+    }
+
+    /// Whether nothing was lost or doubled. Repetitions with the same id are allowed only after a kill.
+    pub fn is_fine(&self) -> bool {
+        let marked = self.marked_read == self.received;
+        let repeated = self.repeated == 0 || self.killed > 0;
+        self.lost == 0 && self.doubled == 0 && self.badly_signed == 0 && marked && repeated
+    }
+
+    pub(super) fn kept_in(mut self, folder: &Path) -> Self {
+        if !self.is_fine() {
+            self.kept = Some(folder.to_path_buf());
+        }
+        self
+    }
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Latency { p50, p99, max } = self.latency_ms;
+        let rate = |count: usize| {
+            #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+            let rate = count as f64 / self.seconds.max(0.001);
+            rate
+        };
+        writeln!(f, "  received     {:>8}   mails in {} mailboxes", self.received, super::mails::MAILBOXES.len())?;
+        writeln!(f, "  delivered    {:>8}   of {} deliveries to 4 routes", self.delivered, self.expected)?;
+        writeln!(f, "  marked read  {:>8}", self.marked_read)?;
+        writeln!(f, "  lost         {:>8}", self.lost)?;
+        writeln!(f, "  doubled      {:>8}", self.doubled)?;
+        if self.killed > 0 {
+            writeln!(
+                f,
+                "  killed       {:>8}   times with SIGKILL; {} deliveries repeated with the same id",
+                self.killed, self.repeated
+            )?;
+        } else if self.repeated > 0 {
+            writeln!(f, "  repeated     {:>8}   with the same id, though nothing was killed", self.repeated)?;
+        }
+        if self.badly_signed > 0 {
+            writeln!(f, "  bad signature{:>8}", self.badly_signed)?;
+        }
+        writeln!(f, "  latency      {p50:>8} ms  half   {p99} ms 99 of 100   {max} ms all")?;
+        writeln!(f, "  took         {:>8.1} s   {:.0} mails a second", self.seconds, rate(self.received))?;
+        writeln!(f, "  Graph        {:>8.2}   requests a mail", self.graph_requests_per_message)?;
+        for name in &self.missing {
+            writeln!(f, "  missing: {name}")?;
+        }
+        if let Some(folder) = &self.kept {
+            writeln!(f, "  store and log are kept in {}", folder.display())?;
+        }
+        Ok(())
+    }
+}

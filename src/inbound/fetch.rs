@@ -1,0 +1,141 @@
+//! Job Fetch: one message, got as it is, understood, and stored together with its deliveries, or not at all.
+//!
+//! A message that Graph cannot serve is this job's trouble alone; the mailbox goes on. One that is gone is recorded as
+//! gone. One that no route matches is parked or ignored, as configured; parked, it is fetched again when replayed.
+
+use bytes::Bytes;
+
+use super::{Inbound, MarkRead, Watched};
+use crate::graph::GraphError;
+use crate::mail::digest::content_digest;
+use crate::mail::facts::Classification;
+use crate::mail::parse::Mail;
+use crate::model::ids;
+use crate::model::outcome::{Failure, Next, Outcome};
+use crate::model::route::{self, Facts};
+use crate::model::work::{Job, MailboxId};
+use crate::store::{Accept, MarkWhen, Message, MessageState, NewDelivery};
+
+/// Attempts that may find nothing before the message counts as gone: a notification can run ahead of the mailbox for
+/// minutes (github.com/microsoftgraph/msgraph-sdk-dotnet/issues/3080).
+const NOT_FOUND_ATTEMPTS: u32 = 6;
+/// Mail larger than this is parsed beside the async workers.
+const PARSE_INLINE: usize = 256 * 1024;
+
+impl Inbound {
+    /// Gets one message and stores it with its deliveries.
+    ///
+    /// # Errors
+    /// Graph or the store could not answer, or the mail needs a person.
+    pub async fn fetch(&self, job: &Job, mailbox: &MailboxId, message: i64) -> Outcome {
+        let Some(watched) = self.mailboxes.get(mailbox) else {
+            return Err(Failure::permanent("the mailbox is no longer configured"));
+        };
+        let Some(row) = self.store.message(message).await? else {
+            return Ok(Next::Done);
+        };
+        if row.state != MessageState::Found {
+            return Ok(Next::Done);
+        }
+        let raw = match self.raw(watched, &row).await {
+            Ok(raw) => raw,
+            Err(GraphError::NotFound(_))
+                if job.attempt >= NOT_FOUND_ATTEMPTS || self.removed.contains(&row.immutable_id) =>
+            {
+                tracing::info!(message, mailbox = %mailbox, "Message {message} was deleted before it could be fetched");
+                self.store.gone(job.claim, message, "deleted before it could be fetched").await?;
+                return Ok(Next::Settled);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // Held until the message is stored, so that what is in flight stays within the budget.
+        let _budget = self.budget(raw.len()).await?;
+        let mail = parse(raw.clone()).await?;
+        let deliveries = self.deliveries(watched, &mail);
+        if deliveries.is_empty() {
+            return self.unmatched(job, message).await;
+        }
+        let digest = content_digest(&mail);
+        let identity = mail.message_ids.first().map_or(row.immutable_id.as_str(), String::as_str);
+        let accept = Accept {
+            message,
+            key: ids::message_key(&mailbox.tenant, identity, &digest),
+            sha256: ids::sha256_hex(&raw),
+            raw,
+            deliveries,
+            mark: mark_when(watched),
+        };
+        if self.store.accept(job.claim, accept).await?.is_none() {
+            tracing::warn!(
+                message,
+                "The lease was lost while message {message} was fetched; whoever holds it now stores it"
+            );
+        }
+        Ok(Next::Settled)
+    }
+
+    async fn raw(&self, watched: &Watched, row: &Message) -> Result<Bytes, GraphError> {
+        watched.graph.mime(&watched.config.address, &row.immutable_id, self.max_message_size).await
+    }
+
+    /// Room for this many bytes. A mail larger than the whole budget takes all of it rather than waiting for ever.
+    async fn budget(&self, bytes: usize) -> Result<tokio::sync::OwnedSemaphorePermit, Failure> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).min(self.memory_kib);
+        std::sync::Arc::clone(&self.memory).acquire_many_owned(kib).await.map_err(Failure::transient)
+    }
+
+    /// One delivery per route that matches, with all the interaction will need to know of the match.
+    fn deliveries(&self, watched: &Watched, mail: &Mail) -> Vec<NewDelivery> {
+        let (recipients, senders) = (mail.recipients(), mail.senders());
+        let facts = Facts {
+            recipients: &recipients,
+            mailbox: &watched.config.address,
+            senders: &senders,
+            subject: mail.subject.as_deref().unwrap_or_default(),
+            kind: Classification::unknown(mail).kind.as_str(),
+            has_attachments: mail.has_attachments(),
+        };
+        let matches = route::matching(&self.rules, &facts, self.multiple_destinations);
+        let count = matches.len();
+        let delivery = |(index, found): (usize, route::Match<'_>)| NewDelivery {
+            route: found.route.to_owned(),
+            facts: serde_json::json!({
+                "matched_by": found.by,
+                "matched_recipient": found.recipient,
+                "fan_out_index": index,
+                "fan_out_count": count,
+                "folder": watched.config.folder,
+                "rendering": self.renderings.get(found.route),
+            })
+            .to_string(),
+        };
+        matches.into_iter().enumerate().map(delivery).collect()
+    }
+
+    async fn unmatched(&self, job: &Job, message: i64) -> Outcome {
+        metrics::counter!("mailspan_messages_filtered_total").increment(1);
+        if self.park_unmatched {
+            return Err(Failure::permanent("unmatched: no route takes this message"));
+        }
+        self.store.filtered(job.claim, message, "no route takes it").await?;
+        Ok(Next::Settled)
+    }
+}
+
+async fn parse(raw: Bytes) -> Result<Mail, Failure> {
+    if raw.len() <= PARSE_INLINE {
+        return Ok(crate::mail::parse::parse(&raw));
+    }
+    tokio::task::spawn_blocking(move || crate::mail::parse::parse(&raw)).await.map_err(Failure::transient)
+}
+
+/// When the message is marked. Moving and categorising belong to the hand-over, whatever becomes of the read state.
+fn mark_when(watched: &Watched) -> MarkWhen {
+    let config = &watched.config;
+    match config.mark_read {
+        MarkRead::Stored => MarkWhen::Now,
+        MarkRead::Delivered => MarkWhen::OnDelivered,
+        MarkRead::Never if config.move_to.is_some() || config.category.is_some() => MarkWhen::OnDelivered,
+        MarkRead::Never => MarkWhen::Never,
+    }
+}

@@ -1,0 +1,252 @@
+//! What notifications told us, kept in memory only: a hint that is lost costs time, never mail.
+//!
+//! The webhook asks here whose subscription it is and leaves its hints here; one worker turns them into due looks,
+//! at most one per mailbox and [`SPACING`], however many notifications arrive.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::clock::SharedClock;
+use crate::model::secret::Secret;
+use crate::model::work::{MailboxId, NewJob, Work, ahead_of_backlog};
+use crate::store::Store;
+
+/// A mailbox is looked at no more often than this because of hints. The first hint is never delayed; a burst is
+/// folded into few looks, each of which reads all there is.
+const SPACING: Duration = Duration::from_millis(250);
+/// Ids remembered per mailbox. Beyond it the look alone must do, which it does.
+const IDS_PER_MAILBOX: usize = 4096;
+
+/// Whose subscription, and what must come with it.
+#[derive(Debug, Clone)]
+struct Known {
+    mailbox: MailboxId,
+    client_state: Secret,
+}
+
+/// What a lifecycle notification asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// Graph wants proof that we still may: renew.
+    ReauthorizationRequired,
+    /// The subscription is gone: make a new one, and look.
+    SubscriptionRemoved,
+    /// Notifications were lost: look.
+    Missed,
+}
+
+/// Hints for one mailbox that no look has taken yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    look: bool,
+    lifecycle: HashSet<&'static str>,
+    not_before: i64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    subscriptions: HashMap<String, Known>,
+    ids: HashMap<MailboxId, HashMap<String, u32>>,
+    waiting: HashMap<MailboxId, Waiting>,
+    heard: HashMap<MailboxId, i64>,
+}
+
+/// The memory that the webhook and the looks share.
+#[derive(Default)]
+pub struct Hints {
+    state: Mutex<State>,
+    awake: Notify,
+}
+
+impl Hints {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notifications of this subscription are ours when they carry this client state.
+    pub fn expect(&self, subscription: &str, mailbox: &MailboxId, client_state: Secret) {
+        let mut state = self.state();
+        state.subscriptions.retain(|_, known| known.mailbox != *mailbox);
+        state.subscriptions.insert(subscription.to_owned(), Known { mailbox: mailbox.clone(), client_state });
+    }
+
+    /// Notifications of this mailbox's subscription are no longer ours.
+    pub fn forget(&self, mailbox: &MailboxId) {
+        self.state().subscriptions.retain(|_, known| known.mailbox != *mailbox);
+    }
+
+    /// Whose subscription this is, if the client state agrees. Compared in constant time.
+    pub(super) fn owner(&self, subscription: &str, client_state: Option<&str>) -> Option<MailboxId> {
+        let state = self.state();
+        let known = state.subscriptions.get(subscription)?;
+        let given = client_state.unwrap_or_default().as_bytes();
+        verify_slices_are_equal(known.client_state.expose().as_bytes(), given).ok()?;
+        Some(known.mailbox.clone())
+    }
+
+    /// A message may have come.
+    pub(super) fn message(&self, mailbox: &MailboxId, id: Option<&str>, now: i64) {
+        let mut state = self.state();
+        state.heard.insert(mailbox.clone(), now);
+        if let Some(id) = id {
+            let ids = state.ids.entry(mailbox.clone()).or_default();
+            if ids.len() < IDS_PER_MAILBOX {
+                ids.entry(id.to_owned()).or_default();
+            }
+        }
+        state.waiting.entry(mailbox.clone()).or_default().look = true;
+        drop(state);
+        self.awake.notify_one();
+    }
+
+    /// The subscription itself changed.
+    pub(super) fn lifecycle(&self, mailbox: &MailboxId, event: Lifecycle) {
+        let name = match event {
+            Lifecycle::ReauthorizationRequired => "renew",
+            Lifecycle::SubscriptionRemoved => "removed",
+            Lifecycle::Missed => "missed",
+        };
+        self.state().waiting.entry(mailbox.clone()).or_default().lifecycle.insert(name);
+        self.awake.notify_one();
+    }
+
+    /// The hinted ids of a mailbox with the number of looks that did not find them yet.
+    pub(super) fn take_ids(&self, mailbox: &MailboxId) -> HashMap<String, u32> {
+        self.state().ids.remove(mailbox).unwrap_or_default()
+    }
+
+    /// Ids that a look did not find: the next look asks again.
+    pub(super) fn put_back(&self, mailbox: &MailboxId, ids: HashMap<String, u32>) {
+        let mut state = self.state();
+        let known = state.ids.entry(mailbox.clone()).or_default();
+        for (id, looks) in ids {
+            let entry = known.entry(id).or_default();
+            *entry = looks.max(*entry);
+        }
+    }
+
+    /// When each mailbox was last notified of something.
+    pub fn last_heard(&self, mailbox: &MailboxId) -> Option<i64> {
+        self.state().heard.get(mailbox).copied()
+    }
+
+    /// The worker: turns hints into due jobs until `stop`.
+    pub async fn run(&self, store: Store, clock: SharedClock, stop: CancellationToken) {
+        loop {
+            let (due, wait) = self.take_due(clock.now());
+            if !due.is_empty() {
+                self.make_due(&store, &clock, due).await;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.awake.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// What may become due now, and how long until something that must wait may.
+    fn take_due(&self, now: i64) -> (Vec<(MailboxId, Waiting)>, Duration) {
+        let spacing = i64::try_from(SPACING.as_millis()).unwrap_or(0);
+        let mut state = self.state();
+        let mut due = Vec::new();
+        let mut wait = Duration::from_secs(60);
+        state.waiting.retain(|mailbox, waiting| {
+            if !waiting.look && waiting.lifecycle.is_empty() {
+                // Kept only to space the next look; forgotten once its time has passed.
+                return waiting.not_before > now;
+            }
+            if waiting.not_before > now && waiting.lifecycle.is_empty() {
+                wait = wait.min(Duration::from_millis(u64::try_from(waiting.not_before - now).unwrap_or(0)));
+                return true;
+            }
+            let taken = std::mem::replace(waiting, Waiting { not_before: now + spacing, ..Waiting::default() });
+            due.push((mailbox.clone(), taken));
+            true
+        });
+        (due, wait)
+    }
+
+    async fn make_due(&self, store: &Store, clock: &SharedClock, due: Vec<(MailboxId, Waiting)>) {
+        let now = clock.now();
+        let mut jobs: Vec<NewJob> = Vec::with_capacity(due.len());
+        for (mailbox, waiting) in &due {
+            if waiting.look || waiting.lifecycle.contains("removed") || waiting.lifecycle.contains("missed") {
+                jobs.push(Work::Look { mailbox: mailbox.clone() }.due(ahead_of_backlog(now)));
+            }
+            if waiting.lifecycle.contains("missed") {
+                jobs.push(Work::Sweep { mailbox: mailbox.clone() }.due(now));
+            }
+            if waiting.lifecycle.contains("removed") {
+                self.forget(mailbox);
+                if let Err(error) = store.save_subscription(mailbox, None).await {
+                    tracing::warn!(mailbox = %mailbox, reason = %error, "A removed subscription could not be recorded; renewing finds out by itself");
+                }
+            }
+            if waiting.lifecycle.contains("removed") || waiting.lifecycle.contains("renew") {
+                jobs.push(Work::Renew { mailbox: mailbox.clone() }.due(ahead_of_backlog(now)));
+            }
+        }
+        if let Err(error) = store.enqueue(jobs).await {
+            tracing::warn!(reason = %error, "Hints could not be written down; they are kept in memory");
+            let mut state = self.state();
+            for (mailbox, waiting) in due {
+                let kept = state.waiting.entry(mailbox).or_default();
+                kept.look |= waiting.look;
+                kept.lifecycle.extend(waiting.lifecycle);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::address::Address;
+
+    fn mailbox() -> MailboxId {
+        MailboxId { tenant: "contoso".into(), address: Address::parse("support@contoso.com").unwrap() }
+    }
+
+    #[test]
+    fn only_the_right_client_state_is_ours() {
+        let hints = Hints::default();
+        hints.expect("s1", &mailbox(), Secret::new("state"));
+        assert_eq!(hints.owner("s1", Some("state")), Some(mailbox()));
+        for (subscription, state) in [("s1", Some("stat")), ("s1", Some("")), ("s1", None), ("s2", Some("state"))] {
+            assert_eq!(hints.owner(subscription, state), None);
+        }
+        hints.forget(&mailbox());
+        assert_eq!(hints.owner("s1", Some("state")), None);
+    }
+
+    #[test]
+    fn a_burst_is_one_look_and_the_first_hint_is_not_delayed() {
+        let hints = Hints::default();
+        for n in 0..100 {
+            hints.message(&mailbox(), Some(&n.to_string()), 1_000);
+        }
+        assert_eq!(hints.take_due(1_000).0.len(), 1);
+        hints.message(&mailbox(), Some("late"), 1_010);
+        let (due, wait) = hints.take_due(1_010);
+        assert!(due.is_empty());
+        assert_eq!(wait, Duration::from_millis(240));
+        assert_eq!(hints.take_due(1_250).0.len(), 1);
+        assert_eq!(hints.take_ids(&mailbox()).len(), 101);
+        assert!(hints.take_ids(&mailbox()).is_empty());
+    }
+
+    #[test]
+    fn lifecycle_events_do_not_wait() {
+        let hints = Hints::default();
+        hints.message(&mailbox(), None, 0);
+        hints.take_due(0);
+        hints.lifecycle(&mailbox(), Lifecycle::SubscriptionRemoved);
+        assert_eq!(hints.take_due(1).0.len(), 1);
+    }
+}

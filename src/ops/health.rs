@@ -1,0 +1,138 @@
+//! Health, as probes and people read it: alive, ready, and what is wrong with whom.
+
+use serde::Serialize;
+
+use crate::model::clock::rfc3339;
+
+/// How well a part, or the whole, is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// As it should be.
+    Ok,
+    /// It works, with less than it should have: polling instead of push, a spare credential in use, something parked.
+    Degraded,
+    /// Mail does not flow here.
+    Failing,
+}
+
+/// `GET /health`.
+#[derive(Debug, Serialize)]
+pub struct Health {
+    /// The worst of all checks; `failing` only if nothing works at all.
+    pub status: Status,
+    /// The product's version.
+    pub version: &'static str,
+    /// One per tenant, mailbox, route, and the store.
+    pub checks: Vec<Check>,
+}
+
+/// The health of one part.
+#[derive(Debug, Serialize)]
+pub struct Check {
+    /// `tenant`, `mailbox`, `route` or `store`.
+    pub kind: &'static str,
+    /// The part's configured name.
+    pub name: String,
+    /// How well it is.
+    pub status: Status,
+    /// What is wrong, when something is.
+    pub reason: Option<String>,
+    /// What else is known about it.
+    #[serde(flatten)]
+    pub details: Details,
+}
+
+/// What is known about a part, by its kind.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Details {
+    /// A tenant.
+    Tenant {
+        /// Which credential is in use, from 1 in the order of the configuration.
+        credential: Option<usize>,
+        /// The day it expires, where known.
+        credential_expires: Option<String>,
+    },
+    /// A mailbox.
+    Mailbox {
+        /// `push`, `polling` or `paused`.
+        mode: &'static str,
+        /// When its subscription ends.
+        subscription_expires_at: Option<String>,
+        /// When Graph last announced something.
+        last_notification_at: Option<String>,
+        /// When it was last read to its end.
+        last_sync_at: Option<String>,
+        /// Seconds since then.
+        lag_seconds: Option<i64>,
+        /// Messages found and not yet stored.
+        waiting: u64,
+        /// Messages that need a person.
+        parked: u64,
+    },
+    /// A route.
+    Route {
+        /// `running` or `paused`.
+        state: &'static str,
+        /// Deliveries waiting.
+        queue_depth: u64,
+        /// Seconds since the oldest of them was made.
+        queue_oldest_seconds: i64,
+        /// Deliveries that need a person.
+        parked: u64,
+    },
+    /// The store.
+    Store {
+        /// `sqlite` or `postgres`.
+        database: &'static str,
+    },
+}
+
+impl Health {
+    /// The whole, from its parts. One failing part degrades the whole; the whole fails with its store, or when no
+    /// mailbox or no tenant works.
+    pub fn of(checks: Vec<Check>) -> Self {
+        let all_failing = |kind: &str| {
+            let mut of_kind = checks.iter().filter(|check| check.kind == kind).peekable();
+            of_kind.peek().is_some() && of_kind.all(|check| check.status == Status::Failing)
+        };
+        let worst = checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok);
+        let status = if ["store", "tenant", "mailbox"].into_iter().any(all_failing) {
+            Status::Failing
+        } else {
+            worst.min(Status::Degraded)
+        };
+        Self { status, version: env!("CARGO_PKG_VERSION"), checks }
+    }
+}
+
+/// A time as health shows it.
+pub fn shown(at: Option<i64>) -> Option<String> {
+    at.map(rfc3339)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(kind: &'static str, status: Status) -> Check {
+        Check { kind, name: "x".into(), status, reason: None, details: Details::Store { database: "sqlite" } }
+    }
+
+    #[test]
+    fn one_failing_part_degrades_and_only_the_whole_fails() {
+        use Status::{Degraded, Failing, Ok};
+        for (checks, expected) in [
+            (vec![], Ok),
+            (vec![check("store", Ok), check("route", Ok)], Ok),
+            (vec![check("store", Ok), check("route", Failing)], Degraded),
+            (vec![check("store", Ok), check("mailbox", Ok), check("mailbox", Failing)], Degraded),
+            (vec![check("store", Ok), check("mailbox", Failing), check("mailbox", Failing)], Failing),
+            (vec![check("store", Failing), check("mailbox", Ok)], Failing),
+            (vec![check("tenant", Degraded)], Degraded),
+        ] {
+            assert_eq!(Health::of(checks).status, expected);
+        }
+    }
+}
