@@ -116,7 +116,8 @@ impl<W: Works> Runner<W> {
                         self.ended(ended);
                     }
                 }
-                Some(_) = self.settling.join_next() => {}
+                // All that are over: more begin in one turn than one turn could take one by one.
+                Some(_) = self.settling.join_next() => while self.settling.try_join_next().is_some() {},
                 _ = backstop.tick() => self.read_agenda().await,
                 () = tokio::time::sleep(wait) => {}
             }
