@@ -17,7 +17,7 @@ use crate::model::clock::{SharedClock, UnixMillis};
 use crate::model::outcome::{Failure, Outcome};
 use crate::model::token::BoxFuture;
 use crate::model::work::{Job, Lane, Work};
-use crate::store::{End, Heard, Room, Store};
+use crate::store::{End, Heard, Room, Store, StoreError};
 
 /// How much longer a lease lasts than the attempt it covers: the time to settle.
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
@@ -93,13 +93,14 @@ impl<W: Works> Runner<W> {
         }
     }
 
-    /// Runs until `stop`, then drains for at most `grace`.
+    /// Runs until `stop` or until the store is closed, then drains for at most `grace`.
     pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
         let mut wakes = self.store.wakes();
         let mut backstop = tokio::time::interval(BACKSTOP);
         backstop.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
-            let wait = self.take_work().await;
+            // A store that is closed while we run stays closed: only a new start helps.
+            let Some(wait) = self.take_work().await else { break };
             tokio::select! {
                 () = stop.cancelled() => break,
                 heard = wakes.next() => match heard {
@@ -125,8 +126,9 @@ impl<W: Works> Runner<W> {
         self.drain(grace).await;
     }
 
-    /// Claims what can start now and starts it. Returns how long there is nothing to do unless something happens.
-    async fn take_work(&mut self) -> Duration {
+    /// Claims what can start now and starts it. Returns how long there is nothing to do unless something happens;
+    /// `None` when nothing can ever be claimed again.
+    async fn take_work(&mut self) -> Option<Duration> {
         loop {
             let now = self.clock.now();
             self.resume(now);
@@ -135,7 +137,7 @@ impl<W: Works> Runner<W> {
                 self.agenda.ready(now, ALL_LANES.saturating_sub(running), LANES_PER_CLAIM, |lane| self.free(lane));
             if ready.is_empty() {
                 let next = self.agenda.next_after(now).map_or(BACKSTOP, |at| millis(at - now));
-                return next.min(BACKSTOP);
+                return Some(next.min(BACKSTOP));
             }
             let rooms = ready.into_iter().map(|(lane, room)| {
                 // The lease outlives the attempt by construction: it is computed, not configured.
@@ -154,12 +156,16 @@ impl<W: Works> Runner<W> {
                     }
                     if contended {
                         // Another replica holds these rows at this moment; its commit decides.
-                        return CONTENTION_PATIENCE;
+                        return Some(CONTENTION_PATIENCE);
                     }
+                }
+                Err(error @ StoreError::Closed) => {
+                    tracing::error!(reason = %error, "No job can be claimed any more");
+                    return None;
                 }
                 Err(error) => {
                     tracing::error!(reason = %error, "No job can be claimed; trying again shortly");
-                    return STORE_PATIENCE;
+                    return Some(STORE_PATIENCE);
                 }
             }
         }
