@@ -20,6 +20,7 @@ mod mail_interaction;
 mod mail_parse;
 mod mail_sample;
 mod mail_schema;
+mod queue_shares;
 mod receiver;
 mod store_alone;
 mod store_jobs;
