@@ -46,6 +46,8 @@ pub struct NewDelivery {
     pub route: String,
     /// What delivering needs to know; the store does not look inside.
     pub facts: String,
+    /// How long its first attempt waits, in milliseconds.
+    pub wait_ms: i64,
 }
 
 /// When an accepted mail is marked as read.
@@ -204,7 +206,7 @@ impl Writing<'_> {
                 let accepted_at = known.get(interaction).copied();
                 if accepted_at.is_none() {
                     let work = Work::Deliver { route: delivery.route.clone(), interaction: interaction.clone() };
-                    self.due.add(work.due(self.now));
+                    self.due.add(work.due(self.now + delivery.wait_ms));
                     known.insert(interaction.clone(), None);
                 }
                 let accepted_at = accepted_at.flatten();

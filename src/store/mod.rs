@@ -53,7 +53,7 @@ use db::Db;
 use mailboxes::Names;
 use open::Opened;
 use wake::Notes;
-use writer::{AnyOp, Asked, Op, WAITING, Writer};
+use writer::{AnyOp, Asked, Op, Trouble, WAITING, Writer};
 
 /// `[store]`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -76,6 +76,7 @@ struct Inner {
     notes: Notes,
     writes: mpsc::Sender<AnyOp>,
     closing: CancellationToken,
+    trouble: Trouble,
     tasks: Mutex<JoinSet<()>>,
     /// Held for as long as the store is open.
     only: Mutex<Option<File>>,
@@ -92,9 +93,16 @@ impl Store {
         let notes = Notes::new(matches!(db, Db::Postgres(_)));
         let closing = CancellationToken::new();
         let (writes, waiting) = mpsc::channel(WAITING);
+        let trouble = Trouble::default();
         let mut tasks = JoinSet::new();
-        let writer =
-            Writer { db: db.clone(), clock, names: names.clone(), notes: notes.clone(), closing: closing.clone() };
+        let writer = Writer {
+            db: db.clone(),
+            clock,
+            names: names.clone(),
+            notes: notes.clone(),
+            closing: closing.clone(),
+            trouble: trouble.clone(),
+        };
         tasks.spawn(writer.write(waiting));
         if let Db::Postgres(pool) = &db {
             tasks.spawn(notes.clone().hear(pool.clone(), closing.clone()));
@@ -105,6 +113,7 @@ impl Store {
             notes,
             writes,
             closing,
+            trouble,
             tasks: Mutex::new(tasks),
             only: Mutex::new(only),
         })))
@@ -119,13 +128,17 @@ impl Store {
         drop(self.0.only.lock().await.take());
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers, and took the last write.
     ///
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
         if self.0.writes.is_closed() {
             return Err(StoreError::Closed);
+        }
+        // Reading can go on where writing cannot: a disk that is full, a file system that turned read-only.
+        if let Some(error) = self.0.trouble.load() {
+            return Err(error);
         }
         self.db().rows("SELECT 1", vec![]).await.map(drop)
     }
