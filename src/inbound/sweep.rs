@@ -24,7 +24,7 @@ impl Inbound {
     /// Compares the folder with what is known, and makes a look due as well.
     ///
     /// # Errors
-    /// Graph or the store could not answer; the window stays where it was.
+    /// Graph or the store could not answer; the window stays at the last page that was read.
     pub async fn sweep(&self, mailbox: &MailboxId) -> Outcome {
         let Some(watched) = self.mailboxes.get(mailbox) else {
             return Ok(Next::Done);
@@ -43,6 +43,7 @@ impl Inbound {
                 None => ReceivedFrom::Start { folder: &watched.config.folder, since },
             };
             let page = watched.graph.received_since(&watched.config.address, from).await?;
+            let last = page.items.iter().filter_map(|it| it.received_at).next_back();
             let late = page.items.iter().filter(|it| it.received_at.is_some_and(|at| at < begun - PUSH_PATIENCE_MS));
             let ids: Vec<String> = late.map(|it| it.id.clone()).collect();
             let known = self.store.known(mailbox, &ids).await?;
@@ -59,6 +60,10 @@ impl Inbound {
             next = page.next;
             if next.is_none() {
                 break;
+            }
+            // The oldest come first, so a window that is too long for one attempt goes on where this page ends.
+            if let Some(last) = last {
+                self.store.swept(mailbox, last.clamp(since, begun)).await?;
             }
         }
         self.store.swept(mailbox, begun).await?;
