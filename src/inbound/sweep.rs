@@ -87,6 +87,12 @@ impl Inbound {
         }
         tracing::warn!(mailbox = %mailbox, unannounced, "The sweep found mail that neither push nor delta had announced");
         if watched.silent_sweeps.fetch_add(1, Ordering::Relaxed) + 1 >= SILENT_SWEEPS {
+            // The subscription that is silent goes: renewing it would only prolong the silence.
+            if let Some(known) = self.store.mailbox(mailbox).await?.subscription {
+                watched.graph.delete_subscription(&known.id).await?;
+                self.store.save_subscription(mailbox, None).await?;
+            }
+            self.hints.forget(mailbox);
             watched.silent_sweeps.store(0, Ordering::Relaxed);
             self.poll_instead(mailbox, "push stays silent while mail arrives").await?;
             let renew = Work::Renew { mailbox: mailbox.clone() };
