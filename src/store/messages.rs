@@ -99,13 +99,14 @@ impl Store {
     /// # Errors
     /// It could not be read.
     pub async fn delivery(&self, interaction_id: &str) -> Result<Option<Delivery>, StoreError> {
-        // Of the same mail in several mailboxes, one whose content is still here.
+        // Of the same mail in several mailboxes one whose content is still here, and always the same one: every attempt
+        // sends the same body, also when a copy that was found earlier is stored later.
         const SELECT: &str = concat!(
             "SELECT ",
             message_columns!(),
             ", d.route, d.facts, d.created_at, d.accepted_at
              FROM deliveries AS d JOIN messages AS m ON m.id = d.message WHERE d.interaction_id = $1
-             ORDER BY CASE WHEN m.content_dropped_at IS NULL THEN 0 ELSE 1 END, m.id LIMIT 1"
+             ORDER BY CASE WHEN m.content_dropped_at IS NULL THEN 0 ELSE 1 END, d.created_at, m.id LIMIT 1"
         );
         let rows = self.db().rows(SELECT, vec![interaction_id.into()]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
