@@ -63,7 +63,7 @@ impl Inbound {
             }
             // The oldest come first, so a window that is too long for one attempt goes on where this page ends.
             if let Some(last) = last {
-                self.store.swept(mailbox, last.clamp(since, begun)).await?;
+                self.store.swept(mailbox, last.max(since).min(begun)).await?;
             }
         }
         self.store.swept(mailbox, begun).await?;
