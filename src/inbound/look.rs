@@ -69,7 +69,9 @@ impl Inbound {
             };
             let page = match watched.graph.delta(address, from, PAGE_SIZE).await {
                 Ok(page) => page,
-                Err(error) if resets < RESETS && (error.needs_resync() || state.cursor.is_some() && is_refused(&error)) => {
+                Err(error)
+                    if resets < RESETS && (error.needs_resync() || state.cursor.is_some() && is_refused(&error)) =>
+                {
                     resets += 1;
                     tracing::warn!(mailbox = %mailbox, reason = %error, "Graph dropped the delta cursor; the folder is read in full, what is known stays known");
                     let since = state.resync_since.or(state.last_sync_at).unwrap_or(state.started_at);

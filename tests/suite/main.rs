@@ -15,6 +15,7 @@ mod destination_conformance;
 mod destination_egress;
 mod destination_maildir;
 mod destination_webhook;
+mod inbound_gone;
 mod mail_html;
 mod mail_interaction;
 mod mail_parse;
