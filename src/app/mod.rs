@@ -92,6 +92,7 @@ impl Bridge {
         let tenants = tenants(&config, &egress, &clock)?;
         let mailboxes = mailboxes(&config, &tenants)?;
         let (routes, plans) = routes(&config, &egress, &clock)?;
+        watch(&store, &mailboxes).await?;
 
         let hints = Arc::new(Hints::default());
         for state in store.mailboxes().await? {
@@ -253,6 +254,19 @@ fn mailboxes(config: &Config, tenants: &HashMap<String, Tenant>) -> anyhow::Resu
         anyhow::Ok((id, Watched { config: it.clone(), graph, silent_sweeps: AtomicU32::new(0) }))
     };
     config.mailboxes.iter().map(mailbox).collect()
+}
+
+/// Writes down which folder of each mailbox is watched; many together, so that they share commits.
+async fn watch(store: &Store, mailboxes: &HashMap<MailboxId, Watched>) -> anyhow::Result<()> {
+    let mut written = JoinSet::new();
+    for (mailbox, watched) in mailboxes {
+        let (store, mailbox, folder) = (store.clone(), mailbox.clone(), watched.config.folder.clone());
+        written.spawn(async move { store.watching(&mailbox, &folder).await });
+    }
+    while let Some(one) = written.join_next().await {
+        one??;
+    }
+    Ok(())
 }
 
 fn routes(
