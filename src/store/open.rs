@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Executor};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 
 use super::db::Db;
 use super::error::StoreError;
@@ -86,13 +86,17 @@ async fn postgres(url: &str) -> Result<Db, StoreError> {
         .statement_cache_capacity(STATEMENTS)
         .disable_statement_logging();
     let place = format!("{}:{}", options.get_host(), options.get_port());
+    let refused = |error: sqlx::Error| StoreError::Open(format!("{place}: {}", StoreError::from(error)));
+    // A pool would go on trying for as long as it waits for a connection; one connection says at once what is wrong.
+    let first = PgConnection::connect_with(&options).await.map_err(refused)?;
+    first.close().await.map_err(refused)?;
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(ACQUIRE)
         .after_connect(|connection, _| Box::pin(async move { connection.execute(LIMITS).await.map(drop) }))
         .connect_with(options)
         .await
-        .map_err(|error| StoreError::Open(format!("{place}: {}", StoreError::from(error))))?;
+        .map_err(refused)?;
     FOR_POSTGRES.run(&pool).await.map_err(|error| outdated(&place, &error))?;
     Ok(Db::Postgres(pool))
 }
