@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +50,7 @@ pub use words::{CursorKind, FoundBy, Mark, MessageState, PushState};
 
 use db::Db;
 use mailboxes::Names;
+use messages::{Lookup, Lookups};
 use wake::Notes;
 use writer::{AnyOp, Asked, Op, WAITING, Writer};
 
@@ -73,6 +74,7 @@ struct Inner {
     names: Arc<Names>,
     notes: Notes,
     writes: mpsc::Sender<AnyOp>,
+    lookups: mpsc::Sender<Lookup>,
     closing: CancellationToken,
     tasks: Mutex<JoinSet<()>>,
 }
@@ -92,10 +94,12 @@ impl Store {
         let writer =
             Writer { db: db.clone(), clock, names: names.clone(), notes: notes.clone(), closing: closing.clone() };
         tasks.spawn(writer.write(waiting));
+        let (lookups, waiting) = mpsc::channel(WAITING);
+        tasks.spawn(Lookups { db: db.clone(), names: names.clone(), closing: closing.clone() }.read(waiting));
         if let Db::Postgres(pool) = &db {
             tasks.spawn(notes.clone().hear(pool.clone(), closing.clone()));
         }
-        Ok(Self(Arc::new(Inner { db, names, notes, writes, closing, tasks: Mutex::new(tasks) })))
+        Ok(Self(Arc::new(Inner { db, names, notes, writes, lookups, closing, tasks: Mutex::new(tasks) })))
     }
 
     /// Writes what is waiting, answers it, and closes. Whoever asks after that is told that the store is closed.
@@ -137,6 +141,13 @@ impl Store {
     {
         let (asked, answer) = Asked::new(op);
         self.0.writes.send(asked.into()).await.map_err(|_| StoreError::Closed)?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Hands an interaction to whoever reads many together.
+    async fn look_up(&self, interaction_id: String) -> Result<Option<Delivery>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.lookups.send(Lookup { interaction_id, reply }).await.map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 }
