@@ -183,8 +183,8 @@ impl Writing<'_> {
     async fn plan_deliveries(&mut self, mails: &mut [Mail<'_>]) -> Result<Vec<Value>, StoreError> {
         static SELECT: Listed = Listed::values(
             "SELECT interaction_id, MAX(accepted_at) FROM deliveries
-             WHERE interaction_id IN (SELECT column1 FROM (VALUES {rows}) AS v) GROUP BY interaction_id",
-            "(?)",
+             WHERE interaction_id IN ({rows}) GROUP BY interaction_id",
+            "?",
         );
         for mail in mails.iter_mut() {
             let key = mail.key();

@@ -164,10 +164,8 @@ impl Tx {
     /// Holds these messages until the commit, so that of two replicas that accept the last two deliveries of a message
     /// one sees the other. On SQLite nobody else is writing.
     pub(super) async fn hold_messages(&mut self, messages: Vec<Value>) -> Result<(), StoreError> {
-        static HOLD: Listed = Listed::values(
-            "SELECT id FROM messages WHERE id IN (SELECT column1 FROM (VALUES {rows}) AS v) ORDER BY id FOR UPDATE",
-            "(?)",
-        );
+        static HOLD: Listed =
+            Listed::values("SELECT id FROM messages WHERE id IN ({rows}) ORDER BY id FOR UPDATE", "?");
         match self {
             Self::Sqlite(_) => Ok(()),
             Self::Postgres(_) => self.each(&HOLD, None, messages).await.map(drop),

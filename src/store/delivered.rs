@@ -95,16 +95,16 @@ impl Writing<'_> {
     async fn accepted(&mut self, interactions: Vec<Value>) -> Result<(), StoreError> {
         static DELIVERIES: Listed = Listed::values(
             "UPDATE deliveries SET accepted_at = {fixed}
-             WHERE interaction_id IN (SELECT column1 FROM (VALUES {rows}) AS v) AND accepted_at IS NULL RETURNING message",
-            "(?)",
+             WHERE interaction_id IN ({rows}) AND accepted_at IS NULL RETURNING message",
+            "?",
         );
         static MESSAGES: Listed = Listed::values(
             "UPDATE messages SET state = 'delivered', finished_at = {fixed},
                mark = CASE WHEN mark = 'on_delivered' THEN 'due' ELSE mark END
-             WHERE id IN (SELECT column1 FROM (VALUES {rows}) AS v) AND state = 'accepted'
+             WHERE id IN ({rows}) AND state = 'accepted'
                AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message = messages.id AND accepted_at IS NULL)
              RETURNING mailbox, mark",
-            "(?)",
+            "?",
         );
         let mut touched = BTreeSet::new();
         for row in self.tx.each(&DELIVERIES, Some(self.now.into()), interactions).await? {
@@ -168,8 +168,8 @@ impl Op for Marked {
     async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<()>, StoreError> {
         static UPDATE: Listed = Listed::values(
             "UPDATE messages SET mark = 'done', marked_at = {fixed}
-             WHERE id IN (SELECT column1 FROM (VALUES {rows}) AS v) AND mark = 'due'",
-            "(?)",
+             WHERE id IN ({rows}) AND mark = 'due'",
+            "?",
         );
         let messages: BTreeSet<i64> = all.iter().flat_map(|op| &op.0).copied().collect();
         let rows = messages.into_iter().map(Value::from).collect();

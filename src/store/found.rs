@@ -65,8 +65,8 @@ impl Store {
     pub async fn known(&self, mailbox: &MailboxId, immutable_ids: &[String]) -> Result<HashSet<String>, StoreError> {
         static SELECT: Listed = Listed::values(
             "SELECT immutable_id FROM messages
-             WHERE mailbox = {fixed} AND state <> 'gone' AND immutable_id IN (SELECT column1 FROM (VALUES {rows}) AS v)",
-            "(?)",
+             WHERE mailbox = {fixed} AND state <> 'gone' AND immutable_id IN ({rows})",
+            "?",
         );
         let number = self.number(mailbox).await?;
         let ids = immutable_ids.iter().map(|id| id.as_str().into()).collect();

@@ -23,7 +23,7 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    /// A statement over `VALUES` rows such as `(?, ?)`.
+    /// A statement over `VALUES` rows such as `(?, ?)`, or over plain values, `?`.
     pub(super) const fn values(sql: &'static str, row: &'static str) -> Self {
         Self::new(sql, row, ", ")
     }

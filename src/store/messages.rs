@@ -216,10 +216,10 @@ impl Lookups {
                 message_columns!(),
                 ", d.route, d.facts, d.created_at, d.accepted_at, d.interaction_id
                  FROM deliveries AS d JOIN messages AS m ON m.id = d.message
-                 WHERE d.interaction_id IN (SELECT column1 FROM (VALUES {rows}) AS v)
+                 WHERE d.interaction_id IN ({rows})
                  ORDER BY CASE WHEN m.content_dropped_at IS NULL THEN 0 ELSE 1 END, m.id"
             ),
-            "(?)",
+            "?",
         );
         let list = together.iter().map(|it| it.interaction_id.as_str().into()).collect();
         let mut found = HashMap::with_capacity(together.len());
