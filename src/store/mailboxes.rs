@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Store;
+use super::db::Db;
 use super::error::StoreError;
 use super::value::{Row, Value};
 use super::words::{CursorKind, PushState};
@@ -158,15 +159,6 @@ impl Store {
             }
         }
     }
-
-    /// The name of a mailbox by its number.
-    pub(super) async fn named(&self, number: i64) -> Result<MailboxId, StoreError> {
-        if let Some(mailbox) = self.names().mailbox(number) {
-            return Ok(mailbox);
-        }
-        let rows = self.db().rows(NAME, vec![number.into()]).await?;
-        self.names().learn(number, &rows)
-    }
 }
 
 const NAME: &str = "SELECT tenant, address FROM mailboxes WHERE id = $1";
@@ -213,6 +205,14 @@ struct Known {
 }
 
 impl Names {
+    /// The name of a mailbox by its number.
+    pub(super) async fn named(&self, db: &Db, number: i64) -> Result<MailboxId, StoreError> {
+        match self.mailbox(number) {
+            Some(mailbox) => Ok(mailbox),
+            None => self.learn(number, &db.rows(NAME, vec![number.into()]).await?),
+        }
+    }
+
     fn number(&self, mailbox: &MailboxId) -> Option<i64> {
         self.known().numbers.get(mailbox).copied()
     }
