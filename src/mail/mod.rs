@@ -8,6 +8,7 @@ pub mod body;
 pub mod charset;
 pub mod digest;
 pub mod facts;
+pub mod guard;
 pub mod header;
 pub mod html;
 pub mod html_text;
@@ -18,7 +19,6 @@ pub mod security;
 pub mod structure;
 pub mod style;
 pub mod transfer;
-pub mod words;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
