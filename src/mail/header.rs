@@ -90,13 +90,14 @@ pub(super) fn as_line(
     read: impl for<'x> FnOnce(&mut MessageStream<'x>) -> HeaderValue<'x>,
 ) -> Option<HeaderValue<'static>> {
     let text = text.replace(['\r', '\n'], " ");
-    let line = joined_words(&text).into_owned() + "\n";
+    let line = mended_words(&text).into_owned() + "\n";
     caught(|| read(&mut MessageStream::new(line.as_bytes())).into_owned())
 }
 
-/// Mailers cut encoded words between the bytes of a letter; the library decodes each by itself and loses the letter.
-/// So words of one character set and encoding that stand next to each other become one.
-fn joined_words(text: &str) -> Cow<'_, str> {
+/// Mailers cut encoded words between the bytes of a letter, and mix up the names of western character sets; the library
+/// decodes each word by itself and by its label, and loses the letter. So words of one character set and encoding that
+/// stand next to each other become one, and get the label that fits.
+fn mended_words(text: &str) -> Cow<'_, str> {
     if !text.contains("=?") {
         return Cow::Borrowed(text);
     }
@@ -107,30 +108,49 @@ fn joined_words(text: &str) -> Cow<'_, str> {
     let mut rest = text;
     while let Some(at) = rest.find("=?") {
         let beginning = beginning_of_word(&rest[at..]);
-        let Some((mut payload, mut after)) =
-            rest[at + beginning.len()..].split_once("?=").filter(|_| !beginning.is_empty())
-        else {
+        let whole = rest[at + beginning.len()..].split_once("?=").filter(|_| !beginning.is_empty());
+        let Some((first, mut after)) = whole else {
             out.push_str(&rest[..at + 2]);
             rest = &rest[at + 2..];
             continue;
         };
-        out.push_str(&rest[..at + beginning.len()]);
-        out.push_str(payload);
-        while let Some(next) = next_of_kind(after, beginning) {
-            (payload, after) = next;
-            out.push_str(payload);
+        let mut payload = first.to_owned();
+        while let Some((next, after_it)) = next_of_kind(after, beginning) {
+            payload.push_str(next);
+            after = after_it;
         }
-        out.push_str("?=");
+        out.push_str(&rest[..at]);
+        out.push_str(&labelled(beginning, &payload));
         rest = after;
     }
     out.push_str(rest);
     Cow::Owned(out)
 }
 
+/// The word, as UTF-8 if it is that, and as windows-1252 if only its label says UTF-8.
+fn labelled(beginning: &str, payload: &str) -> String {
+    let mut pieces = beginning.split('?').skip(1);
+    let (label, encoding) = (pieces.next().unwrap_or_default(), pieces.next().unwrap_or_default());
+    let label = label.split('*').next().unwrap_or_default().to_ascii_lowercase();
+    if charset::is_western(&label) {
+        let word = format!("=?utf-8?{encoding}?{payload}?=");
+        // The library's reader of words begins behind the equal sign.
+        let read = caught(|| MessageStream::new(&word.as_bytes()[1..]).decode_rfc2047()).flatten();
+        match read {
+            Some(text) if !text.contains(char::REPLACEMENT_CHARACTER) => return word,
+            Some(_) if label.contains("utf") => return word.replacen("utf-8", "windows-1252", 1),
+            _ => {}
+        }
+    }
+    format!("{beginning}{payload}?=")
+}
+
 /// The payload of the word that follows after white space, if it begins like this, and what comes after it.
 fn next_of_kind<'a>(after: &'a str, beginning: &str) -> Option<(&'a str, &'a str)> {
     let next = after.trim_start_matches([' ', '\t']);
     let is_of_kind = next.len() < after.len() && beginning_of_word(next).eq_ignore_ascii_case(beginning);
+    // Text that switches between sets of letters switches back at the end of a word, and may not switch twice.
+    let is_of_kind = is_of_kind && !beginning.contains("2022");
     is_of_kind.then(|| next[beginning.len()..].split_once("?=")).flatten()
 }
 
@@ -201,7 +221,10 @@ mod tests {
             ("=?iso-8859-1?Q?=FC?= =?utf-8?Q?=C3=BC?=", "üü"),
             ("=?utf-8*de?Q?=C3=BC?=", "ü"),
             ("=?iso-2022-jp?B?GyRCJU8lbSE8GyhC?=", "ハロー"),
+            ("=?iso-2022-jp?B?GyRCJU8bKEI=?= =?iso-2022-jp?B?GyRCJU8bKEI=?=", "ハハ"),
             ("=?gb18030?B?xOO6ww==?=", "你好"),
+            // Labels that are wrong.
+            ("=?iso-8859-1?Q?Gr=C3=BCn?= =?utf-8?Q?Gr=FCn?=", "GrünGrün"),
             ("=?no end", "=?no end"),
             ("=?utf-8?X?abc?=", "=?utf-8?X?abc?="),
             // The library parts a word from the text beside it.

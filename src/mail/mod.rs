@@ -5,10 +5,11 @@
 pub mod addresses;
 pub mod attachment;
 pub mod body;
+mod boundaries;
 pub mod charset;
 pub mod digest;
 pub mod facts;
-pub mod guard;
+mod guard;
 pub mod header;
 pub mod html;
 pub mod html_text;

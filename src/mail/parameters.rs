@@ -29,7 +29,7 @@ impl Parameterised {
     /// Reads a header's value.
     pub fn read(text: &str) -> Self {
         let text = match text.len() {
-            0..=LONGEST_VALUE => with_whole_values(text),
+            0..=LONGEST_VALUE => with_whole_values(&with_backslashes(text)).into_owned().into(),
             _ => Cow::Borrowed(text[..text.floor_char_boundary(LONGEST_VALUE)].split(';').next().unwrap_or_default()),
         };
         let Some(HeaderValue::ContentType(read)) = as_line(&text, |stream| stream.parse_content_type()) else {
@@ -50,6 +50,23 @@ impl Parameterised {
         let first = all.next()?;
         Some(if first.is_ascii() { all.find(|it| !it.is_ascii()).unwrap_or(first) } else { first })
     }
+}
+
+/// Old mailers quote whole Windows paths, of which the library would leave `C:tempreport.doc`: a backslash counts only
+/// before a quotation mark or another one.
+fn with_backslashes(text: &str) -> Cow<'_, str> {
+    if !text.contains('\\') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        out.push(letter);
+        if letter == '\\' {
+            out.push(letters.next_if(|next| matches!(next, '"' | '\\')).unwrap_or('\\'));
+        }
+    }
+    Cow::Owned(out)
 }
 
 /// Puts continued and encoded values together: `a*0*=utf-8''x; a*1*=y` becomes `a*=utf-8''xy`.
@@ -134,6 +151,7 @@ mod tests {
             ("attachment; filename=\"=?utf-8?B?R3LDvMOfZS5wZGY=?=\"", "Grüße.pdf"),
             ("attachment; filename==?utf-8?Q?a=C3=BC.pdf?=", "aü.pdf"),
             ("attachment; FileName = \"a\\\"b.txt\"", "a\"b.txt"),
+            ("attachment; filename=\"C:\\temp\\report.doc\"", "C:\\temp\\report.doc"),
             ("attachment; filename=\"unclosed.txt", "unclosed.txt"),
         ] {
             assert_eq!(Parameterised::read(written).parameter("filename"), Some(name), "{written}");

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use mail_parser::{HeaderName, Message, MessageParser, MessagePart};
+use mail_parser::{Header, HeaderName, Message, MessageParser, MessagePart};
 
 use super::addresses::content_id;
 use super::guard::{self, Shown};
@@ -56,10 +56,8 @@ impl Part {
     }
 
     fn new(fields: &Fields, parent: Option<(usize, &Part)>, body: Range<usize>) -> Self {
-        // Of two the library takes the last.
-        let last = |name| fields.all(name).next_back().map(|it| it.value.as_str());
-        let content_type = last("content-type").map(Parameterised::read).unwrap_or_default();
-        let disposition = last("content-disposition").map(Parameterised::read).unwrap_or_default();
+        let content_type = fields.value("content-type").map(Parameterised::read).unwrap_or_default();
+        let disposition = fields.value("content-disposition").map(Parameterised::read).unwrap_or_default();
         let names = [disposition.parameter("filename"), disposition.parameter("name"), content_type.parameter("name")];
         let name = names.into_iter().flatten().find_map(file_name);
         let mut part = Self {
@@ -68,7 +66,7 @@ impl Part {
             children: Vec::new(),
             name,
             cid: fields.value("content-id").and_then(content_id),
-            encoding: last("content-transfer-encoding").map(TransferEncoding::named).unwrap_or_default(),
+            encoding: fields.value("content-transfer-encoding").map(TransferEncoding::named).unwrap_or_default(),
             disposition: Some(disposition.value).filter(|it| !it.is_empty()),
             content_type,
             body,
@@ -217,19 +215,24 @@ impl Reading<'_> {
             new.id = format!("{}{dot}{}", parent.id, parent.children.len());
         } else {
             let gaps = part.headers.iter().zip(part.headers.iter().skip(1));
-            if gaps.into_iter().any(|(one, next)| is_text(raw, offset(one.offset_end), offset(next.offset_field))) {
+            let is_broken = |(one, next): (&Header<'_>, &Header<'_>)| {
+                is_text(raw, offset(one.offset_end), offset(next.offset_field))
+            };
+            if gaps.into_iter().any(is_broken)
+                || fields.0.len() + usize::from(raw.starts_with(b"From ")) < part.headers.len()
+            {
                 found.problem("a header line is neither a field nor folded");
             }
             if !has_parts {
                 new.id = "1".into();
-                // The library skips what follows the fields until there is a blank line.
-                let end = part.headers.last().map_or(0, |it| offset(it.offset_end));
-                if is_text(raw, end, new.body.start) {
-                    found.problem("no blank line after the header section");
-                    new.body.start = end;
-                }
             }
             found.fields = fields;
+        }
+        // The library skips what follows the fields until there is a blank line.
+        let end = part.headers.last().map_or(new.body.start, |it| offset(it.offset_end));
+        if !has_parts && is_text(raw, end, new.body.start) {
+            found.problem("no blank line after the header section");
+            new.body.start = end;
         }
         if !has_parts && new.kind().starts_with("multipart/") {
             // Its boundary never came: something may still be legible.

@@ -41,11 +41,11 @@ impl TransferEncoding {
     }
 }
 
-/// Lists append their footers after the padding, and gateways put stray bytes between: what is not in the alphabet is
-/// skipped, and where that was needed the padding is the end.
+/// The library decodes on after the padding, where lists append their footers, and gives up at a stray byte, which
+/// gateways put between: so the padding is the end, and what is not in the alphabet is skipped.
 fn base64(written: &[u8]) -> Vec<u8> {
-    base64_decode(written).unwrap_or_else(|| {
-        let until_padding = written.split(|&byte| byte == b'=').next().unwrap_or_default();
+    let until_padding = written.split(|&byte| byte == b'=').next().unwrap_or_default();
+    base64_decode(until_padding).unwrap_or_else(|| {
         let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
         let digits: Vec<u8> = until_padding.iter().copied().filter(is_digit).collect();
         base64_decode(&digits).unwrap_or_default()
@@ -81,6 +81,7 @@ mod tests {
         for (encoding, written, meant) in [
             (Base64, "aGVsbG8=", "hello"),
             (Base64, "aGVs\r\nbG8=\r\n-- \r\nfooter", "hello"),
+            (Base64, "aGVsbG8= footer", "hello"),
             (Base64, "aGVsbG8", "hello"),
             (Base64, "a!G@V\0sbG8", "hello"),
             (Base64, "", ""),
