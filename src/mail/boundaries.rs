@@ -1,6 +1,7 @@
 //! One walk over the lines of a mail before the library reads it: where boundaries stand, and what they would cost.
 //!
-//! No part is found here. Every line is looked at once, and what a part needs in the library is bounded before it asks.
+//! No part is found here. It is needed because the library has no limits of its own, and because it reads on past a
+//! boundary in a header section, or past an outer one, and so loses parts of mail that is only a little broken.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -11,8 +11,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::header::as_line;
 
-/// No mailer writes more: a long name, encoded twice, has 4 KiB. Grammar and limits of the library are built for this
-/// (its search through parameters grows with the square of their number), so longer values lose their parameters.
+/// A long name, encoded twice, has 4 KiB. The library's search through parameters grows with the square of their
+/// number, so a longer value keeps its type and loses its parameters.
 pub(super) const LONGEST_VALUE: usize = 8 * 1024;
 /// Long enough for every name a file system takes.
 const LONGEST_NAME: usize = 200;
