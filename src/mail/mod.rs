@@ -14,6 +14,7 @@ pub mod header;
 pub mod html;
 pub mod html_text;
 pub mod interaction;
+pub mod kept;
 pub mod parameters;
 pub mod parse;
 pub mod security;
