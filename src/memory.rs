@@ -9,18 +9,25 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const UNIT: u64 = 1024;
 /// The share of the budget that content of unknown size may take at first.
 const UNKNOWN_SHARE: u32 = 8;
+/// The share of the budget that is kept for small mail, so that none of it waits behind large mail.
+const SMALL_SHARE: u32 = 8;
+/// What may use that share.
+const SMALL: u64 = 1 << 20;
 
 /// The room for message bytes. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Budget {
-    free: Arc<Semaphore>,
-    all: u32,
+    large: Arc<Semaphore>,
+    all_large: u32,
+    small: Arc<Semaphore>,
+    all_small: u32,
 }
 
 /// Room that was taken; given back when dropped.
 #[derive(Debug)]
 pub struct Held {
-    permit: Option<OwnedSemaphorePermit>,
+    _permit: Option<OwnedSemaphorePermit>,
+    more: Option<OwnedSemaphorePermit>,
     budget: Budget,
     bytes: u64,
 }
@@ -29,33 +36,43 @@ impl Budget {
     /// A budget of this many bytes.
     pub fn new(bytes: u64) -> Self {
         // A semaphore cannot count further than this; no machine has so much memory.
-        let all = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX >> 4).clamp(1, u32::MAX >> 4);
-        Self { free: Arc::new(Semaphore::new(all as usize)), all }
+        let all = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX >> 4).clamp(2, u32::MAX >> 4);
+        let all_small = (all / SMALL_SHARE).max(1);
+        let all_large = all - all_small;
+        let semaphore = |units: u32| Arc::new(Semaphore::new(units as usize));
+        Self { large: semaphore(all_large), all_large, small: semaphore(all_small), all_small }
     }
 
-    /// Room for this many bytes, once there is. What is larger than the whole budget takes all of it: it goes alone.
+    /// Room for this many bytes, once there is. What is larger than all there is takes all of it: it goes alone.
     pub async fn take(&self, bytes: u64) -> Held {
-        let permit = Arc::clone(&self.free).acquire_many_owned(self.units(bytes)).await.ok();
-        Held { permit, budget: self.clone(), bytes }
+        let permit = if bytes <= SMALL && bytes <= u64::from(self.all_small) * UNIT {
+            let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(1).max(1);
+            Arc::clone(&self.small).acquire_many_owned(units).await.ok()
+        } else {
+            Arc::clone(&self.large).acquire_many_owned(self.units(bytes)).await.ok()
+        };
+        Held { _permit: permit, more: None, budget: self.clone(), bytes }
     }
 
     /// Room for content whose size nobody said.
     pub async fn take_unknown(&self) -> Held {
-        self.take(u64::from(self.all / UNKNOWN_SHARE) * UNIT).await
+        let bytes = u64::from(self.all_large / UNKNOWN_SHARE) * UNIT;
+        let permit = Arc::clone(&self.large).acquire_many_owned(self.units(bytes)).await.ok();
+        Held { _permit: permit, more: None, budget: self.clone(), bytes }
     }
 
     /// Bytes that are free now.
     pub fn free(&self) -> u64 {
-        self.free.available_permits() as u64 * UNIT
+        (self.large.available_permits() + self.small.available_permits()) as u64 * UNIT
     }
 
     /// All of it, in bytes.
     pub fn all(&self) -> u64 {
-        u64::from(self.all) * UNIT
+        u64::from(self.all_large + self.all_small) * UNIT
     }
 
     fn units(&self, bytes: u64) -> u32 {
-        u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.all)
+        u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.all_large)
     }
 }
 
@@ -67,11 +84,11 @@ impl Held {
             return true;
         }
         let more = self.budget.units(bytes).saturating_sub(self.budget.units(self.bytes));
-        match Arc::clone(&self.budget.free).try_acquire_many_owned(more) {
+        match Arc::clone(&self.budget.large).try_acquire_many_owned(more) {
             Ok(extra) => {
-                match &mut self.permit {
+                match &mut self.more {
                     Some(permit) => permit.merge(extra),
-                    None => self.permit = Some(extra),
+                    None => self.more = Some(extra),
                 }
                 self.bytes = bytes;
                 true
@@ -87,25 +104,26 @@ mod tests {
 
     #[tokio::test]
     async fn room_is_given_back_and_nothing_waits_for_ever() {
-        let budget = Budget::new(100 * UNIT);
-        let held = budget.take(60 * UNIT).await;
-        assert_eq!(budget.free(), 40 * UNIT);
+        let budget = Budget::new(100 << 20);
+        let held = budget.take(60 << 20).await;
+        assert_eq!(budget.free(), 40 << 20);
         drop(held);
-        let huge = budget.take(1_000_000 * UNIT).await;
-        assert_eq!(budget.free(), 0);
+        let huge = budget.take(1 << 40).await;
+        assert!(budget.free() > 0, "small mail has room beside the largest");
+        drop(budget.take(1 << 10).await);
         drop(huge);
         assert_eq!(budget.free(), budget.all());
     }
 
     #[tokio::test]
     async fn what_grows_never_waits() {
-        let budget = Budget::new(80 * UNIT);
+        let budget = Budget::new(80 << 20);
         let mut one = budget.take_unknown().await;
         let mut other = budget.take_unknown().await;
-        assert!(one.grow_to(60 * UNIT));
-        assert!(!other.grow_to(60 * UNIT));
+        assert!(one.grow_to(60 << 20));
+        assert!(!other.grow_to(60 << 20));
         drop(one);
-        assert!(other.grow_to(60 * UNIT));
+        assert!(other.grow_to(60 << 20));
         drop(other);
         assert_eq!(budget.free(), budget.all());
     }

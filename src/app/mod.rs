@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::config::limits::Unmatched;
 use crate::config::route::RouteConfig;
-use crate::delivery::{Delivery, PreparedMail, Rendering, Route};
+use crate::delivery::{Content, Delivery, Rendering, Route};
 use crate::destinations::{self, Destination};
 use crate::egress::Egress;
 use crate::graph::Graph;
@@ -27,6 +27,7 @@ use crate::identity::Identity;
 use crate::inbound::hints::Hints;
 use crate::inbound::webhook::Door;
 use crate::inbound::{Inbound, Removed, Watched};
+use crate::mail::kept::KeptMail;
 use crate::memory::Budget;
 use crate::model::clock::{Clock, SharedClock, UnixMillis};
 use crate::model::token::Tokens;
@@ -39,7 +40,7 @@ use jobs::{Jobs, RoutePlan, RoutePlans};
 /// How often the recorder folds its histograms, so that they do not grow while nobody scrapes.
 const UPKEEP_TURN: Duration = Duration::from_secs(5);
 /// The part of the memory budget that may hold mail ready for several routes.
-const PREPARED_SHARE: u64 = 8;
+const KEPT_SHARE: u64 = 8;
 
 /// The system's clock.
 #[derive(Debug, Clone, Copy, Default)]
@@ -92,6 +93,7 @@ impl Bridge {
         let tenants = tenants(&config, &egress, &clock)?;
         let mailboxes = mailboxes(&config, &tenants)?;
         let (routes, plans) = routes(&config, &egress, &clock)?;
+        watch(&store, &mailboxes).await?;
 
         let hints = Arc::new(Hints::default());
         for state in store.mailboxes().await? {
@@ -100,7 +102,8 @@ impl Bridge {
             }
         }
         let memory = Budget::new(config.limits.memory_budget.0);
-        let prepared = usize::try_from(config.limits.memory_budget.0 / PREPARED_SHARE).unwrap_or(usize::MAX);
+        let kept = usize::try_from(config.limits.memory_budget.0 / KEPT_SHARE).unwrap_or(usize::MAX);
+        let kept = Arc::new(KeptMail::new(kept));
         let daemon_mailboxes: Vec<MailboxId> = mailboxes.keys().cloned().collect();
         let first_jobs = first_jobs(&config, &daemon_mailboxes, clock.now());
         let inbound = Inbound {
@@ -116,16 +119,12 @@ impl Bridge {
             sync: config.sync.clone(),
             max_message_size: config.limits.max_message_size.0,
             memory: memory.clone(),
+            kept: Arc::clone(&kept),
             first_waits: config.routes.iter().map(|it| (it.name.clone(), first_wait(it))).collect(),
             removed: Removed::default(),
         };
-        let delivery = Delivery {
-            store: store.clone(),
-            clock: Arc::clone(&clock),
-            routes,
-            prepared: PreparedMail::new(prepared),
-            memory,
-        };
+        let delivery =
+            Delivery { store: store.clone(), clock: Arc::clone(&clock), routes, content: Content::new(kept), memory };
         let jobs = Arc::new(Jobs {
             inbound,
             delivery,
@@ -253,6 +252,19 @@ fn mailboxes(config: &Config, tenants: &HashMap<String, Tenant>) -> anyhow::Resu
         anyhow::Ok((id, Watched { config: it.clone(), graph, silent_sweeps: AtomicU32::new(0) }))
     };
     config.mailboxes.iter().map(mailbox).collect()
+}
+
+/// Writes down which folder of each mailbox is watched; many together, so that they share commits.
+async fn watch(store: &Store, mailboxes: &HashMap<MailboxId, Watched>) -> anyhow::Result<()> {
+    let mut written = JoinSet::new();
+    for (mailbox, watched) in mailboxes {
+        let (store, mailbox, folder) = (store.clone(), mailbox.clone(), watched.config.folder.clone());
+        written.spawn(async move { store.watching(&mailbox, &folder).await });
+    }
+    while let Some(one) = written.join_next().await {
+        one??;
+    }
+    Ok(())
 }
 
 fn routes(

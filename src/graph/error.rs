@@ -13,6 +13,8 @@ use crate::model::token::TokenError;
 /// and the first call after that should find out soon.
 const UNTIL_MENDED: Duration = Duration::from_secs(60);
 
+/// How long content waits for others to give back the memory it needs.
+const ROOM_WAIT: Duration = Duration::from_secs(5);
 /// How long to wait for a token when Entra names no time.
 const NO_TOKEN_WAIT: Duration = Duration::from_secs(5);
 
@@ -89,6 +91,9 @@ pub enum GraphError {
     /// Graph will never do this.
     #[error("refused: Graph answered {0}")]
     Refused(Refusal),
+    /// There is no room in memory for the content just now.
+    #[error("no room in memory for a mail of this size just now")]
+    NoRoom,
     /// The content is larger than it may be.
     #[error("larger than {limit} bytes")]
     TooLarge {
@@ -132,6 +137,7 @@ impl From<GraphError> for Failure {
             GraphError::NoToken(TokenError::Transient { after, .. }) => {
                 Self::Postponed { reason, after: after.unwrap_or(NO_TOKEN_WAIT) }
             }
+            GraphError::NoRoom => Self::Postponed { reason, after: ROOM_WAIT },
             GraphError::Unavailable { after, .. } => transient(after),
             // A person must act, but not on this job: once he has, everything goes on by itself.
             GraphError::NoToken(TokenError::Refused { .. })

@@ -96,11 +96,12 @@ impl Graph {
         let _slots = room.enter(1, &*self.options.clock).await?;
         self.in_time(async {
             let answer = self.answer(room, &call).await?;
-            let mut held = match answer.content_length() {
+            let taken = match answer.content_length() {
                 Some(length) if length > limit => return Err(GraphError::TooLarge { limit }),
-                Some(length) => budget.take(length).await,
-                None => budget.take_unknown().await,
+                Some(length) => tokio::time::timeout(self.options.idle, budget.take(length)).await,
+                None => tokio::time::timeout(self.options.idle, budget.take_unknown()).await,
             };
+            let Ok(mut held) = taken else { return Err(GraphError::NoRoom) };
             let body = self.read(answer, limit, |bytes| held.grow_to(bytes)).await?;
             Ok((body, held))
         })
@@ -210,7 +211,7 @@ impl Graph {
                 return Err(GraphError::TooLarge { limit });
             }
             if !room(so_far) {
-                return Err(GraphError::unavailable("there is no room in memory for a mail of this size just now"));
+                return Err(GraphError::NoRoom);
             }
             body.extend_from_slice(&chunk);
         }

@@ -3,12 +3,14 @@
 //! A message that Graph cannot serve is this job's trouble alone; the mailbox goes on. One that is gone is recorded as
 //! gone. One that no route matches is parked or ignored, as configured; parked, it is fetched again when replayed.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::{Inbound, MarkRead, Watched};
 use crate::graph::{GraphError, Refusal};
 use crate::mail::digest::content_digest;
-use crate::mail::facts::Classification;
+use crate::mail::kept::Understood;
 use crate::mail::parse::Mail;
 use crate::memory::Held;
 use crate::model::ids;
@@ -20,8 +22,6 @@ use crate::store::{Accept, MarkWhen, Message, MessageState, NewDelivery};
 /// A message counts as gone no sooner than this after it was found: a notification can run ahead of the mailbox for
 /// minutes (github.com/microsoftgraph/msgraph-sdk-dotnet/issues/3080).
 const NOT_FOUND_PATIENCE_MS: i64 = 2 * 60 * 1000;
-/// Mail larger than this is parsed beside the async workers.
-const PARSE_INLINE: usize = 256 * 1024;
 
 impl Inbound {
     /// Gets one message and stores it with its deliveries.
@@ -48,12 +48,13 @@ impl Inbound {
             }
             Err(error) => return Err(error.into()),
         };
-        let mail = parse(raw.clone()).await?;
-        let deliveries = self.deliveries(watched, &mail);
+        let understood = Arc::new(Understood::read(raw.clone()).await?);
+        let mail = &understood.mail;
+        let deliveries = self.deliveries(watched, mail, understood.classification.kind.as_str());
         if deliveries.is_empty() {
             return self.unmatched(job, message).await;
         }
-        let digest = content_digest(&mail);
+        let digest = content_digest(mail);
         let identity = mail.message_ids.first().map_or(row.immutable_id.as_str(), String::as_str);
         let accept = Accept {
             message,
@@ -63,6 +64,8 @@ impl Inbound {
             deliveries,
             mark: mark_when(watched),
         };
+        // Its deliveries are due at once and find it here.
+        self.kept.keep(message, &understood);
         if self.store.accept(job.claim, accept).await?.is_none() {
             tracing::warn!(
                 message,
@@ -92,14 +95,14 @@ impl Inbound {
     }
 
     /// One delivery per route that matches, with all the interaction will need to know of the match.
-    fn deliveries(&self, watched: &Watched, mail: &Mail) -> Vec<NewDelivery> {
+    fn deliveries(&self, watched: &Watched, mail: &Mail, kind: &str) -> Vec<NewDelivery> {
         let (recipients, senders) = (mail.recipients(), mail.senders());
         let facts = Facts {
             recipients: &recipients,
             mailbox: &watched.config.address,
             senders: &senders,
             subject: mail.subject.as_deref().unwrap_or_default(),
-            kind: Classification::unknown(mail).kind.as_str(),
+            kind,
             has_attachments: mail.has_attachments(),
         };
         let matches = route::matching(&self.rules, &facts, self.multiple_destinations);
@@ -133,13 +136,6 @@ impl Inbound {
 
 fn speaks_of_the_message(refusal: &Refusal) -> bool {
     ["ErrorItemNotFound", "itemNotFound"].iter().any(|code| refusal.code.eq_ignore_ascii_case(code))
-}
-
-async fn parse(raw: Bytes) -> Result<Mail, Failure> {
-    if raw.len() <= PARSE_INLINE {
-        return Ok(crate::mail::parse::parse(&raw));
-    }
-    tokio::task::spawn_blocking(move || crate::mail::parse::parse(&raw)).await.map_err(Failure::transient)
 }
 
 /// When the message is marked. Moving and categorising belong to the hand-over, whatever becomes of the read state.

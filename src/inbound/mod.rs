@@ -19,6 +19,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::graph::Graph;
+use crate::mail::kept::KeptMail;
 use crate::memory::Budget;
 use crate::model::address::Address;
 use crate::model::clock::{SharedClock, UnixMillis};
@@ -57,6 +58,8 @@ pub struct Inbound {
     pub max_message_size: u64,
     /// Message bytes in flight.
     pub memory: Budget,
+    /// Mail that was understood, for the deliveries that follow at once.
+    pub kept: Arc<KeptMail>,
     /// Per route, the wait before the first attempt.
     pub first_waits: HashMap<String, i64>,
     /// Ids that delta called deleted.

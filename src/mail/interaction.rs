@@ -94,7 +94,12 @@ pub struct Prepared<'a> {
     raw: &'a [u8],
     source: Source<'a>,
     received_at: String,
-    /// Everything of `message` whose text is long, rendered once.
+    shared: &'a Shared,
+}
+
+/// Everything of `message` whose text is long, rendered once for all routes and attempts.
+#[derive(Debug)]
+pub struct Shared {
     text_body: Option<Box<RawValue>>,
     html_body: Option<Box<RawValue>>,
     headers: Box<RawValue>,
@@ -102,12 +107,12 @@ pub struct Prepared<'a> {
     contents: Vec<OnceLock<String>>,
 }
 
-impl<'a> Prepared<'a> {
-    /// Renders what all routes share. `raw` is the mail that was parsed.
+impl Shared {
+    /// Renders what all routes share.
     ///
     /// # Errors
     /// Only where JSON itself cannot be written, which texts and numbers never cause.
-    pub fn new(mail: &'a Mail, raw: &'a [u8], source: Source<'a>) -> serde_json::Result<Self> {
+    pub fn new(mail: &Mail) -> serde_json::Result<Self> {
         let text_body = mail.text.as_ref().map(|body| {
             to_raw_value(&TextBody {
                 value: &body.value,
@@ -120,21 +125,24 @@ impl<'a> Prepared<'a> {
             Some(to_raw_value(&HtmlBody { value, is_truncated: html.original.is_truncated, sanitized: true }))
         });
         Ok(Self {
-            received_at: rfc3339(source.received_at),
             text_body: text_body.transpose()?,
             html_body: html_body.transpose()?,
             headers: to_raw_value(&mail.headers().collect::<Vec<_>>())?,
             contents: mail.attachments.iter().map(|_| OnceLock::new()).collect(),
-            mail,
-            raw,
-            source,
         })
+    }
+}
+
+impl<'a> Prepared<'a> {
+    /// A mail with what is known of it. `raw` is the mail that was parsed, and `shared` was made of it.
+    pub fn new(mail: &'a Mail, raw: &'a [u8], shared: &'a Shared, source: Source<'a>) -> Self {
+        Self { received_at: rfc3339(source.received_at), mail, raw, shared, source }
     }
 
     /// The whole event, `{"type":…,"timestamp":…,"data":…}`, as a webhook sends it.
     ///
     /// # Errors
-    /// As [`Self::new`].
+    /// Only where JSON itself cannot be written, which texts and numbers never cause.
     pub fn event(&self, handover: &Handover<'_>) -> serde_json::Result<Vec<u8>> {
         self.write(&Event { kind: EVENT, timestamp: &self.received_at, interaction: self.interaction_of(handover) })
     }
@@ -142,7 +150,7 @@ impl<'a> Prepared<'a> {
     /// The interaction alone, the event's `data`, for envelopes of another shape.
     ///
     /// # Errors
-    /// As [`Self::new`].
+    /// Only where JSON itself cannot be written, which texts and numbers never cause.
     pub fn interaction(&self, handover: &Handover<'_>) -> serde_json::Result<Vec<u8>> {
         self.write(&self.interaction_of(handover))
     }
@@ -153,9 +161,13 @@ impl<'a> Prepared<'a> {
     }
 
     fn write(&self, value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-        let long = [&self.text_body, &self.html_body].into_iter().flatten().map(|it| it.get().len()).sum::<usize>();
-        let inline = self.contents.iter().filter_map(OnceLock::get).map(String::len).sum::<usize>();
-        let mut out = Vec::with_capacity(4096 + long + self.headers.get().len() + inline);
+        let long = [&self.shared.text_body, &self.shared.html_body]
+            .into_iter()
+            .flatten()
+            .map(|it| it.get().len())
+            .sum::<usize>();
+        let inline = self.shared.contents.iter().filter_map(OnceLock::get).map(String::len).sum::<usize>();
+        let mut out = Vec::with_capacity(4096 + long + self.shared.headers.get().len() + inline);
         serde_json::to_writer(&mut out, value)?;
         Ok(out)
     }
@@ -199,7 +211,7 @@ impl<'a> Prepared<'a> {
 
     fn message<'b>(&'b self, handover: &'b Handover<'b>) -> Message<'b> {
         let mail = self.mail;
-        let attachments = mail.attachments.iter().zip(&self.contents);
+        let attachments = mail.attachments.iter().zip(&self.shared.contents);
         Message {
             message_id: &mail.message_ids,
             in_reply_to: &mail.in_reply_to,
@@ -216,10 +228,10 @@ impl<'a> Prepared<'a> {
             size: mail.size,
             importance: mail.importance,
             preview: &mail.preview,
-            text_body: self.text_body.as_deref(),
-            html_body: self.html_body.as_deref(),
+            text_body: self.shared.text_body.as_deref(),
+            html_body: self.shared.html_body.as_deref(),
             attachments: attachments.map(|(it, content)| self.attachment(it, content, handover)).collect(),
-            headers: &self.headers,
+            headers: &self.shared.headers,
             raw: Raw {
                 url: handover.links.map(|it| it.raw.as_str()),
                 url_expires_at: handover.links.map(|it| it.expires_at.as_str()),

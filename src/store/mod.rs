@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +51,7 @@ pub use words::{CursorKind, FoundBy, Mark, MessageState, PushState};
 
 use db::Db;
 use mailboxes::Names;
+use messages::{Lookup, Lookups};
 use open::Opened;
 use wake::Notes;
 use writer::{AnyOp, Asked, Op, Trouble, WAITING, Writer};
@@ -75,6 +76,7 @@ struct Inner {
     names: Arc<Names>,
     notes: Notes,
     writes: mpsc::Sender<AnyOp>,
+    lookups: mpsc::Sender<Lookup>,
     closing: CancellationToken,
     trouble: Trouble,
     tasks: Mutex<JoinSet<()>>,
@@ -104,6 +106,8 @@ impl Store {
             trouble: trouble.clone(),
         };
         tasks.spawn(writer.write(waiting));
+        let (lookups, waiting) = mpsc::channel(WAITING);
+        tasks.spawn(Lookups { db: db.clone(), names: names.clone(), closing: closing.clone() }.read(waiting));
         if let Db::Postgres(pool) = &db {
             tasks.spawn(notes.clone().hear(pool.clone(), closing.clone()));
         }
@@ -112,6 +116,7 @@ impl Store {
             names,
             notes,
             writes,
+            lookups,
             closing,
             trouble,
             tasks: Mutex::new(tasks),
@@ -171,6 +176,13 @@ impl Store {
     {
         let (asked, answer) = Asked::new(op);
         self.0.writes.send(asked.into()).await.map_err(|_| StoreError::Closed)?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Hands an interaction to whoever reads many together.
+    async fn look_up(&self, interaction_id: String) -> Result<Option<Delivery>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.lookups.send(Lookup { interaction_id, reply }).await.map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 }
