@@ -17,6 +17,11 @@ use crate::queue::{Plan, Works};
 /// Requests one mailbox may have in flight. Graph allows four per app and mailbox and counts until its own end, so
 /// four of ours can be five of Graph's (learn.microsoft.com/graph/throttling-limits).
 const MAILBOX_ROOM: u32 = 3;
+/// Jobs of one tenant's mailboxes at once, over all of them.
+const TENANT_ROOM: u32 = 256;
+/// Subscriptions of one tenant that are made or renewed at once; as many as `graph` lets through, so that none waits
+/// for its turn inside its attempt.
+const SUBSCRIPTIONS_ROOM: u32 = 16;
 /// Upkeep is rare and small.
 const UPKEEP_ROOM: u32 = 2;
 /// A look or sweep reads pages of metadata.
@@ -108,7 +113,16 @@ impl Works for Jobs {
         match self.route(lane) {
             Some(route) => route.room,
             None if lane.0.starts_with("mailbox:") => MAILBOX_ROOM,
+            None if lane.0.starts_with("subscriptions:") => SUBSCRIPTIONS_ROOM,
             None => UPKEEP_ROOM,
+        }
+    }
+
+    fn share<'a>(&self, lane: &'a Lane) -> (&'a str, u32) {
+        match lane.0.split_once('/') {
+            // The name of a tenant holds no slash.
+            Some((tenant, _)) if tenant.starts_with("mailbox:") => (tenant, TENANT_ROOM),
+            _ => (&lane.0, u32::MAX),
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Inbound, MarkRead, Watched};
-use crate::graph::GraphError;
+use crate::graph::{GraphError, Refusal};
 use crate::mail::digest::content_digest;
 use crate::mail::kept::Understood;
 use crate::mail::parse::Mail;
@@ -19,9 +19,9 @@ use crate::model::route::{self, Facts};
 use crate::model::work::{Job, MailboxId};
 use crate::store::{Accept, MarkWhen, Message, MessageState, NewDelivery};
 
-/// Attempts that may find nothing before the message counts as gone: a notification can run ahead of the mailbox for
+/// A message counts as gone no sooner than this after it was found: a notification can run ahead of the mailbox for
 /// minutes (github.com/microsoftgraph/msgraph-sdk-dotnet/issues/3080).
-const NOT_FOUND_ATTEMPTS: u32 = 6;
+const NOT_FOUND_PATIENCE_MS: i64 = 2 * 60 * 1000;
 
 impl Inbound {
     /// Gets one message and stores it with its deliveries.
@@ -41,9 +41,7 @@ impl Inbound {
         // The room is held until the message is stored, so that what is in flight stays within the budget.
         let (raw, _room) = match self.raw(watched, &row).await {
             Ok(content) => content,
-            Err(GraphError::NotFound(_))
-                if job.attempt >= NOT_FOUND_ATTEMPTS || self.removed.contains(&row.immutable_id) =>
-            {
+            Err(GraphError::NotFound(refusal)) if self.is_gone(watched, &row, &refusal).await? => {
                 tracing::info!(message, mailbox = %mailbox, "Message {message} was deleted before it could be fetched");
                 self.store.gone(job.claim, message, "deleted before it could be fetched").await?;
                 return Ok(Next::Settled);
@@ -80,6 +78,20 @@ impl Inbound {
     async fn raw(&self, watched: &Watched, row: &Message) -> Result<(Bytes, Held), GraphError> {
         let address = &watched.config.address;
         watched.graph.mime(address, &row.immutable_id, self.max_message_size, &self.memory).await
+    }
+
+    /// Whether the message is gone for good. One "not found" proves nothing: time must have passed, Graph must speak of
+    /// the message (a proxy's page speaks of nothing), and must say the same of the message without its content. What
+    /// is still listed and has no content is no deleted mail but one that needs a person in the end.
+    async fn is_gone(&self, watched: &Watched, row: &Message, refusal: &Refusal) -> Result<bool, Failure> {
+        if !speaks_of_the_message(refusal) || self.clock.now() - row.found_at < NOT_FOUND_PATIENCE_MS {
+            return Ok(false);
+        }
+        match watched.graph.message(&watched.config.address, &row.immutable_id).await {
+            Ok(_) => Ok(false),
+            Err(GraphError::NotFound(refusal)) => Ok(speaks_of_the_message(&refusal)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// One delivery per route that matches, with all the interaction will need to know of the match.
@@ -120,6 +132,10 @@ impl Inbound {
         }
         Ok(Next::Settled)
     }
+}
+
+fn speaks_of_the_message(refusal: &Refusal) -> bool {
+    ["ErrorItemNotFound", "itemNotFound"].iter().any(|code| refusal.code.eq_ignore_ascii_case(code))
 }
 
 /// When the message is marked. Moving and categorising belong to the hand-over, whatever becomes of the read state.

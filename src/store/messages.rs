@@ -217,7 +217,7 @@ impl Lookups {
                 ", d.route, d.facts, d.created_at, d.accepted_at, d.interaction_id
                  FROM deliveries AS d JOIN messages AS m ON m.id = d.message
                  WHERE d.interaction_id IN ({rows})
-                 ORDER BY CASE WHEN m.content_dropped_at IS NULL THEN 0 ELSE 1 END, m.id"
+                 ORDER BY CASE WHEN m.content_dropped_at IS NULL THEN 0 ELSE 1 END, d.created_at, m.id"
             ),
             "?",
         );

@@ -158,6 +158,22 @@ on_both! {
         assert_eq!(only(&store, &Lane::mailbox(&third)).await.work.kind(), "mark");
     }
 
+    async fn every_attempt_sees_the_same_copy_whichever_is_stored_later(world: World) {
+        let store = world.open().await;
+        let (_, found_first) = fetch(&store, &world, &mailbox("sales"), "AAkSales").await;
+        let (claim, stored_first) = fetch(&store, &world, &mailbox("support"), "AAkSupport").await;
+        let copy = |message| mail(message, "mk_1", &["crm"], MarkWhen::OnDelivered, "raw");
+        let accepted = store.accept(claim, copy(stored_first)).await.unwrap().unwrap();
+        let interaction = &accepted.interactions[0];
+        assert_eq!(store.delivery(interaction).await.unwrap().unwrap().message.id, stored_first);
+
+        world.pass(LEASE + 1);
+        let again = only(&store, &Lane::mailbox(&mailbox("sales"))).await;
+        let later = store.accept(again.claim, copy(found_first)).await.unwrap().unwrap();
+        assert_eq!(&later.interactions[0], interaction);
+        assert_eq!(store.delivery(interaction).await.unwrap().unwrap().message.id, stored_first);
+    }
+
     async fn a_second_copy_in_one_mailbox_is_a_message_of_its_own(world: World) {
         let store = world.open().await;
         let support = mailbox("support");
