@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::facts::Classification;
-use super::interaction::Shared;
 use super::parse::{Mail, parse};
+use super::shared::Shared;
 use crate::model::outcome::Failure;
 
 /// Mail larger than this is parsed beside the async workers.

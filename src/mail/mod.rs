@@ -18,6 +18,7 @@ pub mod kept;
 pub mod parameters;
 pub mod parse;
 pub mod security;
+pub mod shared;
 pub mod structure;
 pub mod style;
 pub mod transfer;

@@ -74,6 +74,7 @@ async fn inbound(world: &World, store: &Store, answers: &Answers) -> Inbound {
         sync: serde_json::from_value(sync).unwrap(),
         public_url: None,
         max_message_size: 1 << 20,
+        kept: Arc::new(mailspan::mail::kept::KeptMail::new(1 << 20)),
         memory: Budget::new(1 << 20),
         kept: Arc::new(KeptMail::new(1 << 20)),
         first_waits: HashMap::new(),

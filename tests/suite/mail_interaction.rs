@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use mailspan::mail::facts::{Classification, Thread};
-use mailspan::mail::interaction::{Handover, Links, Prepared, Shared, Source};
+use mailspan::mail::interaction::{Handover, Links, Prepared, Source};
 use mailspan::mail::parse::{Mail, parse};
+use mailspan::mail::shared::Shared;
 use mailspan::model::address::Address;
 use mailspan::model::ids::sha256_hex;
 use mailspan::model::route::MatchedBy;
