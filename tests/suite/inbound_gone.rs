@@ -11,7 +11,6 @@ use axum::response::IntoResponse;
 use mailspan::graph::{Graph, Options};
 use mailspan::inbound::hints::Hints;
 use mailspan::inbound::{Inbound, MailboxConfig, Removed, Watched};
-use mailspan::mail::kept::KeptMail;
 use mailspan::memory::Budget;
 use mailspan::model::clock::SharedClock;
 use mailspan::model::outcome::{Failure, Next, Outcome};
@@ -76,7 +75,6 @@ async fn inbound(world: &World, store: &Store, answers: &Answers) -> Inbound {
         max_message_size: 1 << 20,
         kept: Arc::new(mailspan::mail::kept::KeptMail::new(1 << 20)),
         memory: Budget::new(1 << 20),
-        kept: Arc::new(KeptMail::new(1 << 20)),
         first_waits: HashMap::new(),
         removed: Removed::default(),
     }
