@@ -28,3 +28,6 @@ mod store_model;
 mod store_open;
 mod store_replicas;
 mod store_world;
+mod story_delivery;
+mod story_hints;
+mod world;
