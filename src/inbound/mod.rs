@@ -98,10 +98,8 @@ impl Inbound {
             return true;
         };
         match self.sync.start_from {
-            StartFrom::All => true,
-            StartFrom::Now => received_at >= started_at,
-            StartFrom::Since(time) => received_at >= time,
-            StartFrom::Unread => received_at >= started_at || unread == Some(true),
+            StartFrom::All | StartFrom::Now | StartFrom::Since(_) => received_at >= self.earliest(started_at),
+            StartFrom::Unread => received_at >= self.earliest(started_at) || unread == Some(true),
         }
     }
 
@@ -110,7 +108,8 @@ impl Inbound {
         match self.sync.start_from {
             StartFrom::All => 0,
             StartFrom::Since(time) => time,
-            StartFrom::Now | StartFrom::Unread => started_at,
+            // Exchange shows whole seconds: mail that came just after the start seems to have come before it.
+            StartFrom::Now | StartFrom::Unread => started_at - started_at.rem_euclid(1_000),
         }
     }
 }
