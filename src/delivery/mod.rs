@@ -84,7 +84,7 @@ impl Delivery {
         let sent = to.destination.deliver(&handover).await;
         let outcome = match &sent {
             Ok(()) => "accepted",
-            Err(Failure::Transient { .. }) => "transient",
+            Err(Failure::Transient { .. } | Failure::NotNow { .. }) => "transient",
             Err(Failure::Permanent { .. } | Failure::Gone { .. }) => "refused",
         };
         metrics::counter!("mailspan_deliveries_total", "route" => route.to_owned(), "outcome" => outcome).increment(1);

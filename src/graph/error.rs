@@ -124,7 +124,7 @@ impl From<GraphError> for Failure {
         let reason = error.to_string();
         let transient = |after| Self::Transient { reason: reason.clone(), after };
         match error {
-            GraphError::Throttled { after } => transient(Some(after)),
+            GraphError::Throttled { after } => Self::NotNow { reason, after },
             GraphError::Unavailable { after, .. } | GraphError::NoToken(TokenError::Transient { after, .. }) => {
                 transient(after)
             }
@@ -160,7 +160,6 @@ mod tests {
         let seven = Duration::from_secs(7);
         for (error, expected) in [
             (GraphError::NotFound(refusal(404, "x")), Some(None)),
-            (GraphError::Throttled { after: seven }, Some(Some(seven))),
             (GraphError::Unavailable { reason: "503".into(), after: Some(seven) }, Some(Some(seven))),
             (GraphError::NoToken(TokenError::Transient { reason: "x".into(), after: Some(seven) }), Some(Some(seven))),
             (GraphError::NoToken(TokenError::Refused { reason: "x".into() }), Some(minute)),
@@ -175,10 +174,18 @@ mod tests {
             let decision = match Failure::from(error) {
                 Failure::Transient { after, .. } => Some(after),
                 Failure::Permanent { .. } => None,
+                Failure::NotNow { .. } => panic!("only a throttle is no attempt: {name}"),
                 Failure::Gone { .. } => panic!("Graph is never gone: {name}"),
             };
             assert_eq!(decision, expected, "{name}");
         }
+    }
+
+    #[test]
+    fn a_throttle_is_not_counted_as_an_attempt() {
+        let after = Duration::from_secs(7);
+        let failure = Failure::from(GraphError::Throttled { after });
+        assert_eq!(failure, Failure::NotNow { reason: "throttled for 7 s".into(), after });
     }
 
     #[test]

@@ -85,6 +85,7 @@ impl Inbound {
 fn later(known: Option<Failure>, new: Failure) -> Failure {
     let wait = |failure: &Failure| match failure {
         Failure::Transient { after, .. } => after.unwrap_or_default(),
+        Failure::NotNow { after, .. } => *after,
         _ => Duration::ZERO,
     };
     match known {

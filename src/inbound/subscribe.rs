@@ -53,6 +53,8 @@ impl Inbound {
                 Err(match failure {
                     // Push is upkeep: it is tried again for ever, never parked.
                     Failure::Permanent { reason } | Failure::Gone { reason } => Failure::transient(reason),
+                    // A throttle of subscriptions is none of the mailbox.
+                    Failure::NotNow { reason, after } => Failure::Transient { reason, after: Some(after) },
                     transient @ Failure::Transient { .. } => transient,
                 })
             }

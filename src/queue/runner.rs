@@ -66,6 +66,8 @@ pub struct Runner<W> {
     agenda: Agenda,
     in_flight: HashMap<Lane, u32>,
     paused: HashMap<Lane, UnixMillis>,
+    /// Lanes whose other side asked for a pause, and until when.
+    resting: HashMap<Lane, UnixMillis>,
     attempts: JoinSet<Ended>,
     running: HashMap<Id, Job>,
     settling: JoinSet<()>,
@@ -87,6 +89,7 @@ impl<W: Works> Runner<W> {
             agenda: Agenda::default(),
             in_flight: HashMap::new(),
             paused: HashMap::new(),
+            resting: HashMap::new(),
             attempts: JoinSet::new(),
             running: HashMap::new(),
             settling: JoinSet::new(),
@@ -133,8 +136,9 @@ impl<W: Works> Runner<W> {
             let ready =
                 self.agenda.ready(now, ALL_LANES.saturating_sub(running), LANES_PER_CLAIM, |lane| self.free(lane));
             if ready.is_empty() {
-                let next = self.agenda.next_after(now).map_or(BACKSTOP, |at| millis(at - now));
-                return next.min(BACKSTOP);
+                let rested = self.resting.values().min().copied();
+                let next = self.agenda.next_after(now).into_iter().chain(rested).min();
+                return next.map_or(BACKSTOP, |at| millis(at - now)).min(BACKSTOP);
             }
             let rooms = ready.into_iter().map(|(lane, room)| {
                 // The lease outlives the attempt by construction: it is computed, not configured.
@@ -165,7 +169,7 @@ impl<W: Works> Runner<W> {
     }
 
     fn free(&self, lane: &Lane) -> u32 {
-        if self.paused.contains_key(lane) {
+        if self.paused.contains_key(lane) || self.resting.contains_key(lane) {
             return 0;
         }
         self.works.room(lane).saturating_sub(self.in_flight.get(lane).copied().unwrap_or(0))
@@ -213,7 +217,13 @@ impl<W: Works> Runner<W> {
         if matches!(ended.outcome, Err(Failure::Gone { .. })) {
             let until = now + i64::try_from(PAUSE.as_millis()).unwrap_or(0);
             self.works.paused(&lane, Some(until));
-            self.paused.insert(lane, until);
+            self.paused.insert(lane.clone(), until);
+        }
+        if let Err(Failure::NotNow { after, .. }) = &ended.outcome {
+            // Without it every job of the lane would be taken up only to hear the same.
+            let until = now.saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
+            let rest = self.resting.entry(lane).or_insert(until);
+            *rest = until.max(*rest);
         }
         let backoff = self.works.plan(&ended.job.work).backoff;
         let end = settle::end(&ended.outcome, ended.job.attempt, &backoff, now, fastrand::f64());
@@ -235,6 +245,7 @@ impl<W: Works> Runner<W> {
     }
 
     fn resume(&mut self, now: UnixMillis) {
+        self.resting.retain(|_, until| *until > now);
         let over: Vec<Lane> =
             self.paused.iter().filter(|(_, until)| **until <= now).map(|(lane, _)| lane.clone()).collect();
         for lane in over {

@@ -19,6 +19,7 @@ pub(super) fn end(outcome: &Outcome, attempt: u32, backoff: &Backoff, now: UnixM
             Some(wait) => End::Retry { due_at: later(wait), error: reason.clone() },
             None => End::Park { error: format!("given up after {attempt} attempts: {reason}") },
         }),
+        Err(Failure::NotNow { after, .. }) => Some(End::GiveBack { due_at: later(*after) }),
         Err(Failure::Permanent { reason } | Failure::Gone { reason }) => Some(End::Park { error: reason.clone() }),
     }
 }
@@ -46,13 +47,14 @@ pub(super) fn log(job: &Job, end: Option<&End>, now: UnixMillis, took: Duration)
                 "{kind} {id} runs again in {wait_s} s"
             );
         }
-        Some(End::GiveBack { .. }) => {
+        Some(End::GiveBack { due_at }) => {
             tracing::info!(
                 job = id,
                 kind,
                 lane,
                 attempt,
                 took_ms,
+                wait_s = wait_s(*due_at),
                 outcome = "given_back",
                 "{kind} {id} was given back"
             );
@@ -106,6 +108,11 @@ mod tests {
             (Err(transient()), 1, Some(End::Retry { due_at: 11_000, error: "no answer".into() })),
             (Err(transient()), 2, Some(End::Retry { due_at: 61_000, error: "no answer".into() })),
             (Err(transient()), 3, Some(End::Park { error: "given up after 3 attempts: no answer".into() })),
+            (
+                Err(Failure::NotNow { reason: "429".into(), after: Duration::from_secs(30) }),
+                3,
+                Some(End::GiveBack { due_at: 31_000 }),
+            ),
             (Err(Failure::permanent("refused")), 1, Some(End::Park { error: "refused".into() })),
             (Err(Failure::Gone { reason: "410".into() }), 1, Some(End::Park { error: "410".into() })),
         ] {

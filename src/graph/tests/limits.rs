@@ -110,8 +110,8 @@ async fn a_throttled_mailbox_is_left_alone_and_the_others_are_not() {
     })
     .await;
     let error = fake.graph.message(&support(), "m1").await.unwrap_err();
-    let thirty = Some(Duration::from_secs(30));
-    assert!(matches!(Failure::from(error), Failure::Transient { after, .. } if after == thirty));
+    let thirty = Duration::from_secs(30);
+    assert!(matches!(Failure::from(error), Failure::NotNow { after, .. } if after == thirty));
     fake.later(10);
     let error = fake.graph.message(&support(), "m1").await.unwrap_err();
     assert!(matches!(error, GraphError::Throttled { after } if after.as_secs() == 20), "{error}");
