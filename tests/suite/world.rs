@@ -164,7 +164,6 @@ impl Deref for Inbox {
 #[derive(Debug, Clone)]
 pub(crate) struct Interaction {
     pub(crate) id: String,
-    pub(crate) route: String,
     pub(crate) subject: String,
     pub(crate) immutable_id: String,
     pub(crate) body: Value,
@@ -215,7 +214,6 @@ impl Interaction {
         let text = |at: &str| body.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
         Self {
             id: received.header("webhook-id").to_owned(),
-            route: text("/data/route/name"),
             subject: text("/data/message/subject"),
             immutable_id: text("/data/source/immutableId"),
             body,

@@ -218,6 +218,11 @@ impl Bridge {
         Self { stop, task }
     }
 
+    /// Asks it to stop and does not wait.
+    pub(crate) fn ask_to_stop(&self) {
+        self.stop.cancel();
+    }
+
     /// Stops it in order.
     pub(crate) async fn stop(self) {
         self.stop.cancel();

@@ -50,6 +50,12 @@ impl Program {
         until_so(text, async || self.log().iter().any(|line| line.contains(text))).await;
     }
 
+    /// Everything it has written, once its standard error is closed.
+    pub(crate) async fn until_silent(&self) -> Vec<String> {
+        until_so("the end of its log", async || Arc::strong_count(&self.log) == 1).await;
+        self.log()
+    }
+
     /// SIGKILL.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
