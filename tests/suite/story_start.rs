@@ -52,7 +52,7 @@ on_both! {
         program.kill().await;
         if !world.database.is_sqlite() {
             // A replica that died keeps its leases until they run out; here that time passes at once.
-            world.database.execute("UPDATE jobs SET leased_until = 1 WHERE leased_until IS NOT NULL").await;
+            world.database.execute("UPDATE jobs SET leased_until = 1, due_at = 1 WHERE leased_until IS NOT NULL").await;
         }
         let program = Program::start(&plan, &world.path("mailspan.toml"));
         plan.until_ready().await;
