@@ -3,10 +3,11 @@
 //! The body is made from what was stored when the mail was accepted, so every attempt sends the same bytes, whatever
 //! the configuration says by then.
 
-mod prepared;
+mod content;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -14,13 +15,21 @@ use crate::destinations::{Destination, Handover};
 use crate::mail;
 use crate::mail::facts::Thread;
 use crate::mail::interaction::{Prepared, Source};
+use crate::memory::Budget;
 use crate::model::address::Address;
 use crate::model::clock::SharedClock;
 use crate::model::outcome::{Failure, Next, Outcome};
 use crate::model::route::MatchedBy;
 use crate::model::work::Job;
 use crate::store::{Delivery as Row, Store};
-pub use prepared::PreparedMail;
+pub use content::Content;
+
+/// How much memory a delivery takes for each byte of its mail.
+const WEIGHT: u64 = 3;
+/// How long a delivery waits for room in memory before it gives its place to others …
+const ROOM_PATIENCE: Duration = Duration::from_secs(3);
+/// … and how long it stays away then. Neither is counted as an attempt.
+const ROOM_WAIT: Duration = Duration::from_secs(5);
 
 /// Everything the delivery jobs work with, wired by the roof.
 pub struct Delivery {
@@ -30,8 +39,10 @@ pub struct Delivery {
     pub clock: SharedClock,
     /// The routes by name.
     pub routes: HashMap<String, Route>,
-    /// Mail that several routes are about to receive, made ready once.
-    pub prepared: PreparedMail,
+    /// Where the mail itself comes from.
+    pub content: Content,
+    /// Message bytes in flight.
+    pub memory: Budget,
 }
 
 /// One route as deliveries need it.
@@ -80,11 +91,16 @@ impl Delivery {
         if row.message.size.is_some_and(|size| size > to.max_message_size) {
             return Err(Failure::permanent("the mail is larger than the route's max_message_size"));
         }
+        // The mail itself, and its attachments once more as base64 in the body.
+        let weight = row.message.size.unwrap_or(0) * WEIGHT;
+        let Ok(_room) = tokio::time::timeout(ROOM_PATIENCE, self.memory.take(weight)).await else {
+            return Err(Failure::Postponed { reason: "no room in memory just now".into(), after: ROOM_WAIT });
+        };
         let handover = self.handover(job, route, interaction, &row).await?;
         let sent = to.destination.deliver(&handover).await;
         let outcome = match &sent {
             Ok(()) => "accepted",
-            Err(Failure::Transient { .. } | Failure::NotNow { .. }) => "transient",
+            Err(Failure::Transient { .. } | Failure::Postponed { .. }) => "transient",
             Err(Failure::Permanent { .. } | Failure::Gone { .. }) => "refused",
         };
         metrics::counter!("mailspan_deliveries_total", "route" => route.to_owned(), "outcome" => outcome).increment(1);
@@ -107,7 +123,7 @@ impl Delivery {
         let facts: Facts = serde_json::from_str(&row.facts).map_err(|error| {
             Failure::permanent(format!("the stored facts of this delivery cannot be read: {error}"))
         })?;
-        let kept = self.prepared.of(&self.store, &row.message).await?;
+        let kept = self.content.of(&self.store, row.message.id).await?;
         let message_key = row.message.message_key.as_deref().unwrap_or_default();
         let source = Source {
             tenant: &row.message.mailbox.tenant,
@@ -135,7 +151,7 @@ impl Delivery {
             links: None,
             thread: &thread,
         };
-        let body = Prepared::new(&kept.mail, &kept.raw, source).and_then(|mail| mail.event(&own));
+        let body = Prepared::new(&kept.mail, &kept.raw, &kept.shared, source).event(&own);
         let body = body.map_err(|error| Failure::permanent(format!("the interaction cannot be written: {error}")))?;
         Ok(Handover {
             interaction: interaction.to_owned(),

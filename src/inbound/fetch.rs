@@ -3,24 +3,25 @@
 //! A message that Graph cannot serve is this job's trouble alone; the mailbox goes on. One that is gone is recorded as
 //! gone. One that no route matches is parked or ignored, as configured; parked, it is fetched again when replayed.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::{Inbound, MarkRead, Watched};
-use crate::graph::GraphError;
+use crate::graph::{GraphError, Refusal};
 use crate::mail::digest::content_digest;
-use crate::mail::facts::Classification;
+use crate::mail::kept::Understood;
 use crate::mail::parse::Mail;
+use crate::memory::Held;
 use crate::model::ids;
 use crate::model::outcome::{Failure, Next, Outcome};
 use crate::model::route::{self, Facts};
 use crate::model::work::{Job, MailboxId};
 use crate::store::{Accept, MarkWhen, Message, MessageState, NewDelivery};
 
-/// Attempts that may find nothing before the message counts as gone: a notification can run ahead of the mailbox for
+/// A message counts as gone no sooner than this after it was found: a notification can run ahead of the mailbox for
 /// minutes (github.com/microsoftgraph/msgraph-sdk-dotnet/issues/3080).
-const NOT_FOUND_ATTEMPTS: u32 = 6;
-/// Mail larger than this is parsed beside the async workers.
-const PARSE_INLINE: usize = 256 * 1024;
+const NOT_FOUND_PATIENCE_MS: i64 = 2 * 60 * 1000;
 
 impl Inbound {
     /// Gets one message and stores it with its deliveries.
@@ -37,25 +38,23 @@ impl Inbound {
         if row.state != MessageState::Found {
             return Ok(Next::Done);
         }
-        let raw = match self.raw(watched, &row).await {
-            Ok(raw) => raw,
-            Err(GraphError::NotFound(_))
-                if job.attempt >= NOT_FOUND_ATTEMPTS || self.removed.contains(&row.immutable_id) =>
-            {
+        // The room is held until the message is stored, so that what is in flight stays within the budget.
+        let (raw, _room) = match self.raw(watched, &row).await {
+            Ok(content) => content,
+            Err(GraphError::NotFound(refusal)) if self.is_gone(watched, &row, &refusal).await? => {
                 tracing::info!(message, mailbox = %mailbox, "Message {message} was deleted before it could be fetched");
                 self.store.gone(job.claim, message, "deleted before it could be fetched").await?;
                 return Ok(Next::Settled);
             }
             Err(error) => return Err(error.into()),
         };
-        // Held until the message is stored, so that what is in flight stays within the budget.
-        let _budget = self.budget(raw.len()).await?;
-        let mail = parse(raw.clone()).await?;
-        let deliveries = self.deliveries(watched, &mail);
+        let understood = Arc::new(Understood::read(raw.clone()).await?);
+        let mail = &understood.mail;
+        let deliveries = self.deliveries(watched, mail, understood.classification.kind.as_str());
         if deliveries.is_empty() {
             return self.unmatched(job, message).await;
         }
-        let digest = content_digest(&mail);
+        let digest = content_digest(mail);
         let identity = mail.message_ids.first().map_or(row.immutable_id.as_str(), String::as_str);
         let accept = Accept {
             message,
@@ -65,6 +64,8 @@ impl Inbound {
             deliveries,
             mark: mark_when(watched),
         };
+        // Its deliveries are due at once and find it here.
+        self.kept.keep(message, &understood);
         if self.store.accept(job.claim, accept).await?.is_none() {
             tracing::warn!(
                 message,
@@ -74,31 +75,41 @@ impl Inbound {
         Ok(Next::Settled)
     }
 
-    async fn raw(&self, watched: &Watched, row: &Message) -> Result<Bytes, GraphError> {
-        watched.graph.mime(&watched.config.address, &row.immutable_id, self.max_message_size).await
+    async fn raw(&self, watched: &Watched, row: &Message) -> Result<(Bytes, Held), GraphError> {
+        let address = &watched.config.address;
+        watched.graph.mime(address, &row.immutable_id, self.max_message_size, &self.memory).await
     }
 
-    /// Room for this many bytes. A mail larger than the whole budget takes all of it rather than waiting for ever.
-    async fn budget(&self, bytes: usize) -> Result<tokio::sync::OwnedSemaphorePermit, Failure> {
-        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).min(self.memory_kib);
-        std::sync::Arc::clone(&self.memory).acquire_many_owned(kib).await.map_err(Failure::transient)
+    /// Whether the message is gone for good. One "not found" proves nothing: time must have passed, Graph must speak of
+    /// the message (a proxy's page speaks of nothing), and must say the same of the message without its content. What
+    /// is still listed and has no content is no deleted mail but one that needs a person in the end.
+    async fn is_gone(&self, watched: &Watched, row: &Message, refusal: &Refusal) -> Result<bool, Failure> {
+        if !speaks_of_the_message(refusal) || self.clock.now() - row.found_at < NOT_FOUND_PATIENCE_MS {
+            return Ok(false);
+        }
+        match watched.graph.message(&watched.config.address, &row.immutable_id).await {
+            Ok(_) => Ok(false),
+            Err(GraphError::NotFound(refusal)) => Ok(speaks_of_the_message(&refusal)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// One delivery per route that matches, with all the interaction will need to know of the match.
-    fn deliveries(&self, watched: &Watched, mail: &Mail) -> Vec<NewDelivery> {
+    fn deliveries(&self, watched: &Watched, mail: &Mail, kind: &str) -> Vec<NewDelivery> {
         let (recipients, senders) = (mail.recipients(), mail.senders());
         let facts = Facts {
             recipients: &recipients,
             mailbox: &watched.config.address,
             senders: &senders,
             subject: mail.subject.as_deref().unwrap_or_default(),
-            kind: Classification::unknown(mail).kind.as_str(),
+            kind,
             has_attachments: mail.has_attachments(),
         };
         let matches = route::matching(&self.rules, &facts, self.multiple_destinations);
         let count = matches.len();
         let delivery = |(index, found): (usize, route::Match<'_>)| NewDelivery {
             route: found.route.to_owned(),
+            wait_ms: self.first_waits.get(found.route).copied().unwrap_or(0),
             facts: serde_json::json!({
                 "matched_by": found.by,
                 "matched_recipient": found.recipient,
@@ -113,20 +124,18 @@ impl Inbound {
     }
 
     async fn unmatched(&self, job: &Job, message: i64) -> Outcome {
-        metrics::counter!("mailspan_messages_filtered_total").increment(1);
         if self.park_unmatched {
             return Err(Failure::permanent("unmatched: no route takes this message"));
         }
-        self.store.filtered(job.claim, message, "no route takes it").await?;
+        if self.store.filtered(job.claim, message, "no route takes it").await? {
+            metrics::counter!("mailspan_messages_filtered_total").increment(1);
+        }
         Ok(Next::Settled)
     }
 }
 
-async fn parse(raw: Bytes) -> Result<Mail, Failure> {
-    if raw.len() <= PARSE_INLINE {
-        return Ok(crate::mail::parse::parse(&raw));
-    }
-    tokio::task::spawn_blocking(move || crate::mail::parse::parse(&raw)).await.map_err(Failure::transient)
+fn speaks_of_the_message(refusal: &Refusal) -> bool {
+    ["ErrorItemNotFound", "itemNotFound"].iter().any(|code| refusal.code.eq_ignore_ascii_case(code))
 }
 
 /// When the message is marked. Moving and categorising belong to the hand-over, whatever becomes of the read state.

@@ -22,6 +22,14 @@ const SPACING: Duration = Duration::from_millis(250);
 /// Ids remembered per mailbox. Beyond it the look alone must do, which it does.
 const IDS_PER_MAILBOX: usize = 4096;
 
+/// Notifications of subscriptions nobody here knows are kept up to this many until the store was asked: another
+/// replica may have made the subscription, or Graph was faster than our own record of it.
+const STRANGERS: usize = 1024;
+/// Longer than any id or client state of Graph's: what is longer was not sent by Graph and is not kept.
+const LONGEST: usize = 1024;
+/// The store is asked about strangers no more often than this.
+const STRANGERS_TURN: Duration = Duration::from_secs(1);
+
 /// Whose subscription, and what must come with it.
 #[derive(Debug, Clone)]
 struct Known {
@@ -51,9 +59,30 @@ struct Waiting {
 #[derive(Debug, Default)]
 struct State {
     subscriptions: HashMap<String, Known>,
+    /// The subscription of each mailbox: it has one.
+    by_mailbox: HashMap<MailboxId, String>,
     ids: HashMap<MailboxId, HashMap<String, u32>>,
     waiting: HashMap<MailboxId, Waiting>,
     heard: HashMap<MailboxId, i64>,
+    strangers: Vec<Stranger>,
+    asked_at: i64,
+}
+
+/// A notification whose subscription nobody here knows.
+#[derive(Debug)]
+pub(super) struct Stranger {
+    pub(super) subscription: String,
+    pub(super) client_state: Option<String>,
+    pub(super) lifecycle: Option<Lifecycle>,
+    pub(super) id: Option<String>,
+}
+
+impl State {
+    fn forget(&mut self, mailbox: &MailboxId) {
+        if let Some(subscription) = self.by_mailbox.remove(mailbox) {
+            self.subscriptions.remove(&subscription);
+        }
+    }
 }
 
 /// The memory that the webhook and the looks share.
@@ -71,13 +100,14 @@ impl Hints {
     /// Notifications of this subscription are ours when they carry this client state.
     pub fn expect(&self, subscription: &str, mailbox: &MailboxId, client_state: Secret) {
         let mut state = self.state();
-        state.subscriptions.retain(|_, known| known.mailbox != *mailbox);
+        state.forget(mailbox);
+        state.by_mailbox.insert(mailbox.clone(), subscription.to_owned());
         state.subscriptions.insert(subscription.to_owned(), Known { mailbox: mailbox.clone(), client_state });
     }
 
     /// Notifications of this mailbox's subscription are no longer ours.
     pub fn forget(&self, mailbox: &MailboxId) {
-        self.state().subscriptions.retain(|_, known| known.mailbox != *mailbox);
+        self.state().forget(mailbox);
     }
 
     /// Whose subscription this is, if the client state agrees. Compared in constant time.
@@ -87,6 +117,56 @@ impl Hints {
         let given = client_state.unwrap_or_default().as_bytes();
         verify_slices_are_equal(known.client_state.expose().as_bytes(), given).ok()?;
         Some(known.mailbox.clone())
+    }
+
+    /// Whether anybody here knows this subscription, whatever came with it.
+    pub(super) fn knows(&self, subscription: &str) -> bool {
+        self.state().subscriptions.contains_key(subscription)
+    }
+
+    /// A notification to be judged once the store was asked.
+    pub(super) fn stranger(&self, stranger: Stranger) {
+        let texts = [Some(&stranger.subscription), stranger.client_state.as_ref(), stranger.id.as_ref()];
+        if texts.into_iter().flatten().any(|text| text.len() > LONGEST) {
+            return;
+        }
+        let mut state = self.state();
+        if state.strangers.len() < STRANGERS {
+            state.strangers.push(stranger);
+            drop(state);
+            self.awake.notify_one();
+        }
+    }
+
+    /// Asks the store whose the strangers are, if it is time to.
+    async fn judge_strangers(&self, store: &Store, now: i64) {
+        let strangers = {
+            let mut state = self.state();
+            if state.strangers.is_empty() || (0..millis(STRANGERS_TURN)).contains(&(now - state.asked_at)) {
+                return;
+            }
+            state.asked_at = now;
+            std::mem::take(&mut state.strangers)
+        };
+        match store.mailboxes().await {
+            Ok(mailboxes) => {
+                for mailbox in mailboxes {
+                    if let Some(known) = mailbox.subscription {
+                        self.expect(&known.id, &mailbox.mailbox, known.client_state);
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(reason = %error, "Whose notifications these are cannot be looked up; the sweep finds their mail")
+            }
+        }
+        for stranger in strangers {
+            let Some(mailbox) = self.owner(&stranger.subscription, stranger.client_state.as_deref()) else { continue };
+            match stranger.lifecycle {
+                None => self.message(&mailbox, stranger.id.as_deref(), now),
+                Some(event) => self.lifecycle(&mailbox, event),
+            }
+        }
     }
 
     /// A message may have come.
@@ -138,6 +218,7 @@ impl Hints {
     /// The worker: turns hints into due jobs until `stop`.
     pub async fn run(&self, store: Store, clock: SharedClock, stop: CancellationToken) {
         loop {
+            self.judge_strangers(&store, clock.now()).await;
             let (due, wait) = self.take_due(clock.now());
             if !due.is_empty() {
                 self.make_due(&store, &clock, due).await;
@@ -152,16 +233,18 @@ impl Hints {
 
     /// What may become due now, and how long until something that must wait may.
     fn take_due(&self, now: i64) -> (Vec<(MailboxId, Waiting)>, Duration) {
-        let spacing = i64::try_from(SPACING.as_millis()).unwrap_or(0);
+        let spacing = millis(SPACING);
         let mut state = self.state();
         let mut due = Vec::new();
-        let mut wait = Duration::from_secs(60);
+        let mut wait = if state.strangers.is_empty() { Duration::from_secs(60) } else { STRANGERS_TURN };
+        // A clock that was set back must not turn the space into an hour.
+        let spaced = |waiting: &Waiting| (1..=spacing).contains(&(waiting.not_before - now));
         state.waiting.retain(|mailbox, waiting| {
             if !waiting.look && waiting.lifecycle.is_empty() {
                 // Kept only to space the next look; forgotten once its time has passed.
-                return waiting.not_before > now;
+                return spaced(waiting);
             }
-            if waiting.not_before > now && waiting.lifecycle.is_empty() {
+            if spaced(waiting) && waiting.lifecycle.is_empty() {
                 wait = wait.min(Duration::from_millis(u64::try_from(waiting.not_before - now).unwrap_or(0)));
                 return true;
             }
@@ -204,6 +287,10 @@ impl Hints {
     }
 }
 
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,6 +310,36 @@ mod tests {
         }
         hints.forget(&mailbox());
         assert_eq!(hints.owner("s1", Some("state")), None);
+    }
+
+    #[test]
+    fn a_mailbox_has_one_subscription_and_others_keep_theirs() {
+        let (hints, other) = (Hints::default(), MailboxId { tenant: "fabrikam".into(), ..mailbox() });
+        hints.expect("s1", &mailbox(), Secret::new("state"));
+        hints.expect("s2", &other, Secret::new("state"));
+        hints.expect("s3", &mailbox(), Secret::new("state"));
+        assert_eq!(["s1", "s2", "s3"].map(|it| hints.owner(it, Some("state"))), [None, Some(other), Some(mailbox())]);
+        assert!(!hints.knows("s1"));
+    }
+
+    #[test]
+    fn strangers_are_few_and_small() {
+        let hints = Hints::default();
+        let stranger =
+            |id: String| Stranger { subscription: "s".into(), client_state: None, lifecycle: None, id: Some(id) };
+        hints.stranger(stranger("x".repeat(LONGEST + 1)));
+        assert!(hints.state().strangers.is_empty());
+        (0..2 * STRANGERS).for_each(|n| hints.stranger(stranger(n.to_string())));
+        assert_eq!(hints.state().strangers.len(), STRANGERS);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_delays_no_hint() {
+        let hints = Hints::default();
+        hints.message(&mailbox(), None, 10_000_000);
+        assert_eq!(hints.take_due(10_000_000).0.len(), 1);
+        hints.message(&mailbox(), None, 6_400_000);
+        assert_eq!(hints.take_due(6_400_000).0.len(), 1);
     }
 
     #[test]

@@ -69,9 +69,11 @@ impl Inbound {
             };
             let page = match watched.graph.delta(address, from, PAGE_SIZE).await {
                 Ok(page) => page,
-                Err(error) if error.needs_resync() && resets < RESETS => {
+                Err(error)
+                    if resets < RESETS && (error.needs_resync() || state.cursor.is_some() && is_refused(&error)) =>
+                {
                     resets += 1;
-                    tracing::warn!(mailbox = %mailbox, "Graph dropped the delta cursor; the folder is read in full, what is known stays known");
+                    tracing::warn!(mailbox = %mailbox, reason = %error, "Graph dropped the delta cursor; the folder is read in full, what is known stays known");
                     let since = state.resync_since.or(state.last_sync_at).unwrap_or(state.started_at);
                     self.store.found(mailbox, Vec::new(), by, Some(CursorChange::Lost { since })).await?;
                     state = self.store.mailbox(mailbox).await?;
@@ -178,6 +180,11 @@ impl Inbound {
         self.hints.put_back(mailbox, again);
         Ok(wait)
     }
+}
+
+/// A cursor that Graph refuses as a bad request will never be good again, whatever code it gives for that.
+fn is_refused(error: &GraphError) -> bool {
+    matches!(error, GraphError::Refused(refusal) if refusal.status == 400)
 }
 
 /// Where a mailbox's reading stands.

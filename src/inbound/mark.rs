@@ -13,6 +13,9 @@ use crate::store::ToMark;
 /// Messages per run of the job: a few full `$batch` requests.
 const PER_RUN: u32 = 100;
 
+/// Messages whose marks are written down together: one full `$batch`.
+const TOGETHER: usize = 20;
+
 impl Inbound {
     /// Writes the read state of everything that was handed over.
     ///
@@ -26,10 +29,28 @@ impl Inbound {
         if due.is_empty() {
             return Ok(Next::Done);
         }
-        let updates = self.updates(watched, &due).await?;
+        let mut failure = None;
+        for some in due.chunks(TOGETHER) {
+            failure = self.mark_some(mailbox, watched, some, failure).await?;
+        }
+        match failure {
+            Some(failure) => Err(failure),
+            None if due.len() == PER_RUN as usize => Ok(Next::Again { after: Duration::ZERO }),
+            None => Ok(Next::Done),
+        }
+    }
+
+    /// Marks these and writes down which are done, so that a run that does not come to its end was not for nothing.
+    async fn mark_some(
+        &self,
+        mailbox: &MailboxId,
+        watched: &Watched,
+        due: &[ToMark],
+        mut failure: Option<Failure>,
+    ) -> Result<Option<Failure>, Failure> {
+        let updates = self.updates(watched, due).await?;
         let answers = watched.graph.update_batch(&watched.config.address, &updates).await;
         let mut done = Vec::with_capacity(due.len());
-        let mut failure = None;
         for (message, answer) in due.iter().zip(answers) {
             match answer {
                 // Deleted or moved by a person after the hand-over: there is nothing left to mark.
@@ -43,11 +64,7 @@ impl Inbound {
             }
         }
         self.store.marked(done).await?;
-        match failure {
-            Some(failure) => Err(failure),
-            None if due.len() == PER_RUN as usize => Ok(Next::Again { after: Duration::ZERO }),
-            None => Ok(Next::Done),
-        }
+        Ok(failure)
     }
 
     async fn updates(&self, watched: &Watched, due: &[ToMark]) -> Result<Vec<Update>, Failure> {
@@ -85,7 +102,7 @@ impl Inbound {
 fn later(known: Option<Failure>, new: Failure) -> Failure {
     let wait = |failure: &Failure| match failure {
         Failure::Transient { after, .. } => after.unwrap_or_default(),
-        Failure::NotNow { after, .. } => *after,
+        Failure::Postponed { after, .. } => *after,
         _ => Duration::ZERO,
     };
     match known {

@@ -19,6 +19,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::graph::Graph;
+use crate::mail::kept::KeptMail;
+use crate::memory::Budget;
 use crate::model::address::Address;
 use crate::model::clock::{SharedClock, UnixMillis};
 use crate::model::route::Rule;
@@ -54,10 +56,12 @@ pub struct Inbound {
     pub public_url: Option<String>,
     /// The largest mail that is fetched, in bytes.
     pub max_message_size: u64,
-    /// Message bytes in flight, in KiB.
-    pub memory: Arc<tokio::sync::Semaphore>,
-    /// All of the above.
-    pub memory_kib: u32,
+    /// Message bytes in flight.
+    pub memory: Budget,
+    /// Mail that was understood, for the deliveries that follow at once.
+    pub kept: Arc<KeptMail>,
+    /// Per route, the wait before the first attempt.
+    pub first_waits: HashMap<String, i64>,
     /// Ids that delta called deleted.
     pub removed: Removed,
 }
@@ -98,8 +102,10 @@ impl Inbound {
             return true;
         };
         match self.sync.start_from {
-            StartFrom::All | StartFrom::Now | StartFrom::Since(_) => received_at >= self.earliest(started_at),
-            StartFrom::Unread => received_at >= self.earliest(started_at) || unread == Some(true),
+            StartFrom::All => true,
+            StartFrom::Now => received_at >= whole_second(started_at),
+            StartFrom::Since(time) => received_at >= time,
+            StartFrom::Unread => received_at >= whole_second(started_at) || unread == Some(true),
         }
     }
 
@@ -108,10 +114,14 @@ impl Inbound {
         match self.sync.start_from {
             StartFrom::All => 0,
             StartFrom::Since(time) => time,
-            // Exchange shows whole seconds: mail that came just after the start seems to have come before it.
-            StartFrom::Now | StartFrom::Unread => started_at - started_at.rem_euclid(1_000),
+            StartFrom::Now | StartFrom::Unread => whole_second(started_at),
         }
     }
+}
+
+/// Graph tells received times in whole seconds, so a mail of the second we began in looks older than it is.
+fn whole_second(at: UnixMillis) -> UnixMillis {
+    at - at.rem_euclid(1000)
 }
 
 /// `[sync]`.

@@ -24,7 +24,7 @@ impl Inbound {
     /// Compares the folder with what is known, and makes a look due as well.
     ///
     /// # Errors
-    /// Graph or the store could not answer; the window stays where it was.
+    /// Graph or the store could not answer; the window stays at the last page that was read.
     pub async fn sweep(&self, mailbox: &MailboxId) -> Outcome {
         let Some(watched) = self.mailboxes.get(mailbox) else {
             return Ok(Next::Done);
@@ -43,6 +43,7 @@ impl Inbound {
                 None => ReceivedFrom::Start { folder: &watched.config.folder, since },
             };
             let page = watched.graph.received_since(&watched.config.address, from).await?;
+            let last = page.items.iter().filter_map(|it| it.received_at).next_back();
             let late = page.items.iter().filter(|it| it.received_at.is_some_and(|at| at < begun - PUSH_PATIENCE_MS));
             let ids: Vec<String> = late.map(|it| it.id.clone()).collect();
             let known = self.store.known(mailbox, &ids).await?;
@@ -59,6 +60,10 @@ impl Inbound {
             next = page.next;
             if next.is_none() {
                 break;
+            }
+            // The oldest come first, so a window that is too long for one attempt goes on where this page ends.
+            if let Some(last) = last {
+                self.store.swept(mailbox, last.max(since).min(begun)).await?;
             }
         }
         self.store.swept(mailbox, begun).await?;
@@ -82,6 +87,12 @@ impl Inbound {
         }
         tracing::warn!(mailbox = %mailbox, unannounced, "The sweep found mail that neither push nor delta had announced");
         if watched.silent_sweeps.fetch_add(1, Ordering::Relaxed) + 1 >= SILENT_SWEEPS {
+            // The subscription that is silent goes: renewing it would only prolong the silence.
+            if let Some(known) = self.store.mailbox(mailbox).await?.subscription {
+                watched.graph.delete_subscription(&known.id).await?;
+                self.store.save_subscription(mailbox, None).await?;
+            }
+            self.hints.forget(mailbox);
             watched.silent_sweeps.store(0, Ordering::Relaxed);
             self.poll_instead(mailbox, "push stays silent while mail arrives").await?;
             let renew = Work::Renew { mailbox: mailbox.clone() };

@@ -8,13 +8,14 @@ use std::sync::OnceLock;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 use super::addresses::Mailbox;
 use super::attachment::{Attachment, Disposition, Origin};
 use super::facts::{Calendar, Classification, Thread};
 use super::parse::{Importance, Mail};
 use super::security::Security;
+use super::shared::Shared;
 use crate::model::address::Address;
 use crate::model::clock::{UnixMillis, rfc3339};
 use crate::model::route::MatchedBy;
@@ -94,47 +95,19 @@ pub struct Prepared<'a> {
     raw: &'a [u8],
     source: Source<'a>,
     received_at: String,
-    /// Everything of `message` whose text is long, rendered once.
-    text_body: Option<Box<RawValue>>,
-    html_body: Option<Box<RawValue>>,
-    headers: Box<RawValue>,
-    /// Base64 of each attachment, made when the first route wants it inline.
-    contents: Vec<OnceLock<String>>,
+    shared: &'a Shared,
 }
 
 impl<'a> Prepared<'a> {
-    /// Renders what all routes share. `raw` is the mail that was parsed.
-    ///
-    /// # Errors
-    /// Only where JSON itself cannot be written, which texts and numbers never cause.
-    pub fn new(mail: &'a Mail, raw: &'a [u8], source: Source<'a>) -> serde_json::Result<Self> {
-        let text_body = mail.text.as_ref().map(|body| {
-            to_raw_value(&TextBody {
-                value: &body.value,
-                is_truncated: body.is_truncated,
-                derived: mail.text_is_derived,
-            })
-        });
-        let html_body = mail.html.as_ref().and_then(|html| {
-            let value = html.sanitised.as_deref()?;
-            Some(to_raw_value(&HtmlBody { value, is_truncated: html.original.is_truncated, sanitized: true }))
-        });
-        Ok(Self {
-            received_at: rfc3339(source.received_at),
-            text_body: text_body.transpose()?,
-            html_body: html_body.transpose()?,
-            headers: to_raw_value(&mail.headers().collect::<Vec<_>>())?,
-            contents: mail.attachments.iter().map(|_| OnceLock::new()).collect(),
-            mail,
-            raw,
-            source,
-        })
+    /// A mail with what is known of it. `raw` is the mail that was parsed, and `shared` was made of it.
+    pub fn new(mail: &'a Mail, raw: &'a [u8], shared: &'a Shared, source: Source<'a>) -> Self {
+        Self { received_at: rfc3339(source.received_at), mail, raw, shared, source }
     }
 
     /// The whole event, `{"type":…,"timestamp":…,"data":…}`, as a webhook sends it.
     ///
     /// # Errors
-    /// As [`Self::new`].
+    /// Only where JSON itself cannot be written, which texts and numbers never cause.
     pub fn event(&self, handover: &Handover<'_>) -> serde_json::Result<Vec<u8>> {
         self.write(&Event { kind: EVENT, timestamp: &self.received_at, interaction: self.interaction_of(handover) })
     }
@@ -142,7 +115,7 @@ impl<'a> Prepared<'a> {
     /// The interaction alone, the event's `data`, for envelopes of another shape.
     ///
     /// # Errors
-    /// As [`Self::new`].
+    /// Only where JSON itself cannot be written, which texts and numbers never cause.
     pub fn interaction(&self, handover: &Handover<'_>) -> serde_json::Result<Vec<u8>> {
         self.write(&self.interaction_of(handover))
     }
@@ -153,9 +126,13 @@ impl<'a> Prepared<'a> {
     }
 
     fn write(&self, value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-        let long = [&self.text_body, &self.html_body].into_iter().flatten().map(|it| it.get().len()).sum::<usize>();
-        let inline = self.contents.iter().filter_map(OnceLock::get).map(String::len).sum::<usize>();
-        let mut out = Vec::with_capacity(4096 + long + self.headers.get().len() + inline);
+        let long = [&self.shared.text_body, &self.shared.html_body]
+            .into_iter()
+            .flatten()
+            .map(|it| it.get().len())
+            .sum::<usize>();
+        let inline = self.shared.contents.iter().filter_map(OnceLock::get).map(String::len).sum::<usize>();
+        let mut out = Vec::with_capacity(4096 + long + self.shared.headers.get().len() + inline);
         serde_json::to_writer(&mut out, value)?;
         Ok(out)
     }
@@ -199,7 +176,7 @@ impl<'a> Prepared<'a> {
 
     fn message<'b>(&'b self, handover: &'b Handover<'b>) -> Message<'b> {
         let mail = self.mail;
-        let attachments = mail.attachments.iter().zip(&self.contents);
+        let attachments = mail.attachments.iter().zip(&self.shared.contents);
         Message {
             message_id: &mail.message_ids,
             in_reply_to: &mail.in_reply_to,
@@ -216,10 +193,10 @@ impl<'a> Prepared<'a> {
             size: mail.size,
             importance: mail.importance,
             preview: &mail.preview,
-            text_body: self.text_body.as_deref(),
-            html_body: self.html_body.as_deref(),
+            text_body: self.shared.text_body.as_deref(),
+            html_body: self.shared.html_body.as_deref(),
             attachments: attachments.map(|(it, content)| self.attachment(it, content, handover)).collect(),
-            headers: &self.headers,
+            headers: &self.shared.headers,
             raw: Raw {
                 url: handover.links.map(|it| it.raw.as_str()),
                 url_expires_at: handover.links.map(|it| it.expires_at.as_str()),
@@ -341,22 +318,6 @@ struct Message<'a> {
     raw: Raw<'a>,
     calendar: Option<&'a Calendar>,
     security: Security,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct TextBody<'a> {
-    value: &'a str,
-    is_truncated: bool,
-    derived: bool,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct HtmlBody<'a> {
-    value: &'a str,
-    is_truncated: bool,
-    sanitized: bool,
 }
 
 #[derive(Serialize)]

@@ -5,20 +5,23 @@
 pub mod addresses;
 pub mod attachment;
 pub mod body;
+mod boundaries;
 pub mod charset;
 pub mod digest;
 pub mod facts;
+mod guard;
 pub mod header;
 pub mod html;
 pub mod html_text;
 pub mod interaction;
+pub mod kept;
 pub mod parameters;
 pub mod parse;
 pub mod security;
+pub mod shared;
 pub mod structure;
 pub mod style;
 pub mod transfer;
-pub mod words;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -29,11 +29,11 @@ pub enum Failure {
         /// The least time to wait, if the other side named one (Retry-After).
         after: Option<Duration>,
     },
-    /// The other side asks for a pause: nothing was tried, nothing is counted, and the whole lane waits.
-    NotNow {
+    /// It is not this job's fault: what it needs is not to be had just now. Tried again after a while, uncounted.
+    Postponed {
         /// For a person: what happened. Never a secret, an address or a subject.
         reason: String,
-        /// How long the pause is.
+        /// How long to wait.
         after: Duration,
     },
     /// Trying again cannot help: the job is parked until a person decides.
@@ -63,7 +63,7 @@ impl Failure {
     pub fn reason(&self) -> &str {
         match self {
             Self::Transient { reason, .. }
-            | Self::NotNow { reason, .. }
+            | Self::Postponed { reason, .. }
             | Self::Permanent { reason }
             | Self::Gone { reason } => reason,
         }

@@ -68,11 +68,10 @@ impl Work {
     /// The lane: jobs of one lane share its room, and no lane slows another.
     pub fn lane(&self) -> Lane {
         match self {
-            Self::Look { mailbox }
-            | Self::Sweep { mailbox }
-            | Self::Fetch { mailbox, .. }
-            | Self::Mark { mailbox }
-            | Self::Renew { mailbox } => Lane::mailbox(mailbox),
+            Self::Look { mailbox } | Self::Sweep { mailbox } | Self::Fetch { mailbox, .. } | Self::Mark { mailbox } => {
+                Lane::mailbox(mailbox)
+            }
+            Self::Renew { mailbox } => Lane::subscriptions(&mailbox.tenant),
             Self::Deliver { route, .. } => Lane::route(route),
             Self::Tidy => Lane::upkeep(),
         }
@@ -118,6 +117,11 @@ impl Lane {
     /// Work on Graph for one mailbox.
     pub fn mailbox(mailbox: &MailboxId) -> Self {
         Self(format!("mailbox:{mailbox}"))
+    }
+
+    /// Change subscriptions of one tenant: Graph counts them by tenant, not by mailbox.
+    pub fn subscriptions(tenant: &str) -> Self {
+        Self(format!("subscriptions:{tenant}"))
     }
 
     /// Deliveries of one route.

@@ -35,20 +35,20 @@ impl Agenda {
     }
 
     /// Lanes that are due and have room, the longest due first, with the room each may fill; at most `total` jobs
-    /// over at most `lanes` lanes.
-    pub(super) fn ready(
-        &self,
+    /// over at most `lanes` lanes. `free` says how much of what is left of the total a lane may have.
+    pub(super) fn ready<'a>(
+        &'a self,
         now: UnixMillis,
         mut total: u32,
         lanes: usize,
-        free: impl Fn(&Lane) -> u32,
+        mut free: impl FnMut(&'a Lane, u32) -> u32,
     ) -> Vec<(Lane, u32)> {
         let mut ready = Vec::new();
         for (at, lane) in &self.order {
             if *at > now || total == 0 || ready.len() == lanes {
                 break;
             }
-            let room = free(lane).min(total);
+            let room = free(lane, total).min(total);
             if room > 0 {
                 total -= room;
                 ready.push((lane.clone(), room));
@@ -91,7 +91,7 @@ mod tests {
         agenda.bring(lane("full"), 1);
         agenda.bring(lane("free"), 2);
         agenda.bring(lane("later"), 99);
-        let ready = agenda.ready(10, 100, 10, |it| if it.0 == "full" { 0 } else { 3 });
+        let ready = agenda.ready(10, 100, 10, |it, _| if it.0 == "full" { 0 } else { 3 });
         assert_eq!(ready, [(lane("free"), 3)]);
         assert_eq!(agenda.next_after(10), Some(99));
     }
@@ -102,8 +102,8 @@ mod tests {
         for n in 0..5 {
             agenda.bring(lane(&n.to_string()), n);
         }
-        let ready = agenda.ready(10, 7, 10, |_| 3);
+        let ready = agenda.ready(10, 7, 10, |_, _| 3);
         assert_eq!(ready.iter().map(|it| it.1).collect::<Vec<_>>(), [3, 3, 1]);
-        assert_eq!(agenda.ready(10, 100, 2, |_| 3).len(), 2);
+        assert_eq!(agenda.ready(10, 100, 2, |_, _| 3).len(), 2);
     }
 }

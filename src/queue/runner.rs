@@ -3,7 +3,9 @@
 //! Nothing is claimed that cannot start now. A job's lease outlives its attempt by construction.
 //! Stopping: nothing more is claimed, attempts in flight get their time, the rest is given back uncounted.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,17 +19,17 @@ use crate::model::clock::{SharedClock, UnixMillis};
 use crate::model::outcome::{Failure, Outcome};
 use crate::model::token::BoxFuture;
 use crate::model::work::{Job, Lane, Work};
-use crate::store::{End, Heard, Room, Store};
+use crate::store::{End, Heard, Room, Store, StoreError};
 
 /// How much longer a lease lasts than the attempt it covers: the time to settle.
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
-/// Jobs in flight over all lanes; what they hold in memory is bounded by the memory budget, not by this.
-const ALL_LANES: u32 = 512;
+/// Jobs in one claim.
+const JOBS_PER_CLAIM: u32 = 512;
 /// Lanes in one claim. The statement is prepared for powers of two up to this.
 const LANES_PER_CLAIM: usize = 64;
 /// How often the table's own agenda is read, in case a hint was lost.
 const BACKSTOP: Duration = Duration::from_secs(30);
-/// How long a lane whose other side said it is gone for good rests before one more job is tried.
+/// How long a lane whose other side said it is gone for good rests before one job at a time is tried.
 const PAUSE: Duration = Duration::from_secs(3600);
 /// A claim that failed (the store is unavailable) is tried again after this.
 const STORE_PATIENCE: Duration = Duration::from_millis(500);
@@ -52,6 +54,9 @@ pub trait Works: Send + Sync + 'static {
     fn plan(&self, work: &Work) -> Plan;
     /// How many jobs of this lane may run at once.
     fn room(&self, lane: &Lane) -> u32;
+    /// What the lane draws on together with others, by name, and how many jobs may run in all of them at once: so that
+    /// one tenant that hangs, however many mailboxes it has, takes nothing from the others.
+    fn share<'a>(&self, lane: &'a Lane) -> (&'a str, u32);
     /// The longest any attempt in this lane may take.
     fn longest(&self, lane: &Lane) -> Duration;
     /// A lane paused or resumed; for health and metrics.
@@ -65,12 +70,21 @@ pub struct Runner<W> {
     clock: SharedClock,
     agenda: Agenda,
     in_flight: HashMap<Lane, u32>,
-    paused: HashMap<Lane, UnixMillis>,
-    /// Lanes whose other side asked for a pause, and until when.
-    resting: HashMap<Lane, UnixMillis>,
+    /// The same by share.
+    in_shares: HashMap<String, u32>,
+    paused: HashMap<Lane, Rest>,
     attempts: JoinSet<Ended>,
     running: HashMap<Id, Job>,
     settling: JoinSet<()>,
+}
+
+/// What becomes of a lane whose other side said it is gone for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// Nothing is tried until then.
+    Until(UnixMillis),
+    /// One job at a time is tried, until one succeeds.
+    Probing,
 }
 
 struct Ended {
@@ -88,21 +102,22 @@ impl<W: Works> Runner<W> {
             clock,
             agenda: Agenda::default(),
             in_flight: HashMap::new(),
+            in_shares: HashMap::new(),
             paused: HashMap::new(),
-            resting: HashMap::new(),
             attempts: JoinSet::new(),
             running: HashMap::new(),
             settling: JoinSet::new(),
         }
     }
 
-    /// Runs until `stop`, then drains for at most `grace`.
+    /// Runs until `stop` or until the store is closed, then drains for at most `grace`.
     pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
         let mut wakes = self.store.wakes();
         let mut backstop = tokio::time::interval(BACKSTOP);
         backstop.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
-            let wait = self.take_work().await;
+            // A store that is closed while we run stays closed: only a new start helps.
+            let Some(wait) = self.take_work().await else { break };
             tokio::select! {
                 () = stop.cancelled() => break,
                 heard = wakes.next() => match heard {
@@ -110,7 +125,7 @@ impl<W: Works> Runner<W> {
                         wakes.iter().for_each(|wake| self.agenda.bring(wake.lane.clone(), wake.due_at));
                     }
                     // Hints were lost in a burst: the table knows.
-                    Some(Heard::Missed) => self.read_agenda().await,
+                    Some(Heard::Missed) => if !self.read_agenda().await { break },
                     None => break,
                 },
                 Some(ended) = self.attempts.join_next_with_id() => {
@@ -119,26 +134,33 @@ impl<W: Works> Runner<W> {
                         self.ended(ended);
                     }
                 }
-                Some(_) = self.settling.join_next() => {}
-                _ = backstop.tick() => self.read_agenda().await,
+                // All that are over: more begin in one turn than one turn could take one by one.
+                Some(_) = self.settling.join_next() => while self.settling.try_join_next().is_some() {},
+                _ = backstop.tick() => if !self.read_agenda().await { break },
                 () = tokio::time::sleep(wait) => {}
             }
         }
         self.drain(grace).await;
     }
 
-    /// Claims what can start now and starts it. Returns how long there is nothing to do unless something happens.
-    async fn take_work(&mut self) -> Duration {
+    /// Claims what can start now and starts it. Returns how long there is nothing to do unless something happens;
+    /// `None` when nothing can ever be claimed again.
+    async fn take_work(&mut self) -> Option<Duration> {
         loop {
             let now = self.clock.now();
             self.resume(now);
-            let running = u32::try_from(self.running.len()).unwrap_or(u32::MAX);
-            let ready =
-                self.agenda.ready(now, ALL_LANES.saturating_sub(running), LANES_PER_CLAIM, |lane| self.free(lane));
+            let mut left: HashMap<&str, u32> = HashMap::new();
+            let ready = self.agenda.ready(now, JOBS_PER_CLAIM, LANES_PER_CLAIM, |lane, most| {
+                let (share, room) = self.works.share(lane);
+                let taken = || self.in_shares.get(share).copied().unwrap_or(0);
+                let left = left.entry(share).or_insert_with(|| room.saturating_sub(taken()));
+                let free = if *left == 0 { 0 } else { self.free(lane).min(*left).min(most) };
+                *left -= free;
+                free
+            });
             if ready.is_empty() {
-                let rested = self.resting.values().min().copied();
-                let next = self.agenda.next_after(now).into_iter().chain(rested).min();
-                return next.map_or(BACKSTOP, |at| millis(at - now)).min(BACKSTOP);
+                let next = self.agenda.next_after(now).map_or(BACKSTOP, |at| millis(at - now));
+                return Some(next.min(BACKSTOP));
             }
             let rooms = ready.into_iter().map(|(lane, room)| {
                 // The lease outlives the attempt by construction: it is computed, not configured.
@@ -157,26 +179,34 @@ impl<W: Works> Runner<W> {
                     }
                     if contended {
                         // Another replica holds these rows at this moment; its commit decides.
-                        return CONTENTION_PATIENCE;
+                        return Some(CONTENTION_PATIENCE);
                     }
+                }
+                Err(error @ StoreError::Closed) => {
+                    tracing::error!(reason = %error, "No job can be claimed any more");
+                    return None;
                 }
                 Err(error) => {
                     tracing::error!(reason = %error, "No job can be claimed; trying again shortly");
-                    return STORE_PATIENCE;
+                    return Some(STORE_PATIENCE);
                 }
             }
         }
     }
 
     fn free(&self, lane: &Lane) -> u32 {
-        if self.paused.contains_key(lane) || self.resting.contains_key(lane) {
-            return 0;
-        }
-        self.works.room(lane).saturating_sub(self.in_flight.get(lane).copied().unwrap_or(0))
+        let room = match self.paused.get(lane) {
+            Some(Rest::Until(_)) => 0,
+            Some(Rest::Probing) => 1,
+            None => self.works.room(lane),
+        };
+        room.saturating_sub(self.in_flight.get(lane).copied().unwrap_or(0))
     }
 
     fn start(&mut self, job: Job) {
-        *self.in_flight.entry(job.work.lane()).or_default() += 1;
+        let lane = job.work.lane();
+        *self.in_shares.entry(self.works.share(&lane).0.to_owned()).or_default() += 1;
+        *self.in_flight.entry(lane).or_default() += 1;
         let works = Arc::clone(&self.works);
         let attempted = job.clone();
         let handle = self.attempts.spawn(async move {
@@ -207,27 +237,20 @@ impl<W: Works> Runner<W> {
             },
         };
         let lane = ended.job.work.lane();
-        if let Some(count) = self.in_flight.get_mut(&lane) {
-            *count -= 1;
-            if *count == 0 {
-                self.in_flight.remove(&lane);
-            }
-        }
+        one_less(&mut self.in_flight, &lane);
+        one_less(&mut self.in_shares, self.works.share(&lane).0);
         let now = self.clock.now();
         if matches!(ended.outcome, Err(Failure::Gone { .. })) {
             let until = now + i64::try_from(PAUSE.as_millis()).unwrap_or(0);
             self.works.paused(&lane, Some(until));
-            self.paused.insert(lane.clone(), until);
-        }
-        if let Err(Failure::NotNow { after, .. }) = &ended.outcome {
-            // Without it every job of the lane would be taken up only to hear the same.
-            let until = now.saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
-            let rest = self.resting.entry(lane).or_insert(until);
-            *rest = until.max(*rest);
+            self.paused.insert(lane, Rest::Until(until));
+        } else if ended.outcome.is_ok() && self.paused.get(&lane) == Some(&Rest::Probing) {
+            self.paused.remove(&lane);
+            self.works.paused(&lane, None);
         }
         let backoff = self.works.plan(&ended.job.work).backoff;
         let end = settle::end(&ended.outcome, ended.job.attempt, &backoff, now, fastrand::f64());
-        settle::log(&ended.job, end.as_ref(), now, ended.took);
+        settle::log(&ended.job, Some(&ended.outcome), end.as_ref(), now, ended.took);
         if let Some(end) = end {
             self.write(ended.job, end);
         }
@@ -244,22 +267,24 @@ impl<W: Works> Runner<W> {
         });
     }
 
+    /// Lanes that rested long enough may try one job at a time.
     fn resume(&mut self, now: UnixMillis) {
-        self.resting.retain(|_, until| *until > now);
-        let over: Vec<Lane> =
-            self.paused.iter().filter(|(_, until)| **until <= now).map(|(lane, _)| lane.clone()).collect();
-        for lane in over {
-            self.paused.remove(&lane);
-            self.works.paused(&lane, None);
+        for rest in self.paused.values_mut() {
+            if matches!(rest, Rest::Until(until) if *until <= now) {
+                *rest = Rest::Probing;
+            }
         }
     }
 
-    async fn read_agenda(&mut self) {
+    /// Reads what is due from the table. `false`: the store is closed.
+    async fn read_agenda(&mut self) -> bool {
         let horizon = self.clock.now() + i64::try_from(2 * BACKSTOP.as_millis()).unwrap_or(0);
         match self.store.agenda(horizon).await {
             Ok(lanes) => lanes.into_iter().for_each(|(lane, at)| self.agenda.bring(lane, at)),
+            Err(StoreError::Closed) => return false,
             Err(error) => tracing::error!(reason = %error, "The agenda cannot be read; trying again shortly"),
         }
+        true
     }
 
     async fn drain(&mut self, grace: Duration) {
@@ -271,10 +296,23 @@ impl<W: Works> Runner<W> {
         let now = self.clock.now();
         for (_, job) in std::mem::take(&mut self.running) {
             let end = End::GiveBack { due_at: now };
-            settle::log(&job, Some(&end), now, grace);
+            settle::log(&job, None, Some(&end), now, grace);
             self.write(job, end);
         }
         while self.settling.join_next().await.is_some() {}
+    }
+}
+
+fn one_less<K, Q>(counts: &mut HashMap<K, u32>, key: &Q)
+where
+    K: Borrow<Q> + Eq + Hash,
+    Q: Eq + Hash + ?Sized,
+{
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use mailspan::mail::facts::{Classification, Thread};
 use mailspan::mail::interaction::{Handover, Links, Prepared, Source};
 use mailspan::mail::parse::{Mail, parse};
+use mailspan::mail::shared::Shared;
 use mailspan::model::address::Address;
 use mailspan::model::ids::sha256_hex;
 use mailspan::model::route::MatchedBy;
@@ -43,7 +44,8 @@ pub(crate) fn event(mail: &Mail, raw: &[u8], route: &str, inline_limit: u64, lin
     let mailbox = Address::parse("support@contoso.com").unwrap();
     let classification = Classification::unknown(mail);
     let raw_sha256 = sha256_hex(raw);
-    let prepared = Prepared::new(mail, raw, source(&mailbox, &classification, &raw_sha256)).unwrap();
+    let shared = Shared::new(mail).unwrap();
+    let prepared = Prepared::new(mail, raw, &shared, source(&mailbox, &classification, &raw_sha256));
     let attributes = BTreeMap::from([("queue".to_owned(), "first".to_owned())]);
     let thread = Thread::alone("mk_1");
     prepared.event(&handover(route, &mailbox, &attributes, &thread, inline_limit, links)).unwrap()
@@ -201,7 +203,8 @@ fn the_interaction_alone_is_the_data_of_the_event() {
     let mail = parse(&raw);
     let mailbox = Address::parse("support@contoso.com").unwrap();
     let classification = Classification::unknown(&mail);
-    let prepared = Prepared::new(&mail, &raw, source(&mailbox, &classification, "0")).unwrap();
+    let shared = Shared::new(&mail).unwrap();
+    let prepared = Prepared::new(&mail, &raw, &shared, source(&mailbox, &classification, "0"));
     let (attributes, thread) = (BTreeMap::new(), Thread::alone("mk_1"));
     let handover = handover("flow", &mailbox, &attributes, &thread, 0, None);
     let event: Value = serde_json::from_slice(&prepared.event(&handover).unwrap()).unwrap();

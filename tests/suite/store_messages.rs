@@ -158,6 +158,22 @@ on_both! {
         assert_eq!(only(&store, &Lane::mailbox(&third)).await.work.kind(), "mark");
     }
 
+    async fn every_attempt_sees_the_same_copy_whichever_is_stored_later(world: World) {
+        let store = world.open().await;
+        let (_, found_first) = fetch(&store, &world, &mailbox("sales"), "AAkSales").await;
+        let (claim, stored_first) = fetch(&store, &world, &mailbox("support"), "AAkSupport").await;
+        let copy = |message| mail(message, "mk_1", &["crm"], MarkWhen::OnDelivered, "raw");
+        let accepted = store.accept(claim, copy(stored_first)).await.unwrap().unwrap();
+        let interaction = &accepted.interactions[0];
+        assert_eq!(store.delivery(interaction).await.unwrap().unwrap().message.id, stored_first);
+
+        world.pass(LEASE + 1);
+        let again = only(&store, &Lane::mailbox(&mailbox("sales"))).await;
+        let later = store.accept(again.claim, copy(found_first)).await.unwrap().unwrap();
+        assert_eq!(&later.interactions[0], interaction);
+        assert_eq!(store.delivery(interaction).await.unwrap().unwrap().message.id, stored_first);
+    }
+
     async fn a_second_copy_in_one_mailbox_is_a_message_of_its_own(world: World) {
         let store = world.open().await;
         let support = mailbox("support");
@@ -254,5 +270,32 @@ on_both! {
         assert!(!format!("{:?}", store.mailbox(&support).await).contains("s3cret"));
         store.save_subscription(&support, None).await.unwrap();
         assert_eq!(store.mailbox(&support).await.unwrap().subscription, None);
+    }
+}
+
+on_both! {
+    async fn another_folder_is_a_new_beginning(world: World) {
+        let store = world.open().await;
+        let support = mailbox("support");
+        store.watching(&support, "inbox").await.unwrap();
+        store.found(&support, vec![], FoundBy::Start, Some(CursorChange::Delta("link".into()))).await.unwrap();
+        let subscription = Subscription {
+            id: "s1".into(),
+            client_state: Secret::new("state"),
+            expires_at: world.now() + 1000,
+            notification_url: "https://bridge.example.com/graph/notifications".into(),
+        };
+        store.save_subscription(&support, Some(subscription.clone())).await.unwrap();
+        let began = store.mailbox(&support).await.unwrap();
+        world.pass(5_000);
+
+        store.watching(&support, "inbox").await.unwrap();
+        assert_eq!(store.mailbox(&support).await.unwrap(), began, "the same folder changes nothing");
+
+        store.watching(&support, "archive").await.unwrap();
+        let anew = store.mailbox(&support).await.unwrap();
+        assert_eq!((anew.started_at, anew.cursor, anew.first_round_at), (world.now(), None, None));
+        let known = anew.subscription.unwrap();
+        assert_eq!((known.id.as_str(), known.notification_url.as_str()), ("s1", ""));
     }
 }

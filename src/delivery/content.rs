@@ -1,0 +1,52 @@
+//! A mail for its deliveries: from memory if it was just fetched, else from the store, read by one for all who ask.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OnceCell;
+
+use crate::mail::kept::{KeptMail, Understood};
+use crate::model::outcome::Failure;
+use crate::store::Store;
+
+type Reading = Arc<OnceCell<Arc<Understood>>>;
+
+/// Where deliveries get their mail.
+pub struct Content {
+    /// What was fetched or delivered lately.
+    pub kept: Arc<KeptMail>,
+    reading: Mutex<HashMap<i64, Reading>>,
+}
+
+impl Content {
+    /// Looks into `kept` before the store.
+    pub fn new(kept: Arc<KeptMail>) -> Self {
+        Self { kept, reading: Mutex::default() }
+    }
+
+    /// The mail of this message.
+    ///
+    /// # Errors
+    /// The store could not answer, or the content is gone.
+    pub(super) async fn of(&self, store: &Store, message: i64) -> Result<Arc<Understood>, Failure> {
+        if let Some(mail) = self.kept.find(message) {
+            return Ok(mail);
+        }
+        let reading = Arc::clone(self.readings().entry(message).or_default());
+        let mail = reading.get_or_try_init(|| self.read(store, message)).await.cloned();
+        self.readings().remove(&message);
+        mail
+    }
+
+    fn readings(&self) -> std::sync::MutexGuard<'_, HashMap<i64, Reading>> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn read(&self, store: &Store, message: i64) -> Result<Arc<Understood>, Failure> {
+        let raw = store.content(message).await?;
+        let raw = raw.ok_or_else(|| Failure::permanent("the stored content of this mail is gone"))?;
+        let mail = Arc::new(Understood::read(raw).await?);
+        self.kept.keep(message, &mail);
+        Ok(mail)
+    }
+}

@@ -1,0 +1,96 @@
+//! One tenant whose every mailbox hangs takes nothing from a route.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use mailspan::model::backoff::{Backoff, Then};
+use mailspan::model::clock::{SharedClock, UnixMillis};
+use mailspan::model::outcome::{Next, Outcome};
+use mailspan::model::token::BoxFuture;
+use mailspan::model::work::{Job, Lane, Work, ahead_of_backlog};
+use mailspan::queue::{Plan, Runner, Works};
+use tokio_util::sync::CancellationToken;
+
+use crate::store_world::*;
+
+const SHARE: u32 = 100;
+
+/// Mailboxes never answer; routes do at once.
+#[derive(Default)]
+struct HangingTenant {
+    hanging: AtomicU32,
+    delivered: AtomicU32,
+}
+
+impl Works for HangingTenant {
+    fn attempt<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            if matches!(job.work, Work::Deliver { .. }) {
+                self.delivered.fetch_add(1, Ordering::SeqCst);
+                return Ok(Next::Done);
+            }
+            self.hanging.fetch_add(1, Ordering::SeqCst);
+            std::future::pending().await
+        })
+    }
+
+    fn plan(&self, _: &Work) -> Plan {
+        Plan { timeout: Duration::from_secs(60), backoff: Backoff { steps: vec![Duration::ZERO], then: Then::Repeat } }
+    }
+
+    fn room(&self, _: &Lane) -> u32 {
+        3
+    }
+
+    fn share<'a>(&self, lane: &'a Lane) -> (&'a str, u32) {
+        lane.0.split_once('/').map_or((&lane.0, u32::MAX), |(tenant, _)| (tenant, SHARE))
+    }
+
+    fn longest(&self, _: &Lane) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn paused(&self, _: &Lane, _: Option<UnixMillis>) {}
+}
+
+#[tokio::test]
+async fn a_tenant_that_hangs_takes_nothing_from_a_route() {
+    let world = World::sqlite().await;
+    let store = world.open().await;
+    let (works, stop) = (Arc::new(HangingTenant::default()), CancellationToken::new());
+    let looks = (0..600).map(|n| Work::Look { mailbox: mailbox(&format!("m{n}")) }.due(ahead_of_backlog(world.now())));
+    store.enqueue(looks.collect()).await.unwrap();
+    let runner = Runner::new(store.clone(), Arc::clone(&works), world.clock.clone() as SharedClock);
+    let running = tokio::spawn(runner.run(stop.clone(), Duration::ZERO));
+    until(|| works.hanging.load(Ordering::SeqCst) >= SHARE).await;
+
+    store.enqueue(vec![deliver("crm", "ix_1").due(world.now())]).await.unwrap();
+    until(|| works.delivered.load(Ordering::SeqCst) == 1).await;
+    assert_eq!(works.hanging.load(Ordering::SeqCst), SHARE, "the tenant has its share and no more");
+
+    stop.cancel();
+    running.await.unwrap();
+    let waiting: u64 = store.counts().await.unwrap().iter().map(|lane| lane.waiting).sum();
+    assert_eq!(waiting, 600, "what was in flight is given back");
+}
+
+#[tokio::test]
+async fn a_store_that_closes_ends_the_loop() {
+    let world = World::sqlite().await;
+    let store = world.open().await;
+    let works = Arc::new(HangingTenant::default());
+    let runner = Runner::new(store.clone(), works, world.clock.clone() as SharedClock);
+    store.close().await;
+    let running = tokio::spawn(runner.run(CancellationToken::new(), Duration::ZERO));
+    tokio::time::timeout(Duration::from_secs(10), running).await.expect("the loop ends").unwrap();
+}
+
+async fn until(mut reached: impl FnMut() -> bool) {
+    let waiting = async {
+        while !reached() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it comes to pass within ten seconds");
+}
