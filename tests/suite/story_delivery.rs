@@ -139,6 +139,22 @@ async fn a_mail_too_large_for_one_route_is_parked_there_and_delivered_elsewhere(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mail_larger_than_the_house_takes_is_parked_unread_and_others_go_on() {
+    let world = World::new().await;
+    let plan = world.plan().text("limits", "max_message_size", "64KiB");
+    let bridge = Bridge::start(&plan).await;
+    let mut mime = mail("Enormous");
+    mime.extend(b"and so on, and so forth\r\n".repeat(10_000));
+    let id = world.tenant.receive(SUPPORT, mime);
+    world.receives("Little");
+    world.inbox.until_has(&["Little"]).await;
+    plan.until_check("mailbox", SUPPORT, "one is parked", |it| it["parked"] == 1).await;
+    world.inbox.has_exactly(&["Little"]);
+    assert!(!world.tenant.message(&id).unwrap().is_read);
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_used_up_schedule_parks_the_delivery_and_leaves_the_mail_unread() {
     let world = World::new().await;
     world.inbox.usually_answers(Answer::Status(500));

@@ -74,12 +74,14 @@ async fn the_second_credential_takes_over_when_the_first_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mail_flows_again_once_a_refused_credential_is_admitted() {
+async fn mail_flows_again_once_one_of_the_refused_credentials_is_admitted() {
     let world = World::new().await;
     let secret = world.tenant.client_secret().to_owned();
-    let plan = plan_with(&world, &literal(&secret));
+    world.tenant.add_secret(world.tenant.client_id(), "second~secret");
+    let plan = plan_with(&world, &format!("{}, {}", literal(&secret), literal("second~secret")));
     let bridge = Bridge::start(&plan).await;
     world.tenant.refuse_secret(&secret, WRONG);
+    world.tenant.refuse_secret("second~secret", EXPIRED);
     world.tenant.expire_tokens();
     let id = world.receives("While we were locked out");
     let check = plan.until_check("tenant", "contoso", "it fails", |it| it["status"] == "failing").await;
