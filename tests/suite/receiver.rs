@@ -1,6 +1,6 @@
 //! A receiver of webhooks on a real socket: it keeps what it gets and answers by script.
 //!
-//! Without a script it accepts. A scripted answer is used once, in order.
+//! Without a script it accepts, or does what it usually does. A scripted answer is used once, in order.
 
 use std::collections::VecDeque;
 use std::io;
@@ -49,6 +49,20 @@ pub(crate) struct Received {
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// Whether it was answered 2xx.
+    pub(crate) accepted: bool,
+}
+
+impl Answer {
+    fn accepts(&self) -> bool {
+        match self {
+            Self::Status(status) | Self::With(status, ..) | Self::Body(status, _) | Self::Endless(status) => {
+                (200..300).contains(status)
+            }
+            Self::DropBeforeReading | Self::DropAfterReading => false,
+            Self::Late(_) => true,
+        }
+    }
 }
 
 impl Received {
@@ -68,6 +82,7 @@ pub(crate) struct Receiver {
 #[derive(Debug, Default)]
 struct Desk {
     script: Mutex<VecDeque<Answer>>,
+    usual: Mutex<Option<Answer>>,
     received: watch::Sender<Vec<Received>>,
     connections: AtomicUsize,
 }
@@ -87,6 +102,11 @@ impl Receiver {
     /// The next answers, in this order.
     pub(crate) fn will_answer(&self, answers: impl IntoIterator<Item = Answer>) {
         self.desk.script.lock().unwrap().extend(answers);
+    }
+
+    /// What it answers when no script says otherwise.
+    pub(crate) fn usually_answers(&self, answer: Answer) {
+        *self.desk.usual.lock().unwrap() = Some(answer);
     }
 
     /// Everything received so far.
@@ -116,14 +136,17 @@ fn router(desk: Arc<Desk>) -> Router {
 }
 
 async fn take(State(desk): State<Arc<Desk>>, ConnectInfo(line): ConnectInfo<Line>, request: Request) -> Response {
-    let answer = desk.script.lock().unwrap().pop_front().unwrap_or(Answer::Status(200));
+    let scripted = desk.script.lock().unwrap().pop_front();
+    let answer = scripted.or_else(|| desk.usual.lock().unwrap().clone()).unwrap_or(Answer::Status(200));
     if let Answer::DropBeforeReading = answer {
         return line.cut();
     }
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
     let path = head.uri.path().to_owned();
-    desk.received.send_modify(|it| it.push(Received { method: head.method, path, headers: head.headers, body }));
+    let accepted = answer.accepts();
+    let (method, headers) = (head.method, head.headers);
+    desk.received.send_modify(|it| it.push(Received { method, path, headers, body, accepted }));
     let with = |status: u16, body: Body| {
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(status).unwrap();

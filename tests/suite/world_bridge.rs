@@ -1,0 +1,231 @@
+//! The bridge of the stories: a configuration as its users write it, and the bridge that runs by it in this process.
+//!
+//! What a story asks of a running bridge goes through its two listeners.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Once};
+use std::time::{Duration, Instant};
+
+use mailspan::app::SystemClock;
+use mailspan::config::Config;
+use mailspan::telemetry;
+use mailspan_tenant::Tenant;
+use serde_json::Value;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{DEADLINE, Inbox, SIGNING_SECRET, TURN, until_so};
+
+/// A configuration in the making.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    pub(crate) public: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    tables: BTreeMap<&'static str, BTreeMap<&'static str, String>>,
+    lists: String,
+    receiving: usize,
+}
+
+impl Plan {
+    pub(crate) fn new(store: &str) -> Self {
+        let (public, admin) = (free_port(), free_port());
+        let empty = Self { public, admin, tables: BTreeMap::new(), lists: String::new(), receiving: 0 };
+        let log = std::env::var("MAILSPAN_STORY_LOG").unwrap_or_else(|_| "off".into());
+        empty
+            .text("server", "webhook_listen", &public.to_string())
+            .text("server", "admin_listen", &admin.to_string())
+            .text("server", "public_url", &format!("http://{public}"))
+            .text("server", "shutdown_timeout", "5s")
+            .text("store", "url", store)
+            .text("sync", "sweep_interval", "1s")
+            .text("sync", "poll_interval", "1s")
+            .text("telemetry", "log", &log)
+    }
+
+    /// Sets a key to a text.
+    pub(crate) fn text(self, table: &'static str, key: &'static str, value: &str) -> Self {
+        self.value(table, key, &format!("{value:?}"))
+    }
+
+    /// Sets a key to a value as TOML writes it.
+    pub(crate) fn value(mut self, table: &'static str, key: &'static str, value: &str) -> Self {
+        self.tables.entry(table).or_default().insert(key, value.to_owned());
+        self
+    }
+
+    pub(crate) fn tenant(self, name: &str, tenant: &Tenant) -> Self {
+        let secret = format!("{{ kind = \"client_secret\", secret = {:?} }}", tenant.client_secret());
+        self.tenant_with(name, tenant, &secret)
+    }
+
+    /// A tenant in place of the first, with credentials of its own.
+    pub(crate) fn only_tenant(mut self, name: &str, tenant: &Tenant, credentials: &str) -> Self {
+        self.lists.clear();
+        self.receiving = 0;
+        self.tenant_with(name, tenant, credentials)
+    }
+
+    pub(crate) fn tenant_with(mut self, name: &str, tenant: &Tenant, credentials: &str) -> Self {
+        self.lists += &format!(
+            "\n[[tenants]]\nname = {name:?}\ntenant_id = {:?}\nclient_id = {:?}\ntoken_endpoint = {:?}\n\
+             graph_endpoint = {:?}\ncredentials = [{credentials}]\n",
+            tenant.tenant_id(),
+            tenant.client_id(),
+            tenant.token_endpoint(),
+            tenant.graph_endpoint(),
+        );
+        self
+    }
+
+    /// A mailbox, and further lines of its table.
+    pub(crate) fn mailbox(mut self, address: &str, more: &str) -> Self {
+        self.lists += &format!("\n[[mailboxes]]\naddress = {address:?}\n{more}\n");
+        self.receiving += 1;
+        self
+    }
+
+    /// A route to an inbox, and further lines of its table: rule, retry and so on.
+    pub(crate) fn route(self, name: &str, more: &str, inbox: &Inbox) -> Self {
+        let destination = format!(
+            "kind = \"webhook\"\nurl = \"{}\"\nsigning_secret = {SIGNING_SECRET:?}\nallow_private_networks = true\ntimeout = \"2s\"",
+            inbox.url
+        );
+        self.route_to(name, more, &destination)
+    }
+
+    /// A route to any destination.
+    pub(crate) fn route_to(mut self, name: &str, more: &str, destination: &str) -> Self {
+        let retry =
+            if more.contains("retry") { "" } else { "retry = [\"0s\", \"200ms\", \"500ms\", \"1s\", \"1s\"]\n" };
+        self.lists += &format!("\n[[routes]]\nname = {name:?}\n{retry}{more}\n[routes.destination]\n{destination}\n");
+        self
+    }
+
+    /// The configuration file.
+    pub(crate) fn toml(&self) -> String {
+        let mut text = String::new();
+        for (table, keys) in &self.tables {
+            text += &format!("[{table}]\n");
+            for (key, value) in keys {
+                text += &format!("{key} = {value}\n");
+            }
+        }
+        text + &self.lists
+    }
+
+    /// Writes the configuration file.
+    pub(crate) fn write(&self, path: &Path) {
+        std::fs::write(path, self.toml()).unwrap();
+    }
+
+    /// Where Graph posts to.
+    pub(crate) fn notifications(&self) -> String {
+        format!("http://{}/graph/notifications", self.public)
+    }
+
+    /// A page of the private listener: status and text.
+    pub(crate) async fn page(&self, path: &str) -> Option<(u16, String)> {
+        let answer = client().get(format!("http://{}{path}", self.admin)).send().await.ok()?;
+        let status = answer.status().as_u16();
+        Some((status, answer.text().await.ok()?))
+    }
+
+    /// `/health`: status and content.
+    pub(crate) async fn health(&self) -> (u16, Value) {
+        let (status, text) = self.page("/health").await.expect("/health answers");
+        (status, serde_json::from_str(&text).expect("/health is JSON"))
+    }
+
+    /// One check of `/health`.
+    pub(crate) async fn check(&self, kind: &str, name: &str) -> Value {
+        let (_, health) = self.health().await;
+        let checks = health["checks"].as_array().expect("checks").clone();
+        let found =
+            checks.iter().find(|it| it["kind"] == kind && it["name"].as_str().is_some_and(|it| it.contains(name)));
+        found.unwrap_or_else(|| panic!("no {kind} {name} in {health}")).clone()
+    }
+
+    /// Waits until a check of `/health` says so.
+    pub(crate) async fn until_check(&self, kind: &str, name: &str, what: &str, so: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        let begun = Instant::now();
+        while begun.elapsed() < DEADLINE {
+            last = self.check(kind, name).await;
+            if so(&last) {
+                return last;
+            }
+            tokio::time::sleep(TURN).await;
+        }
+        panic!("/health does not say that {what}: {last}")
+    }
+
+    /// Waits until the process answers as ready.
+    pub(crate) async fn until_ready(&self) {
+        until_so("a ready bridge", async || self.page("/health/ready").await.is_some_and(|it| it.0 == 200)).await;
+    }
+
+    /// Waits until every mailbox was read once.
+    pub(crate) async fn until_watching(&self) {
+        until_so("a first look at every mailbox", async || {
+            let (_, health) = self.health().await;
+            let checks = health["checks"].as_array().cloned().unwrap_or_default();
+            let read = checks.iter().filter(|it| it["kind"] == "mailbox" && !it["last_sync_at"].is_null());
+            read.count() >= self.receiving
+        })
+        .await;
+    }
+}
+
+/// A client that goes by no proxy.
+pub(crate) fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).tls_certs_only([]).build().unwrap()
+}
+
+/// A free port of this machine.
+pub(crate) fn free_port() -> SocketAddr {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+}
+
+/// A bridge at work in this process.
+pub(crate) struct Bridge {
+    stop: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Bridge {
+    /// Starts it and waits until every mailbox was read once.
+    pub(crate) async fn start(plan: &Plan) -> Self {
+        let bridge = Self::begin(plan).await;
+        plan.until_watching().await;
+        bridge
+    }
+
+    /// Starts it and waits until it is ready.
+    pub(crate) async fn begin(plan: &Plan) -> Self {
+        static PROVIDER: Once = Once::new();
+        PROVIDER.call_once(|| drop(rustls::crypto::aws_lc_rs::default_provider().install_default()));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mailspan.toml");
+        plan.write(&file);
+        let config = Config::load(&[file], std::iter::empty()).unwrap_or_else(|it| panic!("{it}")).config;
+        let metrics = telemetry::init(&config.telemetry).unwrap();
+        let bridge = mailspan::app::Bridge::build(config, metrics, Arc::new(SystemClock)).await.unwrap();
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(bridge.run(stop.clone()));
+        plan.until_ready().await;
+        Self { stop, task }
+    }
+
+    /// Asks it to stop and does not wait.
+    pub(crate) fn ask_to_stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Stops it in order.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(DEADLINE, self.task).await.expect("the bridge stops").unwrap().unwrap();
+    }
+}
