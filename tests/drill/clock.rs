@@ -19,7 +19,6 @@ const HOURS: [i64; 6] = [1, 0, -1, 0, -1, 1];
 const BLUR: i64 = 60;
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stdout, reason = "a drill that was not held says so")]
 async fn a_clock_that_steps_by_an_hour_loses_nothing() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let Some(library) = LIBRARIES.into_iter().find(|it| Path::new(it).exists()) else {

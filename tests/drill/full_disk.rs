@@ -46,7 +46,6 @@ impl Drop for Disk {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stdout, reason = "a drill that was not held says so")]
 async fn a_full_disk_loses_nothing_and_is_said() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let Some(disk) = Disk::mount() else {

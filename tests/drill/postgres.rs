@@ -12,7 +12,6 @@ use crate::world::{Setting, World};
 const KILLS: u32 = 5;
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stdout, reason = "a drill that was not held says so")]
 async fn kill_9_on_postgres_loses_nothing() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let Ok(server) = std::env::var("MAILSPAN_TEST_POSTGRES") else {
