@@ -130,6 +130,7 @@ impl Run {
         match &job.work {
             Work::Fetch { message, mailbox } => {
                 let deliveries = ROUTES.map(|route| NewDelivery {
+                    wait_ms: 0,
                     route: route.into(),
                     facts: format!(
                         "{{\"from\":\"someone@example.com\",\"to\":\"{mailbox}\",\"subject\":\"Lorem ipsum\"}}"

@@ -17,7 +17,8 @@
 //! - journeys: [`inbound`], [`delivery`], [`ops`]; they meet only in the table
 //! - hall: [`queue`], the loop over the table
 //! - doors: [`graph`], [`identity`], [`destinations`], [`mail`], [`store`]
-//! - ground: [`model`] (plain words), [`secrets`] and [`egress`] (where secrets come from, how HTTP leaves the house)
+//! - ground: [`model`] (plain words), [`secrets`], [`egress`] and [`memory`] (where secrets come from, how HTTP leaves the
+//!   house, how many message bytes it may hold)
 
 pub mod app;
 pub mod cli;
@@ -32,6 +33,7 @@ pub mod http;
 pub mod identity;
 pub mod inbound;
 pub mod mail;
+pub mod memory;
 pub mod model;
 pub mod ops;
 pub mod queue;

@@ -198,9 +198,15 @@ const METRICS: &[(&str, Kind, Unit, &str)] = {
         ("mailspan_delivery_seconds", Histogram, Seconds, "Time from received in the mailbox to accepted, by route"),
         ("mailspan_queue_depth", Gauge, Count, "Deliveries waiting, by route"),
         ("mailspan_queue_oldest_seconds", Gauge, Seconds, "Age of the oldest delivery waiting, by route"),
-        ("mailspan_parked", Gauge, Count, "Deliveries and messages that need a person, by route"),
+        ("mailspan_parked", Gauge, Count, "Deliveries that need a person, by route"),
         ("mailspan_store_seconds", Histogram, Seconds, "Time an operation of the store took"),
-        ("mailspan_memory_budget_bytes", Gauge, Bytes, "Memory for message bytes, by state: total and used"),
+        (
+            "mailspan_parked_messages",
+            Gauge,
+            Count,
+            "Messages that need a person before they can be delivered, by mailbox",
+        ),
+        ("mailspan_memory_budget_bytes", Gauge, Bytes, "Memory for message bytes, by state: used and free"),
         ("mailspan_build_info", Gauge, Count, "Always 1; the labels say which build this is"),
     ]
 };

@@ -31,13 +31,16 @@ impl Daemon {
                 return Health::of(checks);
             }
         };
-        checks.push(Check {
-            kind: "store",
-            name: "store".into(),
-            status: Status::Ok,
-            reason: None,
-            details: Details::Store { database },
-        });
+        match self.store.ping().await {
+            Ok(()) => checks.push(Check {
+                kind: "store",
+                name: "store".into(),
+                status: Status::Ok,
+                reason: None,
+                details: Details::Store { database },
+            }),
+            Err(error) => checks.push(failed(&error)),
+        }
         let counts: HashMap<Lane, LaneCount> = counts.into_iter().map(|it| (it.lane.clone(), it)).collect();
         let states: HashMap<MailboxId, MailboxState> = states.into_iter().map(|it| (it.mailbox.clone(), it)).collect();
         checks.extend(self.mailboxes.iter().map(|it| self.mailbox_check(it, states.get(it), &counts, now)));
@@ -89,6 +92,8 @@ impl Daemon {
             state.filter(|_| polling).and_then(|it| it.push.reason.clone()).filter(|it| it != "configured");
         let (status, reason) = if lag.is_some_and(|lag| lag > MISSED_TURNS * turn + 60_000) {
             (Status::Failing, Some("it could not be read to its end for too long".to_owned()))
+        } else if last_sync_at.is_none() {
+            (Status::Degraded, Some("it was not read yet".to_owned()))
         } else if let Some(reason) = fallen_back {
             (Status::Degraded, Some(format!("polling instead of push: {reason}")))
         } else if parked > 0 {
@@ -107,7 +112,7 @@ impl Daemon {
                 last_notification_at: shown(self.jobs.inbound.hints.last_heard(mailbox)),
                 last_sync_at: shown(last_sync_at),
                 lag_seconds: lag.map(|lag| lag / 1000),
-                waiting: count.map_or(0, |it| it.waiting),
+                waiting: count.map_or(0, |it| it.fetches),
                 parked,
             },
         }
@@ -149,6 +154,10 @@ impl Daemon {
         let now = self.clock.now();
         if let Ok(counts) = self.store.counts().await {
             let counts: HashMap<Lane, LaneCount> = counts.into_iter().map(|it| (it.lane.clone(), it)).collect();
+            for mailbox in &self.mailboxes {
+                let parked = counts.get(&Lane::mailbox(mailbox)).map_or(0, |it| it.parked);
+                metrics::gauge!("mailspan_parked_messages", "mailbox" => mailbox.to_string()).set(parked as f64);
+            }
             for route in &self.routes {
                 let count = counts.get(&Lane::route(route));
                 let oldest = count.and_then(|it| it.oldest_created_at).map_or(0, |at| (now - at).max(0));
@@ -171,8 +180,8 @@ impl Daemon {
             }
         }
         let inbound = &self.jobs.inbound;
-        let free = inbound.memory.available_permits() as f64 * 1024.0;
-        let all = f64::from(inbound.memory_kib) * 1024.0;
+        let free = inbound.memory.free() as f64;
+        let all = inbound.memory.all() as f64;
         metrics::gauge!("mailspan_memory_budget_bytes", "state" => "used").set(all - free);
         metrics::gauge!("mailspan_memory_budget_bytes", "state" => "free").set(free);
     }

@@ -32,8 +32,12 @@ const AROUND_DELIVERY: Duration = Duration::from_secs(10);
 const UPKEEP_STEPS: [u64; 7] = [0, 1, 5, 15, 30, 60, 300];
 /// Patience with push, in seconds: meanwhile the mailbox is polled.
 const RENEW_STEPS: [u64; 6] = [0, 5, 15, 60, 300, 900];
-/// Patience with one message, in seconds: about three days, then parked.
-const FETCH_STEPS: [u64; 15] = [0, 1, 3, 10, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 43_200, 86_400, 86_400];
+/// Patience with one message at first, in seconds.
+const FETCH_STEPS: [u64; 6] = [0, 1, 3, 10, 30, 120];
+/// Then it is asked for this often, in seconds: a message must not wait for hours after Graph has recovered …
+const FETCH_TURN: u64 = 900;
+/// … and so many times, which is three days, before it is parked.
+const FETCH_TURNS: usize = 288;
 
 /// One route's share of the house.
 pub(super) struct RoutePlan {
@@ -89,7 +93,7 @@ impl Works for Jobs {
         let upkeep = |timeout, steps: &[u64]| Plan { timeout, backoff: seconds(steps, Then::Repeat) };
         match work {
             Work::Look { .. } | Work::Sweep { .. } => upkeep(READ_TIMEOUT, &UPKEEP_STEPS),
-            Work::Fetch { .. } => Plan { timeout: FETCH_TIMEOUT, backoff: seconds(&FETCH_STEPS, Then::Park) },
+            Work::Fetch { .. } => Plan { timeout: FETCH_TIMEOUT, backoff: fetch_backoff() },
             Work::Mark { .. } | Work::Tidy => upkeep(SMALL_TIMEOUT, &UPKEEP_STEPS),
             Work::Renew { .. } => upkeep(SMALL_TIMEOUT, &RENEW_STEPS),
             Work::Deliver { .. } => match self.route(&work.lane()) {
@@ -132,6 +136,12 @@ impl Works for Jobs {
             }
         }
     }
+}
+
+fn fetch_backoff() -> Backoff {
+    let turns = std::iter::repeat_n(FETCH_TURN, FETCH_TURNS);
+    let steps: Vec<u64> = FETCH_STEPS.into_iter().chain(turns).collect();
+    seconds(&steps, Then::Park)
 }
 
 fn seconds(steps: &[u64], then: Then) -> Backoff {

@@ -27,6 +27,7 @@ use crate::identity::Identity;
 use crate::inbound::hints::Hints;
 use crate::inbound::webhook::Door;
 use crate::inbound::{Inbound, Removed, Watched};
+use crate::memory::Budget;
 use crate::model::clock::{Clock, SharedClock, UnixMillis};
 use crate::model::token::Tokens;
 use crate::model::work::{MailboxId, NewJob, Work};
@@ -91,6 +92,7 @@ impl Bridge {
         let tenants = tenants(&config, &egress, &clock)?;
         let mailboxes = mailboxes(&config, &tenants)?;
         let (routes, plans) = routes(&config, &egress, &clock)?;
+        watch(&store, &mailboxes).await?;
 
         let hints = Arc::new(Hints::default());
         for state in store.mailboxes().await? {
@@ -98,7 +100,7 @@ impl Bridge {
                 hints.expect(&known.id, &state.mailbox, known.client_state);
             }
         }
-        let memory_kib = u32::try_from(config.limits.memory_budget.0 >> 10).unwrap_or(u32::MAX >> 3);
+        let memory = Budget::new(config.limits.memory_budget.0);
         let prepared = usize::try_from(config.limits.memory_budget.0 / PREPARED_SHARE).unwrap_or(usize::MAX);
         let daemon_mailboxes: Vec<MailboxId> = mailboxes.keys().cloned().collect();
         let first_jobs = first_jobs(&config, &daemon_mailboxes, clock.now());
@@ -114,12 +116,17 @@ impl Bridge {
             public_url: config.server.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
             sync: config.sync.clone(),
             max_message_size: config.limits.max_message_size.0,
-            memory: Arc::new(tokio::sync::Semaphore::new(memory_kib as usize)),
-            memory_kib,
+            memory: memory.clone(),
+            first_waits: config.routes.iter().map(|it| (it.name.clone(), first_wait(it))).collect(),
             removed: Removed::default(),
         };
-        let delivery =
-            Delivery { store: store.clone(), clock: Arc::clone(&clock), routes, prepared: PreparedMail::new(prepared) };
+        let delivery = Delivery {
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            routes,
+            prepared: PreparedMail::new(prepared),
+            memory,
+        };
         let jobs = Arc::new(Jobs {
             inbound,
             delivery,
@@ -249,6 +256,19 @@ fn mailboxes(config: &Config, tenants: &HashMap<String, Tenant>) -> anyhow::Resu
     config.mailboxes.iter().map(mailbox).collect()
 }
 
+/// Writes down which folder of each mailbox is watched; many together, so that they share commits.
+async fn watch(store: &Store, mailboxes: &HashMap<MailboxId, Watched>) -> anyhow::Result<()> {
+    let mut written = JoinSet::new();
+    for (mailbox, watched) in mailboxes {
+        let (store, mailbox, folder) = (store.clone(), mailbox.clone(), watched.config.folder.clone());
+        written.spawn(async move { store.watching(&mailbox, &folder).await });
+    }
+    while let Some(one) = written.join_next().await {
+        one??;
+    }
+    Ok(())
+}
+
 fn routes(
     config: &Config,
     egress: &Egress,
@@ -264,6 +284,11 @@ fn routes(
         routes.insert(route.name.clone(), Route { destination, max_message_size });
     }
     Ok((routes, plans))
+}
+
+/// The wait before a route's first attempt: the first step of its schedule.
+fn first_wait(route: &RouteConfig) -> i64 {
+    route.retry.first().map_or(0, |step| step.millis())
 }
 
 /// What each route's deliveries must know whatever the configuration says by the time they are attempted.

@@ -59,7 +59,7 @@ fn configured(files: &super::ConfigFiles) -> Result<std::net::SocketAddr, String
         files.push(usual);
     }
     let mut address =
-        Config::load(&files, std::env::vars()).map_err(|problems| problems.to_string())?.config.server.admin_listen;
+        Config::load(&files, super::environment()).map_err(|problems| problems.to_string())?.config.server.admin_listen;
     if address.ip().is_unspecified() {
         let loopback: std::net::IpAddr = match address {
             std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),

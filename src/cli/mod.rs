@@ -54,10 +54,11 @@ pub struct ConfigFiles {
 /// Reads the arguments, runs the command, and says how it went.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    quiet_panics();
     let code = match cli.command {
         Command::Run(args) => block_on(run::run(args)),
         Command::Demo(args) => block_on(demo::demo(args)),
-        Command::Config(command) => command.run(std::env::vars(), &mut std::io::stdout()).unwrap_or(TROUBLE),
+        Command::Config(command) => command.run(environment(), &mut std::io::stdout()).unwrap_or(TROUBLE),
         Command::Healthcheck(args) => block_on(healthcheck::healthcheck(args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "mailspan", &mut std::io::stdout());
@@ -65,6 +66,14 @@ pub fn main() -> ExitCode {
         }
     };
     ExitCode::from(code)
+}
+
+/// A panic says where it happened and nothing else: its message may quote somebody's mail.
+fn quiet_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "A part panicked at {place}; its attempt counts as failed");
+    }));
 }
 
 fn block_on(command: impl Future<Output = u8>) -> u8 {
@@ -77,6 +86,11 @@ fn block_on(command: impl Future<Output = u8>) -> u8 {
             TROUBLE
         }
     }
+}
+
+/// The variables of this process; one that is not UTF-8 cannot be one of ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Says on stderr what is wrong. If even that fails there is nobody to tell.

@@ -19,7 +19,7 @@ pub(super) struct RunArgs {
 
 /// Runs until SIGTERM or SIGINT. 0: stopped in order. 1: a part broke. 2: the configuration cannot be used.
 pub(super) async fn run(args: RunArgs) -> u8 {
-    let loaded = match Config::load(&args.config.files, std::env::vars()) {
+    let loaded = match Config::load(&args.config.files, super::environment()) {
         Ok(loaded) => loaded,
         Err(problems) => {
             complain(&format!("\n{problems}"));
@@ -68,6 +68,14 @@ pub(super) async fn run(args: RunArgs) -> u8 {
 fn stop_on_signals(stop: CancellationToken) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::warn!(
+                "SIGHUP changes nothing: secrets and certificates are read anew by themselves, the rest needs a restart"
+            );
+        }
+    });
     tokio::spawn(async move {
         for seen in 0..2 {
             tokio::select! {

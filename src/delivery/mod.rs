@@ -14,6 +14,7 @@ use crate::destinations::{Destination, Handover};
 use crate::mail;
 use crate::mail::facts::Thread;
 use crate::mail::interaction::{Prepared, Source};
+use crate::memory::Budget;
 use crate::model::address::Address;
 use crate::model::clock::SharedClock;
 use crate::model::outcome::{Failure, Next, Outcome};
@@ -21,6 +22,9 @@ use crate::model::route::MatchedBy;
 use crate::model::work::Job;
 use crate::store::{Delivery as Row, Store};
 pub use prepared::PreparedMail;
+
+/// How much memory a delivery takes for each byte of its mail.
+const WEIGHT: u64 = 3;
 
 /// Everything the delivery jobs work with, wired by the roof.
 pub struct Delivery {
@@ -32,6 +36,8 @@ pub struct Delivery {
     pub routes: HashMap<String, Route>,
     /// Mail that several routes are about to receive, made ready once.
     pub prepared: PreparedMail,
+    /// Message bytes in flight.
+    pub memory: Budget,
 }
 
 /// One route as deliveries need it.
@@ -80,11 +86,13 @@ impl Delivery {
         if row.message.size.is_some_and(|size| size > to.max_message_size) {
             return Err(Failure::permanent("the mail is larger than the route's max_message_size"));
         }
+        // The mail itself, and its attachments once more as base64 in the body.
+        let _room = self.memory.take(row.message.size.unwrap_or(0) * WEIGHT).await;
         let handover = self.handover(job, route, interaction, &row).await?;
         let sent = to.destination.deliver(&handover).await;
         let outcome = match &sent {
             Ok(()) => "accepted",
-            Err(Failure::Transient { .. }) => "transient",
+            Err(Failure::Transient { .. } | Failure::Postponed { .. }) => "transient",
             Err(Failure::Permanent { .. } | Failure::Gone { .. }) => "refused",
         };
         metrics::counter!("mailspan_deliveries_total", "route" => route.to_owned(), "outcome" => outcome).increment(1);

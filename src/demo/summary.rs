@@ -1,10 +1,10 @@
 //! The closing account of a demo: what came, what arrived, what is missing.
 
 use std::collections::BTreeMap;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mailspan_tenant::Tenant;
 use serde::Serialize;
 
 use super::Sent;
@@ -35,7 +35,7 @@ pub struct Summary {
     pub latency_ms: Latency,
     /// How long it took.
     pub seconds: f64,
-    /// Requests to Graph for each mail, tokens and subscriptions included.
+    /// Requests to Graph for each mail, subscriptions and looks included; a batch is one request.
     pub graph_requests_per_message: f64,
     /// Requests to the tenant by operation.
     pub requests: BTreeMap<String, u64>,
@@ -66,8 +66,7 @@ impl Summary {
         unmarked: usize,
         took: Duration,
         killed: u32,
-        requests: BTreeMap<String, u64>,
-        _reasons: HashMap<String, String>,
+        tenant: &Tenant,
     ) -> Self {
         let (mut expected, mut delivered, mut doubled, mut repeated) = (0, 0, 0, 0);
         let mut missing = Vec::new();
@@ -89,7 +88,7 @@ impl Summary {
         doubled += receiver.distinct().saturating_sub(delivered);
         let latencies = receiver.latencies_ms();
         let at = |part: usize| latencies.get((latencies.len() * part / 100).min(latencies.len().saturating_sub(1)));
-        let total: u64 = requests.values().sum();
+        let total = tenant.graph_requests();
         #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
         let per_message = if sent.is_empty() { 0.0 } else { total as f64 / sent.len() as f64 };
         Self {
@@ -109,7 +108,7 @@ impl Summary {
             },
             seconds: took.as_secs_f64(),
             graph_requests_per_message: per_message,
-            requests,
+            requests: tenant.requests(),
             missing,
             kept: None,
         }

@@ -13,6 +13,9 @@ use crate::model::token::TokenError;
 /// and the first call after that should find out soon.
 const UNTIL_MENDED: Duration = Duration::from_secs(60);
 
+/// How long to wait for a token when Entra names no time.
+const NO_TOKEN_WAIT: Duration = Duration::from_secs(5);
+
 /// What Graph said when it refused, without its sentences.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -124,15 +127,17 @@ impl From<GraphError> for Failure {
         let reason = error.to_string();
         let transient = |after| Self::Transient { reason: reason.clone(), after };
         match error {
-            GraphError::Throttled { after } => transient(Some(after)),
-            GraphError::Unavailable { after, .. } | GraphError::NoToken(TokenError::Transient { after, .. }) => {
-                transient(after)
+            // Nothing was done and nothing is wrong with this job: it waits as long as it is told to.
+            GraphError::Throttled { after } => Self::Postponed { reason, after },
+            GraphError::NoToken(TokenError::Transient { after, .. }) => {
+                Self::Postponed { reason, after: after.unwrap_or(NO_TOKEN_WAIT) }
             }
+            GraphError::Unavailable { after, .. } => transient(after),
             // A person must act, but not on this job: once he has, everything goes on by itself.
             GraphError::NoToken(TokenError::Refused { .. })
             | GraphError::AccessDenied(_)
-            | GraphError::NoMailbox(_)
-            | GraphError::NotValidated(_) => transient(Some(UNTIL_MENDED)),
+            | GraphError::NoMailbox(_) => Self::Postponed { reason, after: UNTIL_MENDED },
+            GraphError::NotValidated(_) => transient(Some(UNTIL_MENDED)),
             // A notification can run ahead of the mailbox, so "not found" is not yet an answer.
             GraphError::NotFound(_)
             | GraphError::SyncReset(_)
@@ -156,25 +161,33 @@ mod tests {
 
     #[test]
     fn every_error_is_a_decision() {
-        let minute = Some(Duration::from_secs(60));
+        #[derive(Debug, PartialEq)]
+        enum Decision {
+            Counted(Option<Duration>),
+            Uncounted(Duration),
+            Park,
+        }
+        use Decision::{Counted, Park, Uncounted};
+        let minute = Duration::from_secs(60);
         let seven = Duration::from_secs(7);
         for (error, expected) in [
-            (GraphError::NotFound(refusal(404, "x")), Some(None)),
-            (GraphError::Throttled { after: seven }, Some(Some(seven))),
-            (GraphError::Unavailable { reason: "503".into(), after: Some(seven) }, Some(Some(seven))),
-            (GraphError::NoToken(TokenError::Transient { reason: "x".into(), after: Some(seven) }), Some(Some(seven))),
-            (GraphError::NoToken(TokenError::Refused { reason: "x".into() }), Some(minute)),
-            (GraphError::AccessDenied(refusal(403, "x")), Some(minute)),
-            (GraphError::Unauthorized(refusal(401, "x")), Some(None)),
-            (GraphError::bad("x"), Some(None)),
-            (GraphError::Refused(refusal(400, "x")), None),
-            (GraphError::TooLarge { limit: 1 }, None),
-            (GraphError::LeadsElsewhere, None),
+            (GraphError::NotFound(refusal(404, "x")), Counted(None)),
+            (GraphError::Throttled { after: seven }, Uncounted(seven)),
+            (GraphError::Unavailable { reason: "503".into(), after: Some(seven) }, Counted(Some(seven))),
+            (GraphError::NoToken(TokenError::Transient { reason: "x".into(), after: Some(seven) }), Uncounted(seven)),
+            (GraphError::NoToken(TokenError::Refused { reason: "x".into() }), Uncounted(minute)),
+            (GraphError::AccessDenied(refusal(403, "x")), Uncounted(minute)),
+            (GraphError::Unauthorized(refusal(401, "x")), Counted(None)),
+            (GraphError::bad("x"), Counted(None)),
+            (GraphError::Refused(refusal(400, "x")), Park),
+            (GraphError::TooLarge { limit: 1 }, Park),
+            (GraphError::LeadsElsewhere, Park),
         ] {
             let name = format!("{error:?}");
             let decision = match Failure::from(error) {
-                Failure::Transient { after, .. } => Some(after),
-                Failure::Permanent { .. } => None,
+                Failure::Transient { after, .. } => Decision::Counted(after),
+                Failure::Postponed { after, .. } => Decision::Uncounted(after),
+                Failure::Permanent { .. } => Decision::Park,
                 Failure::Gone { .. } => panic!("Graph is never gone: {name}"),
             };
             assert_eq!(decision, expected, "{name}");

@@ -12,6 +12,7 @@ use super::Graph;
 use super::error::GraphError;
 use super::paths::{User, segment};
 use super::request::{Call, parse};
+use crate::memory::{Budget, Held};
 use crate::model::address::Address;
 use crate::model::clock::{UnixMillis, parse_rfc3339, rfc3339};
 
@@ -191,13 +192,20 @@ impl Graph {
         }
     }
 
-    /// One message as bytes (RFC 5322), all of them or none.
+    /// One message as bytes (RFC 5322), all of them or none, with the room they take. The room is taken before the
+    /// bytes are read.
     ///
     /// # Errors
     /// [`GraphError::TooLarge`] beyond `limit`, and everything else a call can end in.
-    pub async fn mime(&self, mailbox: &Address, id: &str, limit: u64) -> Result<Bytes, GraphError> {
+    pub async fn mime(
+        &self,
+        mailbox: &Address,
+        id: &str,
+        limit: u64,
+        budget: &Budget,
+    ) -> Result<(Bytes, Held), GraphError> {
         let url = self.endpoint.at(format_args!("{}/messages/{}/$value", User(mailbox), segment(id)?))?;
-        self.ask_up_to(&self.room(mailbox), 1, Call::get("mime", url), limit).await
+        self.ask_for_content(&self.room(mailbox), Call::get("mime", url), limit, budget).await
     }
 
     /// A folder and how many messages lie in it.
@@ -215,6 +223,8 @@ impl Graph {
         Ok(Folder { id: folder.id, total: folder.total_item_count, unread: folder.unread_item_count })
     }
 
+    /// Only what is created in the folder: a message that was there before and is read, moved within or categorised
+    /// is no new mail, and our own marks do not come back as changes.
     fn delta_start(
         &self,
         mailbox: &Address,
@@ -225,7 +235,7 @@ impl Graph {
         let read_state = if with_read_state { ",isRead" } else { "" };
         let filter = since.map(|since| format!("&$filter={}", received_from(since))).unwrap_or_default();
         self.endpoint.at(format_args!(
-            "{}/mailFolders/{}/messages/delta?$select={FIELDS}{read_state}{filter}",
+            "{}/mailFolders/{}/messages/delta?changeType=created&$select={FIELDS}{read_state}{filter}",
             User(mailbox),
             segment(folder)?
         ))

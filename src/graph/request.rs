@@ -15,6 +15,7 @@ use super::Graph;
 use super::error::GraphError;
 use super::refusal::{Answer, word};
 use super::slots::Room;
+use crate::memory::{Budget, Held};
 use crate::model::retry_after;
 use crate::model::token::AccessToken;
 
@@ -75,16 +76,38 @@ impl Call {
 impl Graph {
     /// Asks, in `slots` slots of `room`, and reads the whole answer.
     pub(super) async fn ask(&self, room: &Room, slots: u32, call: Call) -> Result<Bytes, GraphError> {
-        self.ask_up_to(room, slots, call, JSON_LIMIT).await
+        // The slots are held until the answer has come: Graph counts them so.
+        let _slots = room.enter(slots, &*self.options.clock).await?;
+        self.in_time(async {
+            let answer = self.answer(room, &call).await?;
+            self.read(answer, JSON_LIMIT, |_| true).await
+        })
+        .await
     }
 
-    /// The same with a limit for the answer. The slots are held until it has come: Graph counts them so.
-    pub(super) async fn ask_up_to(&self, room: &Room, slots: u32, call: Call, limit: u64) -> Result<Bytes, GraphError> {
-        let _slots = room.enter(slots, &*self.options.clock).await?;
-        let asked = async {
+    /// The same for a mail: its room in memory is taken once its size is known, before its bytes are read.
+    pub(super) async fn ask_for_content(
+        &self,
+        room: &Room,
+        call: Call,
+        limit: u64,
+        budget: &Budget,
+    ) -> Result<(Bytes, Held), GraphError> {
+        let _slots = room.enter(1, &*self.options.clock).await?;
+        self.in_time(async {
             let answer = self.answer(room, &call).await?;
-            self.read(answer, limit).await
-        };
+            let mut held = match answer.content_length() {
+                Some(length) if length > limit => return Err(GraphError::TooLarge { limit }),
+                Some(length) => budget.take(length).await,
+                None => budget.take_unknown().await,
+            };
+            let body = self.read(answer, limit, |bytes| held.grow_to(bytes)).await?;
+            Ok((body, held))
+        })
+        .await
+    }
+
+    async fn in_time<T>(&self, asked: impl Future<Output = Result<T, GraphError>>) -> Result<T, GraphError> {
         match tokio::time::timeout(self.options.whole, asked).await {
             Ok(outcome) => outcome,
             Err(_) => Err(GraphError::unavailable("Graph did not finish its answer in time")),
@@ -105,7 +128,7 @@ impl Graph {
         let status = answer.status().as_u16();
         let headers = std::mem::take(answer.headers_mut());
         // A body that breaks off leaves the status, which is most of what there is to know.
-        let body = self.read(answer, ERROR_LIMIT).await.unwrap_or_default();
+        let body = self.read(answer, ERROR_LIMIT, |_| true).await.unwrap_or_default();
         let retry_after = text(&headers, RETRY_AFTER.as_str())
             .and_then(|value| retry_after::parse(value, self.options.clock.now(), retry_after::MOST));
         let error = Answer { status, retry_after, request_id: text(&headers, REQUEST_ID), body: &body }.into_error();
@@ -168,16 +191,26 @@ impl Graph {
         Ok(request)
     }
 
-    /// Reads a body to its end, as far as `limit`. Never a part of it: a body that breaks off is an error.
-    async fn read(&self, mut answer: Response, limit: u64) -> Result<Bytes, GraphError> {
+    /// Reads a body to its end, as far as `limit` and as far as there is `room` for so many bytes. Never a part of it:
+    /// a body that breaks off is an error.
+    async fn read(
+        &self,
+        mut answer: Response,
+        limit: u64,
+        mut room: impl FnMut(u64) -> bool,
+    ) -> Result<Bytes, GraphError> {
         let announced = answer.content_length();
         if announced.is_some_and(|length| length > limit) {
             return Err(GraphError::TooLarge { limit });
         }
         let mut body = Vec::with_capacity(announced.and_then(|length| usize::try_from(length).ok()).unwrap_or(0));
         while let Some(chunk) = self.chunk(&mut answer).await? {
-            if (body.len() + chunk.len()) as u64 > limit {
+            let so_far = (body.len() + chunk.len()) as u64;
+            if so_far > limit {
                 return Err(GraphError::TooLarge { limit });
+            }
+            if !room(so_far) {
+                return Err(GraphError::unavailable("there is no room in memory for a mail of this size just now"));
             }
             body.extend_from_slice(&chunk);
         }

@@ -10,6 +10,7 @@ use crate::graph::GraphError;
 use crate::mail::digest::content_digest;
 use crate::mail::facts::Classification;
 use crate::mail::parse::Mail;
+use crate::memory::Held;
 use crate::model::ids;
 use crate::model::outcome::{Failure, Next, Outcome};
 use crate::model::route::{self, Facts};
@@ -37,8 +38,9 @@ impl Inbound {
         if row.state != MessageState::Found {
             return Ok(Next::Done);
         }
-        let raw = match self.raw(watched, &row).await {
-            Ok(raw) => raw,
+        // The room is held until the message is stored, so that what is in flight stays within the budget.
+        let (raw, _room) = match self.raw(watched, &row).await {
+            Ok(content) => content,
             Err(GraphError::NotFound(_))
                 if job.attempt >= NOT_FOUND_ATTEMPTS || self.removed.contains(&row.immutable_id) =>
             {
@@ -48,8 +50,6 @@ impl Inbound {
             }
             Err(error) => return Err(error.into()),
         };
-        // Held until the message is stored, so that what is in flight stays within the budget.
-        let _budget = self.budget(raw.len()).await?;
         let mail = parse(raw.clone()).await?;
         let deliveries = self.deliveries(watched, &mail);
         if deliveries.is_empty() {
@@ -74,14 +74,9 @@ impl Inbound {
         Ok(Next::Settled)
     }
 
-    async fn raw(&self, watched: &Watched, row: &Message) -> Result<Bytes, GraphError> {
-        watched.graph.mime(&watched.config.address, &row.immutable_id, self.max_message_size).await
-    }
-
-    /// Room for this many bytes. A mail larger than the whole budget takes all of it rather than waiting for ever.
-    async fn budget(&self, bytes: usize) -> Result<tokio::sync::OwnedSemaphorePermit, Failure> {
-        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).min(self.memory_kib);
-        std::sync::Arc::clone(&self.memory).acquire_many_owned(kib).await.map_err(Failure::transient)
+    async fn raw(&self, watched: &Watched, row: &Message) -> Result<(Bytes, Held), GraphError> {
+        let address = &watched.config.address;
+        watched.graph.mime(address, &row.immutable_id, self.max_message_size, &self.memory).await
     }
 
     /// One delivery per route that matches, with all the interaction will need to know of the match.
@@ -99,6 +94,7 @@ impl Inbound {
         let count = matches.len();
         let delivery = |(index, found): (usize, route::Match<'_>)| NewDelivery {
             route: found.route.to_owned(),
+            wait_ms: self.first_waits.get(found.route).copied().unwrap_or(0),
             facts: serde_json::json!({
                 "matched_by": found.by,
                 "matched_recipient": found.recipient,
@@ -113,11 +109,12 @@ impl Inbound {
     }
 
     async fn unmatched(&self, job: &Job, message: i64) -> Outcome {
-        metrics::counter!("mailspan_messages_filtered_total").increment(1);
         if self.park_unmatched {
             return Err(Failure::permanent("unmatched: no route takes this message"));
         }
-        self.store.filtered(job.claim, message, "no route takes it").await?;
+        if self.store.filtered(job.claim, message, "no route takes it").await? {
+            metrics::counter!("mailspan_messages_filtered_total").increment(1);
+        }
         Ok(Next::Settled)
     }
 }

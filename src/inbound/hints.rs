@@ -22,6 +22,12 @@ const SPACING: Duration = Duration::from_millis(250);
 /// Ids remembered per mailbox. Beyond it the look alone must do, which it does.
 const IDS_PER_MAILBOX: usize = 4096;
 
+/// Notifications of subscriptions nobody here knows are kept up to this many until the store was asked: another
+/// replica may have made the subscription, or Graph was faster than our own record of it.
+const STRANGERS: usize = 1024;
+/// The store is asked about strangers no more often than this.
+const STRANGERS_TURN: Duration = Duration::from_secs(1);
+
 /// Whose subscription, and what must come with it.
 #[derive(Debug, Clone)]
 struct Known {
@@ -54,6 +60,17 @@ struct State {
     ids: HashMap<MailboxId, HashMap<String, u32>>,
     waiting: HashMap<MailboxId, Waiting>,
     heard: HashMap<MailboxId, i64>,
+    strangers: Vec<Stranger>,
+    asked_at: i64,
+}
+
+/// A notification whose subscription nobody here knows.
+#[derive(Debug)]
+pub(super) struct Stranger {
+    pub(super) subscription: String,
+    pub(super) client_state: Option<String>,
+    pub(super) lifecycle: Option<Lifecycle>,
+    pub(super) id: Option<String>,
 }
 
 /// The memory that the webhook and the looks share.
@@ -87,6 +104,52 @@ impl Hints {
         let given = client_state.unwrap_or_default().as_bytes();
         verify_slices_are_equal(known.client_state.expose().as_bytes(), given).ok()?;
         Some(known.mailbox.clone())
+    }
+
+    /// Whether anybody here knows this subscription, whatever came with it.
+    pub(super) fn knows(&self, subscription: &str) -> bool {
+        self.state().subscriptions.contains_key(subscription)
+    }
+
+    /// A notification to be judged once the store was asked.
+    pub(super) fn stranger(&self, stranger: Stranger) {
+        let mut state = self.state();
+        if state.strangers.len() < STRANGERS {
+            state.strangers.push(stranger);
+            drop(state);
+            self.awake.notify_one();
+        }
+    }
+
+    /// Asks the store whose the strangers are, if it is time to.
+    async fn judge_strangers(&self, store: &Store, now: i64) {
+        let strangers = {
+            let mut state = self.state();
+            if state.strangers.is_empty() || now - state.asked_at < millis(STRANGERS_TURN) {
+                return;
+            }
+            state.asked_at = now;
+            std::mem::take(&mut state.strangers)
+        };
+        match store.mailboxes().await {
+            Ok(mailboxes) => {
+                for mailbox in mailboxes {
+                    if let Some(known) = mailbox.subscription {
+                        self.expect(&known.id, &mailbox.mailbox, known.client_state);
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(reason = %error, "Whose notifications these are cannot be looked up; the sweep finds their mail")
+            }
+        }
+        for stranger in strangers {
+            let Some(mailbox) = self.owner(&stranger.subscription, stranger.client_state.as_deref()) else { continue };
+            match stranger.lifecycle {
+                None => self.message(&mailbox, stranger.id.as_deref(), now),
+                Some(event) => self.lifecycle(&mailbox, event),
+            }
+        }
     }
 
     /// A message may have come.
@@ -138,6 +201,7 @@ impl Hints {
     /// The worker: turns hints into due jobs until `stop`.
     pub async fn run(&self, store: Store, clock: SharedClock, stop: CancellationToken) {
         loop {
+            self.judge_strangers(&store, clock.now()).await;
             let (due, wait) = self.take_due(clock.now());
             if !due.is_empty() {
                 self.make_due(&store, &clock, due).await;
@@ -152,10 +216,10 @@ impl Hints {
 
     /// What may become due now, and how long until something that must wait may.
     fn take_due(&self, now: i64) -> (Vec<(MailboxId, Waiting)>, Duration) {
-        let spacing = i64::try_from(SPACING.as_millis()).unwrap_or(0);
+        let spacing = millis(SPACING);
         let mut state = self.state();
         let mut due = Vec::new();
-        let mut wait = Duration::from_secs(60);
+        let mut wait = if state.strangers.is_empty() { Duration::from_secs(60) } else { STRANGERS_TURN };
         state.waiting.retain(|mailbox, waiting| {
             if !waiting.look && waiting.lifecycle.is_empty() {
                 // Kept only to space the next look; forgotten once its time has passed.
@@ -202,6 +266,10 @@ impl Hints {
             }
         }
     }
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -85,6 +85,7 @@ impl Inbound {
 fn later(known: Option<Failure>, new: Failure) -> Failure {
     let wait = |failure: &Failure| match failure {
         Failure::Transient { after, .. } => after.unwrap_or_default(),
+        Failure::Postponed { after, .. } => *after,
         _ => Duration::ZERO,
     };
     match known {

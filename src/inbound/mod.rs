@@ -19,6 +19,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::graph::Graph;
+use crate::memory::Budget;
 use crate::model::address::Address;
 use crate::model::clock::{SharedClock, UnixMillis};
 use crate::model::route::Rule;
@@ -54,10 +55,10 @@ pub struct Inbound {
     pub public_url: Option<String>,
     /// The largest mail that is fetched, in bytes.
     pub max_message_size: u64,
-    /// Message bytes in flight, in KiB.
-    pub memory: Arc<tokio::sync::Semaphore>,
-    /// All of the above.
-    pub memory_kib: u32,
+    /// Message bytes in flight.
+    pub memory: Budget,
+    /// Per route, the wait before the first attempt.
+    pub first_waits: HashMap<String, i64>,
     /// Ids that delta called deleted.
     pub removed: Removed,
 }
@@ -99,9 +100,9 @@ impl Inbound {
         };
         match self.sync.start_from {
             StartFrom::All => true,
-            StartFrom::Now => received_at >= started_at,
+            StartFrom::Now => received_at >= whole_second(started_at),
             StartFrom::Since(time) => received_at >= time,
-            StartFrom::Unread => received_at >= started_at || unread == Some(true),
+            StartFrom::Unread => received_at >= whole_second(started_at) || unread == Some(true),
         }
     }
 
@@ -110,9 +111,14 @@ impl Inbound {
         match self.sync.start_from {
             StartFrom::All => 0,
             StartFrom::Since(time) => time,
-            StartFrom::Now | StartFrom::Unread => started_at,
+            StartFrom::Now | StartFrom::Unread => whole_second(started_at),
         }
     }
+}
+
+/// Graph tells received times in whole seconds, so a mail of the second we began in looks older than it is.
+fn whole_second(at: UnixMillis) -> UnixMillis {
+    at - at.rem_euclid(1000)
 }
 
 /// `[sync]`.

@@ -33,13 +33,17 @@ impl Inbound {
         };
         match self.subscribed(mailbox, watched, wanted).await {
             Ok(subscription) => {
-                let first = self.store.mailbox(mailbox).await?.push.state != PushState::Push;
+                let before = self.store.mailbox(mailbox).await?;
+                let was_pushing = before.push.state == PushState::Push;
+                let is_new = before.subscription.is_none_or(|known| known.id != subscription.id);
                 self.hints.expect(&subscription.id, mailbox, subscription.client_state.clone());
                 let expires_at = subscription.expires_at;
                 self.store.save_subscription(mailbox, Some(subscription)).await?;
-                if first {
+                if !was_pushing {
                     tracing::info!(mailbox = %mailbox, "Graph pushes notifications for this mailbox");
                     self.store.set_push(mailbox, Push { state: PushState::Push, reason: None }).await?;
+                }
+                if is_new || !was_pushing {
                     // Whatever came before the subscription stood was announced to nobody.
                     self.store
                         .enqueue(vec![Work::Look { mailbox: mailbox.clone() }.due(ahead_of_backlog(self.clock.now()))])
@@ -53,7 +57,7 @@ impl Inbound {
                 Err(match failure {
                     // Push is upkeep: it is tried again for ever, never parked.
                     Failure::Permanent { reason } | Failure::Gone { reason } => Failure::transient(reason),
-                    transient @ Failure::Transient { .. } => transient,
+                    passing @ (Failure::Transient { .. } | Failure::Postponed { .. }) => passing,
                 })
             }
         }

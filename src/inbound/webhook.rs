@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::hints::{Hints, Lifecycle};
+use super::hints::{Hints, Lifecycle, Stranger};
 use crate::model::clock::SharedClock;
 
 /// What the door needs.
@@ -66,21 +66,35 @@ pub async fn receive(State(door): State<Door>, RawQuery(query): RawQuery, body: 
 
 /// Leaves the item's hint, if it is ours. Returns what became of it.
 fn take(hints: &Hints, item: &Item, now: i64) -> &'static str {
-    let Some(mailbox) = hints.owner(&item.subscription_id, item.client_state.as_deref()) else {
-        return "not_ours";
-    };
-    match item.lifecycle_event.as_deref() {
-        None => {
-            let id = item.resource_data.as_ref().and_then(|it| it.id.as_deref());
-            hints.message(&mailbox, id, now);
-            return "message";
-        }
-        Some("reauthorizationRequired") => hints.lifecycle(&mailbox, Lifecycle::ReauthorizationRequired),
-        Some("subscriptionRemoved") => hints.lifecycle(&mailbox, Lifecycle::SubscriptionRemoved),
+    let lifecycle = item.lifecycle_event.as_deref().map(|event| match event {
+        "reauthorizationRequired" => Lifecycle::ReauthorizationRequired,
+        "subscriptionRemoved" => Lifecycle::SubscriptionRemoved,
         // `missed`, and whatever Graph may add: looking is always right.
-        Some(_) => hints.lifecycle(&mailbox, Lifecycle::Missed),
+        _ => Lifecycle::Missed,
+    });
+    let id = item.resource_data.as_ref().and_then(|it| it.id.as_deref());
+    let Some(mailbox) = hints.owner(&item.subscription_id, item.client_state.as_deref()) else {
+        if hints.knows(&item.subscription_id) {
+            return "forged";
+        }
+        hints.stranger(Stranger {
+            subscription: item.subscription_id.clone(),
+            client_state: item.client_state.clone(),
+            lifecycle,
+            id: id.map(str::to_owned),
+        });
+        return "unknown";
+    };
+    match lifecycle {
+        None => {
+            hints.message(&mailbox, id, now);
+            "message"
+        }
+        Some(event) => {
+            hints.lifecycle(&mailbox, event);
+            "lifecycle"
+        }
     }
-    "lifecycle"
 }
 
 /// The handshake: Graph proves the endpoint is ours and wants its token back, decoded, as plain text.
@@ -118,6 +132,6 @@ mod tests {
     fn items_without_a_resource_are_read() {
         let body = r#"{"value":[{"subscriptionId":"s","tenantId":"t","clientState":"c","lifecycleEvent":"missed"}]}"#;
         let batch: Notifications = serde_json::from_str(body).unwrap();
-        assert_eq!(take(&Hints::default(), &batch.value[0], 0), "not_ours");
+        assert_eq!(take(&Hints::default(), &batch.value[0], 0), "unknown");
     }
 }

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use serde::Serialize;
 
 use super::parameters::file_name;
 use super::structure::Part;
 use super::transfer::TransferEncoding;
 use super::{header, security};
+use crate::model::ids::sha256_hex;
 
 /// Whether a part is a file of its own or part of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -107,13 +107,8 @@ pub fn read(part: &Part, parent: &str, referenced: &HashSet<String>, raw: &[u8])
 }
 
 fn measure(part: &Part, raw: &[u8]) -> (u64, String) {
-    let mut digest = Context::new(&SHA256);
-    let mut size = 0;
-    part.encoding.decode_pieces(part.written(raw), |piece| {
-        digest.update(piece);
-        size += piece.len() as u64;
-    });
-    (size, crate::model::ids::hex(digest.finish().as_ref()))
+    let bytes = part.encoding.decode(part.written(raw));
+    (bytes.len() as u64, sha256_hex(&bytes))
 }
 
 fn disposition(part: &Part, parent: &str, referenced: &HashSet<String>) -> Disposition {
@@ -139,7 +134,7 @@ fn name_of_message(part: &Part, raw: &[u8]) -> Option<String> {
         return None;
     }
     let bytes = part.encoding.decode(part.written(raw));
-    let subject = header::read(&bytes, 0, |_| false).fields.first("subject").map(header::Field::text);
+    let subject = header::section(&bytes).0.first("subject").map(header::Field::text);
     // A slash in a subject parts words, not folders.
     let name = subject.and_then(|it| file_name(&it.replace(['/', '\\', ':'], " ")));
     Some(format!("{}.eml", name.as_deref().unwrap_or("message")))

@@ -1,8 +1,8 @@
-//! What of a mail is its text and what is attached: the rule of JMAP (RFC 8621 §4.1.4), then text out of bytes.
+//! Text out of the parts that are shown.
 //!
 //! Long bodies are cut on a letter's border and say so; their digest is taken before the cut.
 
-use super::structure::Part;
+use super::structure::{Chosen, Part};
 use super::{charset, html, html_text};
 use crate::model::ids::sha256_hex;
 
@@ -37,118 +37,6 @@ pub struct Html {
     pub original: Body,
     /// Safe to show; `None` when it is built to exhaust whoever reads it.
     pub sanitised: Option<String>,
-}
-
-/// Which parts are shown and which are attached, by index.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Chosen {
-    /// Parts of the plain text, among them HTML where there is nothing else.
-    pub text: Vec<usize>,
-    /// Parts of the HTML, among them plain text where there is nothing else.
-    pub html: Vec<usize>,
-    /// Everything else.
-    pub attached: Vec<usize>,
-}
-
-/// Chooses among the parts of a mail.
-pub fn choose(parts: &[Part]) -> Chosen {
-    let mut choice = Choice { parts, chosen: Chosen::default() };
-    match parts.first() {
-        Some(root) if root.is_multipart() => {
-            choice.walk(&root.children, kind_of(root), kind_of(root) == "alternative", Wanted::BOTH)
-        }
-        Some(_) => choice.walk(&[0], "mixed", false, Wanted::BOTH),
-        None => {}
-    }
-    choice.chosen
-}
-
-fn kind_of(part: &Part) -> &str {
-    part.kind().strip_prefix("multipart/").unwrap_or_default()
-}
-
-#[derive(Clone, Copy)]
-struct Wanted {
-    text: bool,
-    html: bool,
-}
-
-impl Wanted {
-    const BOTH: Self = Self { text: true, html: true };
-}
-
-struct Choice<'a> {
-    parts: &'a [Part],
-    chosen: Chosen,
-}
-
-impl Choice<'_> {
-    /// The depth of parts is limited where they are split, so this may call itself.
-    fn walk(&mut self, children: &[usize], parent: &str, in_alternative: bool, mut wanted: Wanted) {
-        let (text_before, html_before) = (self.chosen.text.len(), self.chosen.html.len());
-        for (nth, &index) in children.iter().enumerate() {
-            let part = &self.parts[index];
-            if part.is_multipart() {
-                let kind = kind_of(part);
-                self.walk(&part.children, kind, in_alternative || kind == "alternative", wanted);
-                continue;
-            }
-            if !is_shown(part, nth == 0, parent) {
-                self.chosen.attached.push(index);
-                continue;
-            }
-            match (parent, part.kind()) {
-                ("alternative", "text/plain") => self.take(index, Wanted { html: false, ..wanted }),
-                ("alternative", "text/html") => self.take(index, Wanted { text: false, ..wanted }),
-                ("alternative", _) => self.chosen.attached.push(index),
-                (_, kind) => {
-                    if in_alternative && kind == "text/plain" {
-                        wanted.html = false;
-                    }
-                    if in_alternative && kind == "text/html" {
-                        wanted.text = false;
-                    }
-                    self.take(index, wanted);
-                    if is_media(kind) {
-                        self.chosen.attached.push(index);
-                    }
-                }
-            }
-        }
-        if parent == "alternative" && wanted.text && wanted.html {
-            self.stand_in(text_before, html_before);
-        }
-    }
-
-    fn take(&mut self, index: usize, wanted: Wanted) {
-        if wanted.text {
-            self.chosen.text.push(index);
-        }
-        if wanted.html {
-            self.chosen.html.push(index);
-        }
-    }
-
-    /// Where an alternative has only one of the two, it stands for both.
-    fn stand_in(&mut self, text_before: usize, html_before: usize) {
-        let Chosen { text, html, .. } = &mut self.chosen;
-        if text.len() == text_before && html.len() != html_before {
-            text.extend_from_slice(&html[html_before..]);
-        } else if html.len() == html_before && text.len() != text_before {
-            html.extend_from_slice(&text[text_before..]);
-        }
-    }
-}
-
-fn is_media(kind: &str) -> bool {
-    ["image/", "audio/", "video/"].iter().any(|it| kind.starts_with(it))
-}
-
-fn is_shown(part: &Part, is_first: bool, parent: &str) -> bool {
-    let kind = part.kind();
-    part.disposition.as_deref() != Some("attachment")
-        && (matches!(kind, "text/plain" | "text/html") || is_media(kind))
-        && (is_first || parent != "related" && (is_media(kind) || part.name.is_none()))
 }
 
 /// The text and the HTML of a mail, and whether the text had to be made from HTML.

@@ -28,7 +28,8 @@ pub fn unlabelled(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
-fn is_western(label: &str) -> bool {
+/// Whether the label stands for what western mailers write, of which they mix up the names.
+pub(super) fn is_western(label: &str) -> bool {
     matches!(label, "" | "us-ascii" | "ascii" | "ansi_x3.4-1968" | "unknown-8bit" | "latin1")
         || ["utf-8", "utf8", "unicode-1-1-utf-8", "iso-8859-1", "iso8859-1", "iso_8859-1", "iso-8859-15"]
             .contains(&label)

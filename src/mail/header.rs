@@ -1,12 +1,22 @@
-//! The header section of a mail or a part: fields in their order, unfolded, as text.
+//! Header fields in their order: the library finds them, here they become text.
 //!
-//! No value is lost: bytes that are not UTF-8 are read as windows-1252, and a line that fits nothing is kept with the
-//! field before it.
+//! No letter is lost: the library reads bytes that are not UTF-8 as replacement characters, so every value is taken
+//! from the mail once more, as windows-1252, before the library's grammar for it is asked.
 
-use super::{charset, words};
+use std::borrow::Cow;
 
-/// Exchange accepts no more than 256 KiB of headers. What is longer is no header section.
+use mail_parser::parsers::MessageStream;
+use mail_parser::{Header, HeaderName, HeaderValue, MessageParser};
+
+use super::{caught, charset};
+
+/// Exchange accepts no more than 256 KiB of headers. Fields that begin later are not looked for.
 const LONGEST_SECTION: usize = 1 << 20;
+/// RFC 2047 §2 allows 75 letters in an encoded word; mailers write more, but not much more.
+const LONGEST_WORD: usize = 2000;
+/// In a field longer than this the length of encoded words is looked at: each one that never ends costs the library a
+/// walk to the end of the field.
+const LONG_FIELD: usize = 16 * 1024;
 
 /// One field, unfolded. Encoded words are not yet read: where they may stand depends on the field.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +30,10 @@ pub struct Field {
 impl Field {
     /// The value with its encoded words read.
     pub fn text(&self) -> String {
-        words::decode(&self.value)
+        match as_line(&self.value, |stream| stream.parse_unstructured()) {
+            Some(HeaderValue::Text(text)) => text.into_owned(),
+            _ => self.value.clone(),
+        }
     }
 }
 
@@ -35,7 +48,7 @@ impl Fields {
     }
 
     /// All fields of this name, in order.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Field> {
+    pub fn all<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a Field> {
         self.0.iter().filter(move |field| field.name.eq_ignore_ascii_case(name))
     }
 
@@ -45,146 +58,186 @@ impl Fields {
     }
 }
 
-/// A header section and where the body begins.
-#[derive(Debug, Default)]
-pub struct Section {
-    /// The fields.
-    pub fields: Fields,
-    /// Offset of the first byte of the body.
-    pub body: usize,
-    /// What was wrong with it.
-    pub problem: Option<&'static str>,
+/// The fields the library found, with their text. What has a name no field can have is left out: a line of text with a
+/// colon, or the `From ` line with which mbox files part mails.
+/// `offset` turns the library's offsets into those of the mail.
+pub(super) fn fields(found: &[Header<'_>], raw: &[u8], offset: impl Fn(u32) -> usize) -> Fields {
+    let field = |header: &Header<'_>| {
+        let start = offset(header.offset_start);
+        let name = raw.get(offset(header.offset_field)..start)?;
+        let name = name.strip_suffix(b":").unwrap_or(name).trim_ascii();
+        let is_name = !name.is_empty() && name.iter().all(|it| it.is_ascii_graphic() && *it != b':');
+        let value = raw.get(start..offset(header.offset_end))?.trim_ascii();
+        let value = charset::unlabelled(value).replace(['\r', '\n'], "");
+        is_name.then(|| Field { name: String::from_utf8_lossy(name).into_owned(), value })
+    };
+    Fields(found.iter().filter_map(field).collect())
 }
 
-/// Reads the header section that begins at `from`. A line for which `stop` says yes ends it; it is not part of it.
-pub fn read(raw: &[u8], from: usize, stop: impl Fn(&[u8]) -> bool) -> Section {
-    let mut section = Section { body: from, ..Section::default() };
-    let mut open: Option<(String, Vec<u8>)> = None;
-    let mut at = from;
-    while at < raw.len() {
-        let line = line_at(raw, at);
-        let text = without_newline(line);
-        if text.is_empty() {
-            at += line.len();
-            break;
-        }
-        if stop(text) {
-            break;
-        }
-        if at - from > LONGEST_SECTION {
-            section.problem = Some("the header section is longer than 1 MiB");
-            break;
-        }
-        match (field_name(text), &mut open) {
-            _ if at == 0 && is_mbox_line(text) => {}
-            (_, Some((_, value))) if matches!(text[0], b' ' | b'\t') => value.extend_from_slice(text),
-            (Some((name, value)), _) => {
-                close(&mut open, &mut section.fields);
-                open = Some((name.to_owned(), value.to_vec()));
-            }
-            (None, Some((_, value))) if section_goes_on(raw, at + line.len()) => {
-                section.problem = Some("a header line is neither a field nor folded");
-                value.push(b' ');
-                value.extend_from_slice(text);
-            }
-            // The blank line is missing: here the body begins.
-            (None, _) => {
-                section.problem = Some("no blank line after the header section");
-                break;
-            }
-        }
-        at += line.len();
+/// The header section of a mail, and where its last field ends.
+pub(super) fn section(raw: &[u8]) -> (Fields, usize) {
+    let head = raw.get(..LONGEST_SECTION).unwrap_or(raw);
+    // With one field named, the library asks no grammar for the others.
+    let parser = MessageParser::new().ignore_header(HeaderName::ContentTransferEncoding).default_header_ignore();
+    let found = caught(|| parser.parse_headers(head).and_then(|mut it| it.parts.drain(..).next())).flatten();
+    let headers = found.map(|part| part.headers).unwrap_or_default();
+    (fields(&headers, raw, |it| it as usize), headers.last().map_or(0, |it| it.offset_end as usize))
+}
+
+/// Has the library read this text as the value of a field.
+pub(super) fn as_line(
+    text: &str,
+    read: impl for<'x> FnOnce(&mut MessageStream<'x>) -> HeaderValue<'x>,
+) -> Option<HeaderValue<'static>> {
+    let text = text.replace(['\r', '\n'], " ");
+    let line = mended_words(&text).into_owned() + "\n";
+    caught(|| read(&mut MessageStream::new(line.as_bytes())).into_owned())
+}
+
+/// Mailers cut encoded words between the bytes of a letter, and mix up the names of western character sets; the library
+/// decodes each word by itself and by its label, and loses the letter. So words of one character set and encoding that
+/// stand next to each other become one, and get the label that fits.
+fn mended_words(text: &str) -> Cow<'_, str> {
+    if !text.contains("=?") {
+        return Cow::Borrowed(text);
     }
-    close(&mut open, &mut section.fields);
-    section.body = at;
-    section
-}
-
-/// The line that begins at `at`, with its newline.
-pub(super) fn line_at(raw: &[u8], at: usize) -> &[u8] {
-    let rest = raw.get(at..).unwrap_or_default();
-    match rest.iter().position(|&byte| byte == b'\n') {
-        Some(newline) => &rest[..=newline],
-        None => rest,
+    if text.len() > LONG_FIELD && has_endless_word(text) {
+        return Cow::Owned(text.replace("=?", "= ?"));
     }
-}
-
-/// The line without `\n` or `\r\n`.
-pub(super) fn without_newline(line: &[u8]) -> &[u8] {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line)
-}
-
-fn close(open: &mut Option<(String, Vec<u8>)>, fields: &mut Fields) {
-    if let Some((name, value)) = open.take() {
-        let value = charset::unlabelled(value.trim_ascii()).into_owned();
-        fields.0.push(Field { name, value });
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("=?") {
+        let beginning = beginning_of_word(&rest[at..]);
+        let whole = rest[at + beginning.len()..].split_once("?=").filter(|_| !beginning.is_empty());
+        let Some((first, mut after)) = whole else {
+            out.push_str(&rest[..at + 2]);
+            rest = &rest[at + 2..];
+            continue;
+        };
+        let mut payload = first.to_owned();
+        while let Some((next, after_it)) = next_of_kind(after, beginning) {
+            payload.push_str(next);
+            after = after_it;
+        }
+        out.push_str(&rest[..at]);
+        out.push_str(&labelled(beginning, &payload));
+        rest = after;
     }
+    out.push_str(rest);
+    Cow::Owned(out)
 }
 
-/// A field's name (RFC 5322 §2.2: printable, no space, no colon) and the rest of its line.
-fn field_name(line: &[u8]) -> Option<(&str, &[u8])> {
-    let colon = line.iter().position(|&byte| byte == b':')?;
-    let name = line[..colon].trim_ascii_end();
-    let is_name = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
-    is_name.then(|| std::str::from_utf8(name).ok()).flatten().map(|name| (name, &line[colon + 1..]))
+/// The word, as UTF-8 if it is that, and as windows-1252 if only its label says UTF-8.
+fn labelled(beginning: &str, payload: &str) -> String {
+    let mut pieces = beginning.split('?').skip(1);
+    let (label, encoding) = (pieces.next().unwrap_or_default(), pieces.next().unwrap_or_default());
+    let label = label.split('*').next().unwrap_or_default().to_ascii_lowercase();
+    if charset::is_western(&label) {
+        let word = format!("=?utf-8?{encoding}?{payload}?=");
+        // The library's reader of words begins behind the equal sign.
+        let read = caught(|| MessageStream::new(&word.as_bytes()[1..]).decode_rfc2047()).flatten();
+        match read {
+            Some(text) if !text.contains(char::REPLACEMENT_CHARACTER) => return word,
+            Some(_) if label.contains("utf") => return word.replacen("utf-8", "windows-1252", 1),
+            _ => {}
+        }
+    }
+    format!("{beginning}{payload}?=")
 }
 
-/// Whether the line at `at` is a field or folded.
-fn section_goes_on(raw: &[u8], at: usize) -> bool {
-    let line = without_newline(line_at(raw, at));
-    field_name(line).is_some() || (line.starts_with(b" ") && !line.trim_ascii().is_empty())
+/// The payload of the word that follows after white space, if it begins like this, and what comes after it.
+fn next_of_kind<'a>(after: &'a str, beginning: &str) -> Option<(&'a str, &'a str)> {
+    let next = after.trim_start_matches([' ', '\t']);
+    let is_of_kind = next.len() < after.len() && beginning_of_word(next).eq_ignore_ascii_case(beginning);
+    // Text that switches between sets of letters switches back at the end of a word, and may not switch twice.
+    let is_of_kind = is_of_kind && !beginning.contains("2022");
+    is_of_kind.then(|| next[beginning.len()..].split_once("?=")).flatten()
 }
 
-/// `From sender date`, with which mbox files part mails.
-fn is_mbox_line(line: &[u8]) -> bool {
-    line.starts_with(b"From ") || line.starts_with(b">From ")
+fn has_endless_word(text: &str) -> bool {
+    let ends_in_time = |at: usize| {
+        let end = text.floor_char_boundary(at + LONGEST_WORD);
+        text[at + 2..end.max(at + 2)].contains("?=")
+    };
+    text.match_indices("=?").any(|(at, _)| !ends_in_time(at))
+}
+
+/// `=?utf-8?Q?` of a word that begins here; empty when none does.
+fn beginning_of_word(text: &str) -> &str {
+    let mut marks = text.bytes().enumerate().skip(2).filter(|(_, byte)| *byte == b'?').map(|(at, _)| at);
+    match (marks.next(), marks.next()) {
+        (Some(second), Some(third)) if text.starts_with("=?") && third == second + 2 => &text[..=third],
+        _ => "",
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn fields(text: &[u8]) -> Vec<(String, String)> {
-        read(text, 0, |_| false).fields.0.into_iter().map(|it| (it.name, it.value)).collect()
-    }
-
     fn pair(name: &str, value: &str) -> (String, String) {
         (name.into(), value.into())
     }
 
+    fn pairs(text: &[u8]) -> Vec<(String, String)> {
+        section(text).0.0.into_iter().map(|it| (it.name, it.value)).collect()
+    }
+
     #[test]
     fn fields_are_unfolded_and_keep_their_order() {
-        let got = fields(b"Subject: one\r\n two\r\nX-A:1\nX-A : 2\r\n\r\nbody: no");
+        let got = pairs(b"Subject: one\r\n two\r\nX-A:1\nX-A : 2\r\n\r\nbody: no");
         assert_eq!(got, [pair("Subject", "one two"), pair("X-A", "1"), pair("X-A", "2")]);
     }
 
     #[test]
     fn raw_eight_bit_values_lose_nothing() {
-        let got = fields(b"A: gr\xfc\xdfe\nB: gr\xc3\xbc\xc3\x9fe\n\n");
+        let got = pairs(b"A: gr\xfc\xdfe\nB: gr\xc3\xbc\xc3\x9fe\n\n");
         assert_eq!(got, [pair("A", "grüße"), pair("B", "grüße")]);
     }
 
     #[test]
-    fn broken_sections_are_read_as_far_as_they_go() {
-        for (text, count, body, problem) in [
-            (&b"From me Mon\nA: 1\n\nx"[..], 1, &b"x"[..], None),
-            (b"A: 1\nwrapped without a blank\nB: 2\n\nx", 2, b"x", Some("a header line is neither a field nor folded")),
-            (
-                b"A: 1\nHello there,\nthis is text\n",
-                1,
-                b"Hello there,\nthis is text\n",
-                Some("no blank line after the header section"),
-            ),
-            (b"just text", 0, b"just text", Some("no blank line after the header section")),
-            (b"\r\nbody", 0, b"body", None),
-            (b"A: 1", 1, b"", None),
-            (b"", 0, b"", None),
+    fn what_is_no_field_is_left_out() {
+        assert_eq!(
+            pairs(b"From me Mon 18:42\nA: 1\nno field\nthis is: no name\nB: 2\n\nx"),
+            [pair("A", "1"), pair("B", "2")]
+        );
+        for text in [&b""[..], b"just text", b"\r\nbody: x"] {
+            assert_eq!(pairs(text), [], "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn words_are_read_as_they_are_really_written() {
+        for (written, meant) in [
+            ("plain", "plain"),
+            ("=?utf-8?Q?Gr=C3=BC=C3=9Fe?= aus K=C3=B6ln", "Grüße aus K=C3=B6ln"),
+            ("=?UTF-8?B?R3LDvMOfZQ==?=", "Grüße"),
+            ("=?utf-8?q?a_b?= =?utf-8?q?c?=", "a bc"),
+            // A letter cut in two, in both encodings.
+            ("=?utf-8?Q?Gr=C3?= =?utf-8?Q?=BCn?=", "Grün"),
+            ("=?utf-8?B?R3LD?= =?utf-8?B?vG4=?=", "Grün"),
+            ("x =?utf-8?Q?=C3=BC=C3?= =?utf-8?Q?=BC?=", "x üü"),
+            ("=?utf-8?B?R3LDvG4=?= =?utf-8?B?IQ==?=\t=?UTF-8?B?IQ==?=", "Grün!!"),
+            ("=?iso-8859-1?Q?=FC?= =?utf-8?Q?=C3=BC?=", "üü"),
+            ("=?utf-8*de?Q?=C3=BC?=", "ü"),
+            ("=?iso-2022-jp?B?GyRCJU8lbSE8GyhC?=", "ハロー"),
+            ("=?iso-2022-jp?B?GyRCJU8bKEI=?= =?iso-2022-jp?B?GyRCJU8bKEI=?=", "ハハ"),
+            ("=?gb18030?B?xOO6ww==?=", "你好"),
+            // Labels that are wrong.
+            ("=?iso-8859-1?Q?Gr=C3=BCn?= =?utf-8?Q?Gr=FCn?=", "GrünGrün"),
+            ("=?no end", "=?no end"),
+            ("=?utf-8?X?abc?=", "=?utf-8?X?abc?="),
+            // The library parts a word from the text beside it.
+            ("=?utf-8?Q?=41?=x", "A x"),
         ] {
-            let section = read(text, 0, |_| false);
-            assert_eq!(section.fields.0.len(), count, "{}", text.escape_ascii());
-            assert_eq!(&text[section.body..], body);
-            assert_eq!(section.problem, problem);
+            assert_eq!(Field { name: "Subject".into(), value: written.into() }.text(), meant, "{written}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_can_be_read(value in "(=\\?|\\?=|utf-8|\\?[bq]\\?|=C3|[ a-zü?=]){0,30}") {
+            let _ = Field { name: "Subject".into(), value }.text();
         }
     }
 }

@@ -5,9 +5,11 @@
 pub mod addresses;
 pub mod attachment;
 pub mod body;
+mod boundaries;
 pub mod charset;
 pub mod digest;
 pub mod facts;
+mod guard;
 pub mod header;
 pub mod html;
 pub mod html_text;
@@ -18,7 +20,6 @@ pub mod security;
 pub mod structure;
 pub mod style;
 pub mod transfer;
-pub mod words;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

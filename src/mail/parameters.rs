@@ -1,11 +1,19 @@
 //! Content-Type and Content-Disposition: a value and its parameters (RFC 2045 §5, RFC 2183, RFC 2231).
 //!
-//! Written the official way or any of the unofficial ones, a file name arrives as text.
+//! The library reads them, except a value that is continued and encoded, of which it decodes each piece by itself:
+//! letters cut in two are lost, and only the first piece has a character set. So such pieces are put together first.
 
-use super::{charset, transfer, words};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-/// No mailer writes more; a limit keeps hostile headers linear.
-const MOST_PARAMETERS: usize = 256;
+use mail_parser::HeaderValue;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::header::as_line;
+
+/// A long name, encoded twice, has 4 KiB. The library's search through parameters grows with the square of their
+/// number, so a longer value keeps its type and loses its parameters.
+pub(super) const LONGEST_VALUE: usize = 8 * 1024;
 /// Long enough for every name a file system takes.
 const LONGEST_NAME: usize = 200;
 
@@ -20,16 +28,76 @@ pub struct Parameterised {
 impl Parameterised {
     /// Reads a header's value.
     pub fn read(text: &str) -> Self {
-        let (value, rest) = text.split_once(';').unwrap_or((text, ""));
-        let value = value.split('(').next().unwrap_or_default();
-        let value = value.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect::<String>();
-        Self { value: value.to_lowercase(), parameters: join(pieces(rest)) }
+        let text = match text.len() {
+            0..=LONGEST_VALUE => with_whole_values(&with_backslashes(text)).into_owned().into(),
+            _ => Cow::Borrowed(text[..text.floor_char_boundary(LONGEST_VALUE)].split(';').next().unwrap_or_default()),
+        };
+        let Some(HeaderValue::ContentType(read)) = as_line(&text, |stream| stream.parse_content_type()) else {
+            return Self::default();
+        };
+        let value = match &read.c_subtype {
+            Some(sub) => format!("{}/{sub}", read.c_type),
+            None => read.c_type.into_owned(),
+        };
+        let parameters = read.attributes.unwrap_or_default().into_iter();
+        Self { value, parameters: parameters.map(|it| (it.name.into_owned(), it.value.into_owned())).collect() }
     }
 
-    /// A parameter. Names are in lower case.
+    /// A parameter. Names are in lower case. Of two of the same name, the one that could be written in no other way
+    /// goes first: mailers put a name without accents beside the real one for the mailers of old.
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str())
+        let mut all = self.parameters.iter().filter(|(it, _)| it == name).map(|(_, value)| value.as_str());
+        let first = all.next()?;
+        Some(if first.is_ascii() { all.find(|it| !it.is_ascii()).unwrap_or(first) } else { first })
     }
+}
+
+/// Old mailers quote whole Windows paths, of which the library would leave `C:tempreport.doc`: a backslash counts only
+/// before a quotation mark or another one.
+fn with_backslashes(text: &str) -> Cow<'_, str> {
+    if !text.contains('\\') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        out.push(letter);
+        if letter == '\\' {
+            out.push(letters.next_if(|next| matches!(next, '"' | '\\')).unwrap_or('\\'));
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Puts continued and encoded values together: `a*0*=utf-8''x; a*1*=y` becomes `a*=utf-8''xy`.
+fn with_whole_values(text: &str) -> Cow<'_, str> {
+    let mut pieces: BTreeMap<String, BTreeMap<u32, Cow<'_, str>>> = BTreeMap::new();
+    let mut rest = String::new();
+    for parameter in text.split_inclusive(';') {
+        match continuation(parameter) {
+            Some((name, order, value)) => drop(pieces.entry(name).or_default().insert(order, value)),
+            None => rest.push_str(parameter),
+        }
+    }
+    // Without a charset in front nothing is encoded, and the library joins plain pieces well.
+    if pieces.is_empty() || pieces.values().any(|it| it.get(&0).is_none_or(|first| first.matches('\'').count() < 2)) {
+        return Cow::Borrowed(text);
+    }
+    for (name, values) in pieces {
+        rest.push_str(&format!(";{name}*={}", values.into_values().collect::<String>()));
+    }
+    Cow::Owned(rest)
+}
+
+/// Name, order and percent-encoded value of one piece.
+fn continuation(parameter: &str) -> Option<(String, u32, Cow<'_, str>)> {
+    let (name, value) = parameter.trim_end_matches(';').split_once('=')?;
+    let (name, order) = name.trim().split_once('*')?;
+    let is_encoded = order.ends_with('*');
+    let order = order.trim_end_matches('*').parse().ok()?;
+    let value = value.trim().trim_matches('"');
+    let value = if is_encoded { value.into() } else { utf8_percent_encode(value, NON_ALPHANUMERIC).into() };
+    Some((name.to_lowercase(), order, value))
 }
 
 /// A name a file may be stored under: the last part of a path, without control or invisible characters.
@@ -64,106 +132,6 @@ fn shortened(name: &str) -> String {
     }
 }
 
-/// The parameters as written: names in lower case, values without their quotation marks.
-fn pieces(text: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() && found.len() < MOST_PARAMETERS {
-        rest = rest.trim_start_matches(|c: char| c == ';' || c.is_whitespace());
-        let Some(end) = rest.find(['=', ';']) else { break };
-        let name = rest[..end].trim().to_lowercase();
-        let assigned = rest[end..].strip_prefix('=').map(str::trim_start);
-        let Some(value) = assigned else {
-            rest = &rest[end..];
-            continue;
-        };
-        let (value, after) = match value.strip_prefix('"') {
-            Some(quoted) => quoted_string(quoted),
-            None => {
-                value.split_once(';').map_or((value.trim().to_owned(), ""), |(it, rest)| (it.trim().to_owned(), rest))
-            }
-        };
-        rest = after;
-        if !name.is_empty() {
-            found.push((name, value));
-        }
-    }
-    found
-}
-
-/// The text up to the closing quotation mark, and what follows the next semicolon. A backslash counts only before a
-/// quotation mark or another one: old mailers quote whole Windows paths.
-fn quoted_string(text: &str) -> (String, &str) {
-    let mut value = String::new();
-    let mut chars = text.char_indices().peekable();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '\\' => match chars.next_if(|(_, next)| matches!(next, '"' | '\\')) {
-                Some((_, escaped)) => value.push(escaped),
-                None => value.push('\\'),
-            },
-            '"' => {
-                let rest = &text[at + 1..];
-                return (value, rest.split_once(';').map_or("", |(_, after)| after));
-            }
-            c => value.push(c),
-        }
-    }
-    (value, "")
-}
-
-/// Joins continued and decodes encoded parameters. The extended form of a parameter goes before the plain one.
-fn join(pieces: Vec<(String, String)>) -> Vec<(String, String)> {
-    let mut plain = Vec::new();
-    let mut extended: Vec<(String, Vec<Continuation>)> = Vec::new();
-    for (name, value) in pieces {
-        let Some((base, star)) = name.split_once('*') else {
-            plain.push((name, words::decode(&value)));
-            continue;
-        };
-        let is_encoded = star.is_empty() || star.ends_with('*');
-        let order = star.trim_end_matches('*').parse().unwrap_or(0);
-        let piece = Continuation { order, is_encoded, value };
-        match extended.iter_mut().find(|(it, _)| it == base) {
-            Some((_, list)) => list.push(piece),
-            None => extended.push((base.to_owned(), vec![piece])),
-        }
-    }
-    let mut joined: Vec<_> = extended.into_iter().map(|(name, list)| (name, continued(list))).collect();
-    joined.extend(plain);
-    joined
-}
-
-struct Continuation {
-    order: u32,
-    is_encoded: bool,
-    value: String,
-}
-
-fn continued(mut list: Vec<Continuation>) -> String {
-    list.sort_by_key(|it| it.order);
-    if list.iter().all(|it| !it.is_encoded) {
-        return words::decode(&list.into_iter().map(|it| it.value).collect::<String>());
-    }
-    let mut label = None;
-    let mut bytes = Vec::new();
-    for (index, piece) in list.iter().enumerate() {
-        let mut value = piece.value.as_str();
-        if index == 0
-            && piece.is_encoded
-            && let Some((charset, rest)) = value.split_once('\'')
-        {
-            label = Some(charset);
-            value = rest.split_once('\'').map_or(rest, |(_language, text)| text);
-        }
-        match piece.is_encoded {
-            true => transfer::unescape(value.as_bytes(), b'%', &mut bytes),
-            false => bytes.extend_from_slice(value.as_bytes()),
-        }
-    }
-    charset::decode(label, &bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,6 +146,7 @@ mod tests {
             ("attachment; filename*=iso-8859-1'de'Gr%FC%DFe.pdf", "Grüße.pdf"),
             ("attachment; filename=fallback.pdf; filename*=UTF-8''%E2%82%AC.pdf", "€.pdf"),
             ("attachment; filename*0*=utf-8''Gr%C3; filename*1*=%BC; filename*2=\"n.pdf\"", "Grün.pdf"),
+            ("attachment; filename*0*=iso-8859-1''Gr%FC; filename*1*=%DF; filename*2=e.pdf", "Grüße.pdf"),
             ("attachment; filename*1=b.txt; filename*0=a", "ab.txt"),
             ("attachment; filename=\"=?utf-8?B?R3LDvMOfZS5wZGY=?=\"", "Grüße.pdf"),
             ("attachment; filename==?utf-8?Q?a=C3=BC.pdf?=", "aü.pdf"),

@@ -7,9 +7,9 @@ use std::fmt;
 use super::addresses::{self, Mailbox, fold};
 use super::attachment::{self, Attachment};
 use super::body::{self, Bodies, Body, Html};
-use super::header::{self, Fields};
+use super::header::Fields;
 use super::security::{self, Security};
-use super::structure::{self, Part};
+use super::structure::{self, Part, Structure};
 use super::{caught, html};
 use crate::model::address::Address;
 
@@ -109,32 +109,22 @@ pub fn parse(raw: &[u8]) -> Mail {
 }
 
 fn read(raw: &[u8]) -> Mail {
-    let start = if raw.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-    let section = header::read(raw, start, |_| false);
-    let mut problems = Vec::from_iter(section.problem);
-    if section.fields.0.is_empty() {
-        problems = vec![if raw.is_empty() { "empty" } else { "no header section" }];
-    }
-    let structure = structure::split(raw, &section.fields, section.body);
-    problems.extend(&structure.problems);
-    let parts = structure.parts;
-    let chosen = body::choose(&parts);
+    let Structure { fields, parts, chosen, mut problems } = structure::read(raw);
     let Bodies { text, text_is_derived, html } = body::read(&parts, &chosen, raw);
     if html.as_ref().is_some_and(|it| it.sanitised.is_none()) {
         problems.push("the HTML is built to exhaust its reader");
     }
     let attachments = attachments(&parts, &chosen.attached, html.as_ref(), raw);
-    let fields = section.fields;
     let mut mail = Mail {
         message_ids: addresses::message_ids(&fields, "message-id"),
         in_reply_to: addresses::message_ids(&fields, "in-reply-to"),
         references: addresses::message_ids(&fields, "references"),
-        from: addresses::list(&fields, "from", &mut problems),
-        to: addresses::list(&fields, "to", &mut problems),
-        cc: addresses::list(&fields, "cc", &mut problems),
-        bcc: addresses::list(&fields, "bcc", &mut problems),
-        reply_to: addresses::list(&fields, "reply-to", &mut problems),
-        sender: addresses::list(&fields, "sender", &mut problems).into_iter().next(),
+        from: addresses::list(&fields, "from"),
+        to: addresses::list(&fields, "to"),
+        cc: addresses::list(&fields, "cc"),
+        bcc: addresses::list(&fields, "bcc"),
+        reply_to: addresses::list(&fields, "reply-to"),
+        sender: addresses::list(&fields, "sender").into_iter().next(),
         subject: fields.first("subject").map(|it| it.text().replace(['\r', '\n', '\0'], " ")),
         sent_at: fields.value("date").and_then(addresses::date),
         size: raw.len() as u64,

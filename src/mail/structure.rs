@@ -1,19 +1,20 @@
-//! The parts of a mail (RFC 2046): one walk over its lines, whatever the nesting.
+//! The parts of a mail (RFC 2046), as the library finds them, and which of them are shown (RFC 8621 §4.1.4).
 //!
-//! Work grows with the size of the mail and nothing else: depth and number of parts are limited, a line is looked at
-//! once, and a boundary of an outer part ends the inner ones that were never closed.
+//! Content is taken from the mail by the library's offsets, never from what it decoded: an attachment keeps its bytes
+//! whatever charset it is in, and large ones are decoded one at a time, when they are wanted.
 
 use std::ops::Range;
 
+use mail_parser::{Header, HeaderName, Message, MessageParser, MessagePart};
+
 use super::addresses::content_id;
-use super::header::{self, Fields, line_at, without_newline};
+use super::guard::{self, Shown};
+use super::header::{self, Fields};
 use super::parameters::{Parameterised, file_name};
 use super::transfer::TransferEncoding;
 
 /// Deeper parts stay whole, as attachments.
 const DEEPEST: usize = 100;
-/// Parts after this many stay with the last one.
-const MOST_PARTS: usize = 20_000;
 
 /// One part of a mail. The mail itself is part 0.
 #[derive(Debug, Clone)]
@@ -54,32 +55,32 @@ impl Part {
         raw.get(self.body.clone()).unwrap_or_default()
     }
 
-    fn new(fields: &Fields, id: String, parent: Option<usize>, default_type: &str) -> Self {
+    fn new(fields: &Fields, parent: Option<(usize, &Part)>, body: Range<usize>) -> Self {
         let content_type = fields.value("content-type").map(Parameterised::read).unwrap_or_default();
         let disposition = fields.value("content-disposition").map(Parameterised::read).unwrap_or_default();
         let names = [disposition.parameter("filename"), disposition.parameter("name"), content_type.parameter("name")];
         let name = names.into_iter().flatten().find_map(file_name);
         let mut part = Self {
-            id,
-            parent,
+            id: String::new(),
+            parent: parent.map(|it| it.0),
             children: Vec::new(),
             name,
             cid: fields.value("content-id").and_then(content_id),
             encoding: fields.value("content-transfer-encoding").map(TransferEncoding::named).unwrap_or_default(),
             disposition: Some(disposition.value).filter(|it| !it.is_empty()),
             content_type,
-            body: 0..0,
+            body,
         };
-        // RFC 2045 §5.2: what has no readable type is text.
+        // RFC 2045 §5.2: what has no readable type is text; RFC 2046 §5.1.5: in a digest it is a mail.
         if !is_type(part.kind()) {
-            part.content_type.value = default_type.to_owned();
+            let in_digest = parent.is_some_and(|(_, it)| it.kind() == "multipart/digest");
+            part.content_type.value = if in_digest { "message/rfc822" } else { "text/plain" }.to_owned();
         }
         part
     }
 
-    fn boundary(&self) -> Option<Vec<u8>> {
-        let boundary = self.content_type.parameter("boundary").map(str::trim_end).filter(|it| !it.is_empty())?;
-        self.kind().starts_with("multipart/").then(|| boundary.as_bytes().to_vec())
+    fn is_text(&self) -> bool {
+        matches!(self.kind(), "text/plain" | "text/html")
     }
 }
 
@@ -89,167 +90,204 @@ fn is_type(text: &str) -> bool {
     text.split_once('/').is_some_and(|(main, sub)| is_token(main) && is_token(sub))
 }
 
+/// Which parts are shown and which are attached, by index.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Chosen {
+    /// Parts of the plain text, among them HTML where there is nothing else.
+    pub text: Vec<usize>,
+    /// Parts of the HTML, among them plain text where there is nothing else.
+    pub html: Vec<usize>,
+    /// Everything else.
+    pub attached: Vec<usize>,
+}
+
 /// The parts of a mail.
 #[derive(Debug, Clone, Default)]
 pub struct Structure {
+    /// The fields of the mail itself.
+    pub fields: Fields,
     /// All parts in the order in which they begin; the mail itself is the first.
     pub parts: Vec<Part>,
+    /// What each is for.
+    pub chosen: Chosen,
     /// What was wrong with them.
     pub problems: Vec<&'static str>,
 }
 
-/// Splits a mail whose header section has been read.
-pub fn split(raw: &[u8], fields: &Fields, body: usize) -> Structure {
-    let mut walk = Walk { raw, found: Structure::default(), levels: Vec::new(), leaf: None };
-    walk.open(fields, None, String::new(), body);
-    if let Some(root) = walk.found.parts.first_mut()
-        && walk.levels.is_empty()
-    {
-        root.id = "1".into();
+/// Reads the parts of a mail.
+pub fn read(raw: &[u8]) -> Structure {
+    let shown = match guard::shown(raw) {
+        Ok(shown) => shown,
+        Err(problem) => return unsplit(raw, problem),
+    };
+    // Transfer encodings are kept from the library: it would decode everything at once, and take a part for text
+    // where one byte of it is wrong.
+    let parser = MessageParser::new()
+        .header_content_type(HeaderName::ContentType)
+        .header_content_type(HeaderName::ContentDisposition)
+        .ignore_header(HeaderName::ContentTransferEncoding)
+        .default_header_ignore();
+    match parser.parse(&shown.bytes) {
+        Some(message) => {
+            let found = Reading { raw, shown: &shown, found: Structure::default() }.of(&message);
+            if found.fields.0.is_empty() { unsplit(raw, "no header section") } else { found }
+        }
+        None => unsplit(raw, if raw.is_empty() { "empty" } else { "no header section" }),
     }
-    walk.lines(body);
-    walk.close_all();
-    walk.found
 }
 
-/// A part made of parts whose end has not come yet.
-struct Level {
-    part: usize,
-    boundary: Vec<u8>,
+/// A mail of one part, whatever it says of itself.
+fn unsplit(raw: &[u8], problem: &'static str) -> Structure {
+    let (fields, end) = header::section(raw);
+    let body = if fields.0.is_empty() { 0 } else { after_blank_line(raw, end) };
+    let mut part = Part::new(&fields, None, body..raw.len());
+    part.id = "1".into();
+    let parts = vec![part];
+    let chosen = Chosen { attached: vec![0], ..Chosen::default() };
+    let mut structure = Structure { fields, parts, chosen, problems: vec![problem] };
+    structure.show_something();
+    structure
 }
 
-struct Walk<'a> {
+fn after_blank_line(raw: &[u8], at: usize) -> usize {
+    let rest = raw.get(at..).unwrap_or_default();
+    let body = rest.strip_prefix(b"\r\n").or(rest.strip_prefix(b"\n")).unwrap_or(rest);
+    raw.len() - body.len()
+}
+
+struct Reading<'a> {
     raw: &'a [u8],
+    shown: &'a Shown<'a>,
     found: Structure,
-    levels: Vec<Level>,
-    leaf: Option<usize>,
 }
 
-impl Walk<'_> {
-    fn lines(&mut self, mut at: usize) {
-        let mut newline = 0;
-        while at < self.raw.len() && !self.levels.is_empty() {
-            let line = line_at(self.raw, at);
-            let text = without_newline(line);
-            let matched = boundary_of(&self.levels, text);
-            let after = at + line.len();
-            let Some((level, is_last)) = matched else {
-                newline = line.len() - text.len();
-                at = after;
-                continue;
+impl Reading<'_> {
+    fn of(mut self, message: &Message<'_>) -> Structure {
+        let mut parents = vec![None; message.parts.len()];
+        for (index, part) in message.parts.iter().enumerate() {
+            for &child in part.sub_parts().unwrap_or_default() {
+                if let Some(parent) = parents.get_mut(child as usize) {
+                    *parent = Some(index);
+                }
+            }
+        }
+        // Where each part of the library's stands among ours, and how deep.
+        let mut places: Vec<Option<(usize, usize)>> = Vec::with_capacity(message.parts.len());
+        let mut whole = Vec::new();
+        for (part, parent) in message.parts.iter().zip(parents) {
+            let above = parent.map(|it: usize| places.get(it).copied().flatten());
+            let place = match above {
+                None => Some((self.found.parts.len(), 0)),
+                Some(Some((_, depth))) if depth < DEEPEST => Some((self.found.parts.len(), depth + 1)),
+                Some(_) => None,
             };
-            // The newline before a boundary belongs to the boundary (RFC 2046 §5.1.1).
-            self.end_inner(level, at - newline);
-            newline = 0;
-            at = after;
-            if is_last {
-                self.end_level(at);
-            } else if self.found.parts.len() >= MOST_PARTS {
-                self.problem("more than 20000 parts");
-                self.leaf = self.found.parts.len().checked_sub(1);
-                return;
-            } else {
-                at = self.begin_child(level, at);
+            if let Some((index, depth)) = place {
+                self.add(part, above.flatten().map(|it| it.0));
+                if depth == DEEPEST && part.sub_parts().is_some_and(|it| !it.is_empty()) {
+                    self.found.problem("parts nested more than 100 deep");
+                    whole.push(index);
+                }
             }
+            places.push(place);
         }
-    }
-
-    /// Reads the headers of the next part of this level. Returns where its body begins.
-    fn begin_child(&mut self, level: usize, at: usize) -> usize {
-        let section = header::read(self.raw, at, |line| boundary_of(&self.levels, line).is_some());
-        let parent = self.levels[level].part;
-        let number = self.found.parts[parent].children.len() + 1;
-        let id = match self.found.parts[parent].id.as_str() {
-            "" => number.to_string(),
-            prefix => format!("{prefix}.{number}"),
+        let ours = |list: &[u32]| -> Vec<usize> {
+            list.iter().filter_map(|&it| places.get(it as usize).copied().flatten()).map(|it| it.0).collect()
         };
-        self.open(&section.fields, Some(parent), id, section.body);
-        section.body
+        let attached = [ours(&message.attachments), whole].concat();
+        self.found.chosen = Chosen { text: ours(&message.text_body), html: ours(&message.html_body), attached };
+        self.found.hide_files();
+        self.found.show_something();
+        self.found
     }
 
-    fn open(&mut self, fields: &Fields, parent: Option<usize>, id: String, body: usize) {
-        let in_digest = parent.is_some_and(|it| self.found.parts[it].kind() == "multipart/digest");
-        let mut part = Part::new(fields, id, parent, if in_digest { "message/rfc822" } else { "text/plain" });
-        part.body = body..self.raw.len();
-        let index = self.found.parts.len();
-        if let Some(parent) = parent {
-            self.found.parts[parent].children.push(index);
-        }
-        match part.boundary() {
-            Some(_) if self.levels.len() >= DEEPEST => {
-                self.problem("parts nested more than 100 deep");
-                self.leaf = Some(index);
+    fn add(&mut self, part: &MessagePart<'_>, parent: Option<usize>) {
+        let (raw, offset) = (self.raw, |it| self.shown.offset(it));
+        let fields = header::fields(&part.headers, raw, offset);
+        let mut body = offset(part.offset_body)..offset(part.offset_end);
+        body.end = body.end.max(body.start);
+        let found = &mut self.found;
+        let index = found.parts.len();
+        let mut new = Part::new(&fields, parent.and_then(|it| Some((it, found.parts.get(it)?))), body);
+        let has_parts = part.sub_parts().is_some_and(|it| !it.is_empty());
+        if let Some(parent) = parent.and_then(|it| found.parts.get_mut(it)) {
+            parent.children.push(index);
+            let dot = if parent.id.is_empty() { "" } else { "." };
+            new.id = format!("{}{dot}{}", parent.id, parent.children.len());
+        } else {
+            let gaps = part.headers.iter().zip(part.headers.iter().skip(1));
+            let is_broken = |(one, next): (&Header<'_>, &Header<'_>)| {
+                is_text(raw, offset(one.offset_end), offset(next.offset_field))
+            };
+            if gaps.into_iter().any(is_broken)
+                || fields.0.len() + usize::from(raw.starts_with(b"From ")) < part.headers.len()
+            {
+                found.problem("a header line is neither a field nor folded");
             }
-            Some(boundary) => self.levels.push(Level { part: index, boundary }),
-            None => self.leaf = Some(index),
-        }
-        let is_without_boundary = part.kind().starts_with("multipart/") && part.boundary().is_none();
-        self.found.parts.push(part);
-        if is_without_boundary {
-            self.without_parts(index);
-        }
-    }
-
-    /// Ends what is open inside this level.
-    fn end_inner(&mut self, level: usize, at: usize) {
-        if let Some(leaf) = self.leaf.take() {
-            end(&mut self.found.parts[leaf], at);
-        }
-        while self.levels.len() > level + 1 {
-            self.problem("a multipart is not closed");
-            self.end_level(at);
-        }
-    }
-
-    fn end_level(&mut self, at: usize) {
-        let Some(level) = self.levels.pop() else { return };
-        let part = &mut self.found.parts[level.part];
-        end(part, at);
-        if part.children.is_empty() {
-            self.without_parts(level.part);
-        }
-    }
-
-    fn close_all(&mut self) {
-        let end_of_mail = self.raw.len();
-        if let Some(leaf) = self.leaf.take() {
-            end(&mut self.found.parts[leaf], end_of_mail);
-        }
-        while let Some(level) = self.levels.last() {
-            if !self.found.parts[level.part].children.is_empty() {
-                self.problem("a multipart is not closed");
+            if !has_parts {
+                new.id = "1".into();
             }
-            self.end_level(end_of_mail);
+            found.fields = fields;
         }
+        // The library skips what follows the fields until there is a blank line.
+        let end = part.headers.last().map_or(new.body.start, |it| offset(it.offset_end));
+        if !has_parts && is_text(raw, end, new.body.start) {
+            found.problem("no blank line after the header section");
+            new.body.start = end;
+        }
+        if !has_parts && new.kind().starts_with("multipart/") {
+            // Its boundary never came: something may still be legible.
+            found.problem("a multipart has no parts");
+            new.content_type.value = "text/plain".into();
+        }
+        if new.content_type.parameter("boundary").is_some_and(|it| self.shown.unclosed.contains(it.as_bytes())) {
+            found.problem("a multipart is not closed");
+        }
+        found.parts.push(new);
+    }
+}
+
+fn is_text(raw: &[u8], from: usize, to: usize) -> bool {
+    raw.get(from..to).is_some_and(|it| !it.trim_ascii().is_empty())
+}
+
+impl Structure {
+    /// The library shows text that has a file name in Content-Disposition alone, and whatever stands in an alternative.
+    fn hide_files(&mut self) {
+        let Self { parts, chosen, .. } = self;
+        let is_shown = |index: usize| {
+            let part = &parts[index];
+            let is_first = part.parent.is_none_or(|it| parts[it].children.first() == Some(&index));
+            let is_media = ["image/", "audio/", "video/"].iter().any(|it| part.kind().starts_with(it));
+            let is_file = part.disposition.as_deref() == Some("attachment");
+            !is_file && (is_media || part.is_text() && (is_first || part.name.is_none()))
+        };
+        let hidden = |list: &mut Vec<usize>| list.extract_if(.., |it| !is_shown(*it)).collect::<Vec<_>>();
+        let hidden = [hidden(&mut chosen.text), hidden(&mut chosen.html)].concat();
+        chosen.attached.extend(hidden);
+        chosen.attached.sort_unstable();
+        chosen.attached.dedup();
     }
 
-    /// A multipart whose boundary never came is read as text: something may still be legible.
-    fn without_parts(&mut self, index: usize) {
-        self.problem("a multipart has no parts");
-        let part = &mut self.found.parts[index];
-        part.content_type.value = "text/plain".into();
-        if part.id.is_empty() {
-            part.id = "1".into();
+    /// Where the library found no text, a first part that is text by our reading is shown: one without a legible type,
+    /// or a multipart without parts.
+    fn show_something(&mut self) {
+        let Self { parts, chosen, .. } = self;
+        let is_text = |it: &usize| parts[*it].is_text();
+        if chosen.text.iter().chain(&chosen.html).any(is_text) {
+            return;
+        }
+        let first = parts.iter().position(|it| !it.is_multipart());
+        let shown = |it: &usize| is_text(it) && parts[*it].disposition.as_deref() != Some("attachment");
+        if let Some(first) = first.filter(shown) {
+            chosen.text.push(first);
+            chosen.html.push(first);
+            chosen.attached.retain(|it| *it != first);
         }
     }
 
     fn problem(&mut self, problem: &'static str) {
-        if !self.found.problems.contains(&problem) {
-            self.found.problems.push(problem);
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
         }
     }
-}
-
-fn end(part: &mut Part, at: usize) {
-    part.body.end = at.max(part.body.start);
-}
-
-/// Which open level this line is a boundary of, innermost first, and whether it is the last one.
-fn boundary_of(levels: &[Level], line: &[u8]) -> Option<(usize, bool)> {
-    let rest = line.strip_prefix(b"--")?.trim_ascii_end();
-    levels.iter().enumerate().rev().find_map(|(index, level)| match rest.strip_prefix(level.boundary.as_slice())? {
-        b"" => Some((index, false)),
-        b"--" => Some((index, true)),
-        _ => None,
-    })
 }

@@ -29,6 +29,13 @@ pub enum Failure {
         /// The least time to wait, if the other side named one (Retry-After).
         after: Option<Duration>,
     },
+    /// It is not this job's fault: what it needs is not to be had just now. Tried again after a while, uncounted.
+    Postponed {
+        /// For a person: what happened. Never a secret, an address or a subject.
+        reason: String,
+        /// How long to wait.
+        after: Duration,
+    },
     /// Trying again cannot help: the job is parked until a person decides.
     Permanent {
         /// For a person: what happened. Never a secret, an address or a subject.
@@ -55,7 +62,10 @@ impl Failure {
     /// What happened, for a person.
     pub fn reason(&self) -> &str {
         match self {
-            Self::Transient { reason, .. } | Self::Permanent { reason } | Self::Gone { reason } => reason,
+            Self::Transient { reason, .. }
+            | Self::Postponed { reason, .. }
+            | Self::Permanent { reason }
+            | Self::Gone { reason } => reason,
         }
     }
 }

@@ -27,7 +27,7 @@ const ALL_LANES: u32 = 512;
 const LANES_PER_CLAIM: usize = 64;
 /// How often the table's own agenda is read, in case a hint was lost.
 const BACKSTOP: Duration = Duration::from_secs(30);
-/// How long a lane whose other side said it is gone for good rests before one more job is tried.
+/// How long a lane whose other side said it is gone for good rests before one job at a time is tried.
 const PAUSE: Duration = Duration::from_secs(3600);
 /// A claim that failed (the store is unavailable) is tried again after this.
 const STORE_PATIENCE: Duration = Duration::from_millis(500);
@@ -65,10 +65,19 @@ pub struct Runner<W> {
     clock: SharedClock,
     agenda: Agenda,
     in_flight: HashMap<Lane, u32>,
-    paused: HashMap<Lane, UnixMillis>,
+    paused: HashMap<Lane, Rest>,
     attempts: JoinSet<Ended>,
     running: HashMap<Id, Job>,
     settling: JoinSet<()>,
+}
+
+/// What becomes of a lane whose other side said it is gone for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// Nothing is tried until then.
+    Until(UnixMillis),
+    /// One job at a time is tried, until one succeeds.
+    Probing,
 }
 
 struct Ended {
@@ -165,10 +174,12 @@ impl<W: Works> Runner<W> {
     }
 
     fn free(&self, lane: &Lane) -> u32 {
-        if self.paused.contains_key(lane) {
-            return 0;
-        }
-        self.works.room(lane).saturating_sub(self.in_flight.get(lane).copied().unwrap_or(0))
+        let room = match self.paused.get(lane) {
+            Some(Rest::Until(_)) => 0,
+            Some(Rest::Probing) => 1,
+            None => self.works.room(lane),
+        };
+        room.saturating_sub(self.in_flight.get(lane).copied().unwrap_or(0))
     }
 
     fn start(&mut self, job: Job) {
@@ -213,11 +224,14 @@ impl<W: Works> Runner<W> {
         if matches!(ended.outcome, Err(Failure::Gone { .. })) {
             let until = now + i64::try_from(PAUSE.as_millis()).unwrap_or(0);
             self.works.paused(&lane, Some(until));
-            self.paused.insert(lane, until);
+            self.paused.insert(lane, Rest::Until(until));
+        } else if ended.outcome.is_ok() && self.paused.get(&lane) == Some(&Rest::Probing) {
+            self.paused.remove(&lane);
+            self.works.paused(&lane, None);
         }
         let backoff = self.works.plan(&ended.job.work).backoff;
         let end = settle::end(&ended.outcome, ended.job.attempt, &backoff, now, fastrand::f64());
-        settle::log(&ended.job, end.as_ref(), now, ended.took);
+        settle::log(&ended.job, Some(&ended.outcome), end.as_ref(), now, ended.took);
         if let Some(end) = end {
             self.write(ended.job, end);
         }
@@ -234,12 +248,12 @@ impl<W: Works> Runner<W> {
         });
     }
 
+    /// Lanes that rested long enough may try one job at a time.
     fn resume(&mut self, now: UnixMillis) {
-        let over: Vec<Lane> =
-            self.paused.iter().filter(|(_, until)| **until <= now).map(|(lane, _)| lane.clone()).collect();
-        for lane in over {
-            self.paused.remove(&lane);
-            self.works.paused(&lane, None);
+        for rest in self.paused.values_mut() {
+            if matches!(rest, Rest::Until(until) if *until <= now) {
+                *rest = Rest::Probing;
+            }
         }
     }
 
@@ -260,7 +274,7 @@ impl<W: Works> Runner<W> {
         let now = self.clock.now();
         for (_, job) in std::mem::take(&mut self.running) {
             let end = End::GiveBack { due_at: now };
-            settle::log(&job, Some(&end), now, grace);
+            settle::log(&job, None, Some(&end), now, grace);
             self.write(job, end);
         }
         while self.settling.join_next().await.is_some() {}

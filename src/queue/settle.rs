@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::backoff::Backoff;
+use crate::model::backoff::{Backoff, Then};
 use crate::model::clock::UnixMillis;
 use crate::model::outcome::{Failure, Next, Outcome};
 use crate::model::work::Job;
@@ -10,6 +10,8 @@ use crate::store::End;
 
 /// What becomes of a job. `None`: the attempt wrote the end of its job itself.
 pub(super) fn end(outcome: &Outcome, attempt: u32, backoff: &Backoff, now: UnixMillis, chance: f64) -> Option<End> {
+    // Upkeep is never parked: whatever stands in its way, a person mends it elsewhere, and then it must go on.
+    let upkeep = backoff.then == Then::Repeat;
     let later = |wait: Duration| now.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
     match outcome {
         Ok(Next::Settled) => None,
@@ -19,12 +21,19 @@ pub(super) fn end(outcome: &Outcome, attempt: u32, backoff: &Backoff, now: UnixM
             Some(wait) => End::Retry { due_at: later(wait), error: reason.clone() },
             None => End::Park { error: format!("given up after {attempt} attempts: {reason}") },
         }),
+        Err(Failure::Postponed { after, .. }) => {
+            Some(End::GiveBack { due_at: later(after.mul_f64(1.0 + 0.2 * chance)) })
+        }
+        Err(Failure::Permanent { reason } | Failure::Gone { reason }) if upkeep => {
+            let wait = backoff.wait(attempt, chance, None).unwrap_or_default();
+            Some(End::Retry { due_at: later(wait), error: reason.clone() })
+        }
         Err(Failure::Permanent { reason } | Failure::Gone { reason }) => Some(End::Park { error: reason.clone() }),
     }
 }
 
 /// The one log line of an attempt: a sentence and its fields.
-pub(super) fn log(job: &Job, end: Option<&End>, now: UnixMillis, took: Duration) {
+pub(super) fn log(job: &Job, outcome: Option<&Outcome>, end: Option<&End>, now: UnixMillis, took: Duration) {
     let kind = job.work.kind();
     let (id, lane, attempt) = (job.claim.id, job.work.lane().0, job.attempt);
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -46,15 +55,19 @@ pub(super) fn log(job: &Job, end: Option<&End>, now: UnixMillis, took: Duration)
                 "{kind} {id} runs again in {wait_s} s"
             );
         }
-        Some(End::GiveBack { .. }) => {
+        Some(End::GiveBack { due_at }) => {
+            let wait_s = wait_s(*due_at);
+            let reason = outcome.and_then(|it| it.as_ref().err()).map_or("stopping", Failure::reason);
             tracing::info!(
                 job = id,
                 kind,
                 lane,
                 attempt,
                 took_ms,
+                wait_s,
                 outcome = "given_back",
-                "{kind} {id} was given back"
+                reason,
+                "{kind} {id} was given back uncounted and is due in {wait_s} s"
             );
         }
         Some(End::Retry { due_at, error }) => {
@@ -89,8 +102,6 @@ pub(super) fn log(job: &Job, end: Option<&End>, now: UnixMillis, took: Duration)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::backoff::Then;
-
     fn backoff(then: Then) -> Backoff {
         Backoff { steps: [0, 10, 60].map(Duration::from_secs).to_vec(), then }
     }
@@ -99,6 +110,7 @@ mod tests {
     fn every_outcome_has_one_end() {
         let park = backoff(Then::Park);
         let transient = || Failure::transient("no answer");
+        let postponed = || Failure::Postponed { reason: "no token".into(), after: Duration::from_secs(60) };
         for (outcome, attempt, expected) in [
             (Ok(Next::Done), 1, Some(End::Done)),
             (Ok(Next::Settled), 1, None),
@@ -108,6 +120,7 @@ mod tests {
             (Err(transient()), 3, Some(End::Park { error: "given up after 3 attempts: no answer".into() })),
             (Err(Failure::permanent("refused")), 1, Some(End::Park { error: "refused".into() })),
             (Err(Failure::Gone { reason: "410".into() }), 1, Some(End::Park { error: "410".into() })),
+            (Err(postponed()), 900, Some(End::GiveBack { due_at: 67_000 })),
         ] {
             assert_eq!(end(&outcome, attempt, &park, 1_000, 0.5), expected, "{outcome:?}");
         }
@@ -117,5 +130,7 @@ mod tests {
     fn upkeep_is_never_parked_for_lack_of_patience() {
         let end = end(&Err(Failure::transient("down")), 500, &backoff(Then::Repeat), 0, 0.5);
         assert_eq!(end, Some(End::Retry { due_at: 60_000, error: "down".into() }));
+        let refused = super::end(&Err(Failure::permanent("refused")), 1, &backoff(Then::Repeat), 0, 0.5);
+        assert_eq!(refused, Some(End::Retry { due_at: 10_000, error: "refused".into() }));
     }
 }

@@ -46,6 +46,8 @@ pub struct NewDelivery {
     pub route: String,
     /// What delivering needs to know; the store does not look inside.
     pub facts: String,
+    /// How long its first attempt waits, in milliseconds.
+    pub wait_ms: i64,
 }
 
 /// When an accepted mail is marked as read.
@@ -144,12 +146,11 @@ impl Writing<'_> {
             "SELECT m.id, m.mailbox, m.base_key, m.copy,
                (SELECT MAX(other.copy) FROM messages AS other WHERE other.base_key = v.column2 AND other.mailbox = m.mailbox)
              FROM (VALUES {rows}) AS v JOIN messages AS m ON m.id = v.column1",
-            0,
             "(?, ?)",
         );
         let list = good.iter().flat_map(|(_, it)| [it.message.into(), it.key.as_str().into()]).collect();
         let mut rows = HashMap::new();
-        for row in self.tx.each(&SELECT, &[], list).await? {
+        for row in self.tx.each(&SELECT, None, list).await? {
             let before = row.maybe_text(2)?.zip(row.maybe_int(3)?);
             rows.insert(row.int(0)?, (row.int(1)?, before, row.maybe_int(4)?));
         }
@@ -184,9 +185,8 @@ impl Writing<'_> {
     async fn plan_deliveries(&mut self, mails: &mut [Mail<'_>]) -> Result<Vec<Value>, StoreError> {
         static SELECT: Listed = Listed::values(
             "SELECT interaction_id, MAX(accepted_at) FROM deliveries
-             WHERE interaction_id IN (SELECT column1 FROM (VALUES {rows}) AS v) GROUP BY interaction_id",
-            0,
-            "(?)",
+             WHERE interaction_id IN ({rows}) GROUP BY interaction_id",
+            "?",
         );
         for mail in mails.iter_mut() {
             let key = mail.key();
@@ -194,7 +194,7 @@ impl Writing<'_> {
         }
         let list = mails.iter().flat_map(|mail| &mail.interactions).map(|id| id.as_str().into()).collect();
         let mut known: HashMap<String, Option<UnixMillis>> = HashMap::new();
-        for row in self.tx.each(&SELECT, &[], list).await? {
+        for row in self.tx.each(&SELECT, None, list).await? {
             known.insert(row.text(0)?, row.maybe_int(1)?);
         }
         let mut rows: Vec<Value> = Vec::new();
@@ -204,7 +204,7 @@ impl Writing<'_> {
                 let accepted_at = known.get(interaction).copied();
                 if accepted_at.is_none() {
                     let work = Work::Deliver { route: delivery.route.clone(), interaction: interaction.clone() };
-                    self.due.add(work.due(self.now));
+                    self.due.add(work.due(self.now + delivery.wait_ms));
                     known.insert(interaction.clone(), None);
                 }
                 let accepted_at = accepted_at.flatten();
@@ -220,11 +220,10 @@ impl Writing<'_> {
         // Columns: id, base key, copy, size, sha256, state, finished_at, mark.
         static UPDATE: Listed = Listed::values(
             "UPDATE messages SET base_key = v.column2, copy = v.column3, size = v.column4, sha256 = v.column5,
-               state = v.column6, state_reason = NULL, accepted_at = $1, finished_at = v.column7,
+               state = v.column6, state_reason = NULL, accepted_at = {fixed}, finished_at = v.column7,
                mark = CASE WHEN messages.mark = 'done' THEN messages.mark ELSE v.column8 END,
                content_dropped_at = NULL, tidied_at = NULL
              FROM (VALUES {rows}) AS v WHERE messages.id = v.column1",
-            1,
             "(?, ?, ?, ?, ?, ?, ?, ?)",
         );
         let mut rows: Vec<Value> = Vec::with_capacity(mails.len() * 8);
@@ -238,7 +237,7 @@ impl Writing<'_> {
             ]);
             rows.extend([state.as_str().into(), finished_at.into(), mail.mark().as_str().into()]);
         }
-        self.tx.each(&UPDATE, &[self.now.into()], rows).await.map(drop)
+        self.tx.each(&UPDATE, Some(self.now.into()), rows).await.map(drop)
     }
 
     async fn insert_contents(&mut self, mails: &[Mail<'_>]) -> Result<(), StoreError> {
@@ -246,7 +245,6 @@ impl Writing<'_> {
             "INSERT INTO contents (message, seq, bytes)
              SELECT column1, column2, column3 FROM (VALUES {rows}) AS v WHERE column1 IS NOT NULL
              ON CONFLICT (message, seq) DO NOTHING",
-            0,
             "(?, ?, ?)",
         );
         let mut rows: Vec<Value> = Vec::new();
@@ -256,25 +254,24 @@ impl Writing<'_> {
             for (seq, start) in (0_i64..).zip((0..raw.len()).step_by(CHUNK)) {
                 let chunk = raw.slice(start..raw.len().min(start + CHUNK));
                 if size + chunk.len() > TOGETHER {
-                    self.tx.each(&INSERT, &[], std::mem::take(&mut rows)).await?;
+                    self.tx.each(&INSERT, None, std::mem::take(&mut rows)).await?;
                     size = 0;
                 }
                 size += chunk.len();
                 rows.extend([mail.accept.message.into(), seq.into(), chunk.into()]);
             }
         }
-        self.tx.each(&INSERT, &[], rows).await.map(drop)
+        self.tx.each(&INSERT, None, rows).await.map(drop)
     }
 
     async fn insert_deliveries(&mut self, rows: Vec<Value>) -> Result<(), StoreError> {
         static INSERT: Listed = Listed::values(
             "INSERT INTO deliveries (message, route, interaction_id, facts, created_at, accepted_at)
-             SELECT column1, column2, column3, column4, $1, column5 FROM (VALUES {rows}) AS v WHERE column1 IS NOT NULL
+             SELECT column1, column2, column3, column4, {fixed}, column5 FROM (VALUES {rows}) AS v WHERE column1 IS NOT NULL
              ON CONFLICT (message, route) DO NOTHING",
-            1,
             "(?, ?, ?, ?, ?)",
         );
-        self.tx.each(&INSERT, &[self.now.into()], rows).await.map(drop)
+        self.tx.each(&INSERT, Some(self.now.into()), rows).await.map(drop)
     }
 
     async fn mark_if_due(&mut self, mail: &Mail<'_>) -> Result<(), StoreError> {

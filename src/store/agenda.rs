@@ -19,6 +19,8 @@ pub struct LaneCount {
     pub parked: u64,
     /// Of the living, those whose last attempt failed.
     pub retrying: u64,
+    /// Of the living, those that fetch a message.
+    pub fetches: u64,
 }
 
 /// A job that needs a person.
@@ -69,7 +71,8 @@ impl Store {
     pub async fn counts(&self) -> Result<Vec<LaneCount>, StoreError> {
         const SELECT: &str = "SELECT lane, COUNT(*) - COUNT(parked_at),
                MIN(CASE WHEN parked_at IS NULL THEN created_at END), COUNT(parked_at),
-               COUNT(CASE WHEN parked_at IS NULL AND last_error IS NOT NULL THEN 1 END)
+               COUNT(CASE WHEN parked_at IS NULL AND last_error IS NOT NULL THEN 1 END),
+               COUNT(CASE WHEN parked_at IS NULL AND kind = 'fetch' THEN 1 END)
              FROM jobs GROUP BY lane ORDER BY lane";
         let rows = self.db().rows(SELECT, vec![]).await?;
         let count = |row: &Row| {
@@ -79,6 +82,7 @@ impl Store {
                 oldest_created_at: row.maybe_int(2)?,
                 parked: row.int(3)?.unsigned_abs(),
                 retrying: row.int(4)?.unsigned_abs(),
+                fetches: row.int(5)?.unsigned_abs(),
             })
         };
         rows.iter().map(count).collect()

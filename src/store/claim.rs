@@ -81,9 +81,8 @@ impl Writing<'_> {
     async fn candidates(&mut self, rooms: &[Room]) -> Result<Vec<Candidate>, StoreError> {
         static SELECT: Listed = Listed::union(
             "{rows}",
-            1,
             "SELECT * FROM (SELECT id, lane, fence, attempt, created_at, payload, due_at FROM jobs
-               WHERE lane = ? AND due_at <= $1 AND parked_at IS NULL
+               WHERE lane = ? AND due_at <= {fixed} AND parked_at IS NULL
                ORDER BY due_at, id LIMIT COALESCE(?, 0){lock}) AS c",
         );
         let mut list: Vec<Value> = Vec::with_capacity(rooms.len() * 2);
@@ -91,7 +90,7 @@ impl Writing<'_> {
             list.extend([room.lane.0.as_str().into(), i64::from(room.room).into()]);
         }
         let mut candidates = Vec::new();
-        for row in self.tx.each(&SELECT, &[self.now.into()], list).await? {
+        for row in self.tx.each(&SELECT, Some(self.now.into()), list).await? {
             candidates.push(Candidate {
                 id: row.int(0)?,
                 lane: row.text(1)?,
@@ -111,9 +110,8 @@ impl Writing<'_> {
     async fn take(&mut self, rooms: &[Room], candidates: Vec<Candidate>) -> Result<Vec<Job>, StoreError> {
         static UPDATE: Listed = Listed::values(
             "UPDATE jobs SET attempt = attempt + 1, fence = fence + 1, due_at = v.column2, leased_until = v.column2,
-               again_at = CASE WHEN again_at <= $1 THEN NULL ELSE again_at END
+               again_at = CASE WHEN again_at <= {fixed} THEN NULL ELSE again_at END
              FROM (VALUES {rows}) AS v WHERE jobs.id = v.column1",
-            1,
             "(?, ?)",
         );
         let leases: HashMap<&str, i64> = rooms.iter().map(|room| (room.lane.0.as_str(), room.lease_ms)).collect();
@@ -130,7 +128,7 @@ impl Writing<'_> {
             let attempt = u32::try_from(it.attempt + 1).unwrap_or(u32::MAX);
             jobs.push(Job { claim, work, attempt, created_at: it.created_at });
         }
-        self.tx.each(&UPDATE, &[self.now.into()], leased).await?;
+        self.tx.each(&UPDATE, Some(self.now.into()), leased).await?;
         Ok(jobs)
     }
 
@@ -146,12 +144,11 @@ impl Writing<'_> {
         static SELECT: Listed = Listed::values(
             "SELECT v.column1, (SELECT MIN(due_at) FROM jobs WHERE lane = v.column1 AND parked_at IS NULL)
              FROM (VALUES {rows}) AS v WHERE v.column1 IS NOT NULL",
-            0,
             "(?)",
         );
         let list = rooms.iter().map(|room| room.lane.0.as_str().into()).collect();
         let mut next: BTreeMap<String, Option<UnixMillis>> = BTreeMap::new();
-        for row in self.tx.each(&SELECT, &[], list).await? {
+        for row in self.tx.each(&SELECT, None, list).await? {
             next.insert(row.text(0)?, row.maybe_int(1)?);
         }
         Ok(rooms.iter().map(|room| (room.lane.clone(), next.get(&room.lane.0).copied().flatten())).collect())

@@ -31,6 +31,15 @@ pub(super) enum Dialect {
 }
 
 impl Dialect {
+    /// The `n`-th value of a list. SQLite looks up a numbered one by walking over all before it, which a list of hundreds
+    /// feels; a plain `?` it just counts.
+    pub(super) fn placeholder(self, n: usize) -> String {
+        match self {
+            Self::Sqlite => "?".into(),
+            Self::Postgres => format!("${n}"),
+        }
+    }
+
     /// What a claim adds to its sub-selects: on SQLite the write transaction is the lock.
     pub(super) fn lock(self) -> &'static str {
         match self {
@@ -104,7 +113,7 @@ impl Db {
     pub(super) async fn each(
         &self,
         listed: &'static Listed,
-        fixed: &[Value],
+        fixed: Option<Value>,
         list: Vec<Value>,
     ) -> Result<Vec<Row>, StoreError> {
         let mut found = Vec::new();
@@ -142,7 +151,7 @@ impl Tx {
     pub(super) async fn each(
         &mut self,
         listed: &'static Listed,
-        fixed: &[Value],
+        fixed: Option<Value>,
         list: Vec<Value>,
     ) -> Result<Vec<Row>, StoreError> {
         let mut found = Vec::new();
@@ -155,14 +164,11 @@ impl Tx {
     /// Holds these messages until the commit, so that of two replicas that accept the last two deliveries of a message
     /// one sees the other. On SQLite nobody else is writing.
     pub(super) async fn hold_messages(&mut self, messages: Vec<Value>) -> Result<(), StoreError> {
-        static HOLD: Listed = Listed::values(
-            "SELECT id FROM messages WHERE id IN (SELECT column1 FROM (VALUES {rows}) AS v) ORDER BY id FOR UPDATE",
-            0,
-            "(?)",
-        );
+        static HOLD: Listed =
+            Listed::values("SELECT id FROM messages WHERE id IN ({rows}) ORDER BY id FOR UPDATE", "?");
         match self {
             Self::Sqlite(_) => Ok(()),
-            Self::Postgres(_) => self.each(&HOLD, &[], messages).await.map(drop),
+            Self::Postgres(_) => self.each(&HOLD, None, messages).await.map(drop),
         }
     }
 
@@ -197,12 +203,11 @@ impl Tx {
 fn parts(
     listed: &'static Listed,
     dialect: Dialect,
-    fixed: &[Value],
+    fixed: Option<Value>,
     list: Vec<Value>,
 ) -> impl Iterator<Item = (&'static str, Vec<Value>)> {
     let columns = listed.columns();
     let mut rest = list.into_iter();
-    let fixed = fixed.to_vec();
     std::iter::from_fn(move || {
         let mut part: Vec<Value> = rest.by_ref().take(MOST * columns).collect();
         if part.is_empty() {
@@ -210,6 +215,7 @@ fn parts(
         }
         let (sql, rows) = listed.text(dialect, part.len() / columns);
         pad(&mut part, columns, rows);
-        Some((sql, fixed.iter().cloned().chain(part).collect()))
+        part.extend(fixed.clone());
+        Some((sql, part))
     })
 }

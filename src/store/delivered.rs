@@ -94,28 +94,26 @@ impl Op for Delivered {
 impl Writing<'_> {
     async fn accepted(&mut self, interactions: Vec<Value>) -> Result<(), StoreError> {
         static DELIVERIES: Listed = Listed::values(
-            "UPDATE deliveries SET accepted_at = $1
-             WHERE interaction_id IN (SELECT column1 FROM (VALUES {rows}) AS v) AND accepted_at IS NULL RETURNING message",
-            1,
-            "(?)",
+            "UPDATE deliveries SET accepted_at = {fixed}
+             WHERE interaction_id IN ({rows}) AND accepted_at IS NULL RETURNING message",
+            "?",
         );
         static MESSAGES: Listed = Listed::values(
-            "UPDATE messages SET state = 'delivered', finished_at = $1,
+            "UPDATE messages SET state = 'delivered', finished_at = {fixed},
                mark = CASE WHEN mark = 'on_delivered' THEN 'due' ELSE mark END
-             WHERE id IN (SELECT column1 FROM (VALUES {rows}) AS v) AND state = 'accepted'
+             WHERE id IN ({rows}) AND state = 'accepted'
                AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message = messages.id AND accepted_at IS NULL)
              RETURNING mailbox, mark",
-            1,
-            "(?)",
+            "?",
         );
         let mut touched = BTreeSet::new();
-        for row in self.tx.each(&DELIVERIES, &[self.now.into()], interactions).await? {
+        for row in self.tx.each(&DELIVERIES, Some(self.now.into()), interactions).await? {
             touched.insert(row.int(0)?);
         }
         let messages: Vec<Value> = touched.into_iter().map(Value::from).collect();
         self.tx.hold_messages(messages.clone()).await?;
         let mut mailboxes = BTreeSet::new();
-        for row in self.tx.each(&MESSAGES, &[self.now.into()], messages).await? {
+        for row in self.tx.each(&MESSAGES, Some(self.now.into()), messages).await? {
             if row.word::<Mark>(1)? == Mark::Due {
                 mailboxes.insert(row.int(0)?);
             }
@@ -141,9 +139,8 @@ impl Op for Ended {
 
     async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<bool>, StoreError> {
         static UPDATE: Listed = Listed::values(
-            "UPDATE messages SET state = v.column2, state_reason = v.column3, finished_at = $1
+            "UPDATE messages SET state = v.column2, state_reason = v.column3, finished_at = {fixed}
              FROM (VALUES {rows}) AS v WHERE messages.id = v.column1 AND messages.state = 'found'",
-            1,
             "(?, ?, ?)",
         );
         let claims: Vec<Claim> = all.iter().map(|op| op.claim).collect();
@@ -157,7 +154,7 @@ impl Op for Ended {
             }
             answers.push(good);
         }
-        writing.tx.each(&UPDATE, &[writing.now.into()], rows).await?;
+        writing.tx.each(&UPDATE, Some(writing.now.into()), rows).await?;
         Ok(answers)
     }
 }
@@ -170,14 +167,13 @@ impl Op for Marked {
 
     async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<()>, StoreError> {
         static UPDATE: Listed = Listed::values(
-            "UPDATE messages SET mark = 'done', marked_at = $1
-             WHERE id IN (SELECT column1 FROM (VALUES {rows}) AS v) AND mark = 'due'",
-            1,
-            "(?)",
+            "UPDATE messages SET mark = 'done', marked_at = {fixed}
+             WHERE id IN ({rows}) AND mark = 'due'",
+            "?",
         );
         let messages: BTreeSet<i64> = all.iter().flat_map(|op| &op.0).copied().collect();
         let rows = messages.into_iter().map(Value::from).collect();
-        writing.tx.each(&UPDATE, &[writing.now.into()], rows).await?;
+        writing.tx.each(&UPDATE, Some(writing.now.into()), rows).await?;
         Ok(vec![(); all.len()])
     }
 }

@@ -66,14 +66,13 @@ impl Writing<'_> {
     pub(super) async fn write_due(&mut self) -> Result<(), StoreError> {
         static UPSERT: Listed = Listed::values(
             "INSERT INTO jobs (lane, key, kind, payload, due_at, created_at)
-             SELECT column1, column2, column3, column4, column5, $1 FROM (VALUES {rows}) AS v WHERE column1 IS NOT NULL
+             SELECT column1, column2, column3, column4, column5, {fixed} FROM (VALUES {rows}) AS v WHERE column1 IS NOT NULL
              ON CONFLICT (key) WHERE parked_at IS NULL DO UPDATE SET
                again_at = CASE WHEN jobs.leased_until IS NULL THEN NULL
                           WHEN jobs.again_at < excluded.due_at THEN jobs.again_at ELSE excluded.due_at END,
                due_at = CASE WHEN jobs.leased_until IS NULL AND excluded.due_at < jobs.due_at
                         THEN excluded.due_at ELSE jobs.due_at END
              RETURNING lane, due_at",
-            1,
             "(?, ?, ?, ?, ?)",
         );
         let due = std::mem::take(&mut self.due.0);
@@ -85,7 +84,7 @@ impl Writing<'_> {
             let payload = serde_json::to_string(&work).map_err(|error| StoreError::Refused(error.to_string()))?;
             rows.extend([work.lane().0.into(), key.into(), work.kind().into(), payload.into(), due_at.into()]);
         }
-        for row in self.tx.each(&UPSERT, &[self.now.into()], rows).await? {
+        for row in self.tx.each(&UPSERT, Some(self.now.into()), rows).await? {
             self.wakes.push(Wake { lane: Lane(row.text(0)?), due_at: row.int(1)? });
         }
         Ok(())

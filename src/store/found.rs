@@ -65,13 +65,12 @@ impl Store {
     pub async fn known(&self, mailbox: &MailboxId, immutable_ids: &[String]) -> Result<HashSet<String>, StoreError> {
         static SELECT: Listed = Listed::values(
             "SELECT immutable_id FROM messages
-             WHERE mailbox = $1 AND state <> 'gone' AND immutable_id IN (SELECT column1 FROM (VALUES {rows}) AS v)",
-            1,
-            "(?)",
+             WHERE mailbox = {fixed} AND state <> 'gone' AND immutable_id IN ({rows})",
+            "?",
         );
         let number = self.number(mailbox).await?;
         let ids = immutable_ids.iter().map(|id| id.as_str().into()).collect();
-        self.db().each(&SELECT, &[number.into()], ids).await?.iter().map(|row| row.text(0)).collect()
+        self.db().each(&SELECT, Some(number.into()), ids).await?.iter().map(|row| row.text(0)).collect()
     }
 }
 
@@ -117,12 +116,11 @@ impl Writing<'_> {
     ) -> Result<HashMap<i64, (i64, String)>, StoreError> {
         static INSERT: Listed = Listed::values(
             "INSERT INTO messages (mailbox, immutable_id, found_at, found_by, received_at, conversation_id, internet_message_id)
-             SELECT column1, column2, $1, column3, column4, column5, column6 FROM (VALUES {rows}) AS v
+             SELECT column1, column2, {fixed}, column3, column4, column5, column6 FROM (VALUES {rows}) AS v
              WHERE column1 IS NOT NULL
              ON CONFLICT (mailbox, immutable_id) DO UPDATE SET state = 'found', state_reason = NULL, finished_at = NULL
              WHERE messages.state = 'gone'
              RETURNING id, mailbox, immutable_id",
-            1,
             "(?, ?, ?, ?, ?, ?)",
         );
         let mut rows: Vec<Value> = Vec::with_capacity(shown.len() * 6);
@@ -132,7 +130,7 @@ impl Writing<'_> {
             rows.push(found.internet_message_id.as_deref().into());
         }
         let mut new = HashMap::new();
-        for row in self.tx.each(&INSERT, &[self.now.into()], rows).await? {
+        for row in self.tx.each(&INSERT, Some(self.now.into()), rows).await? {
             new.insert(row.int(0)?, (row.int(1)?, row.text(2)?));
         }
         Ok(new)

@@ -92,7 +92,7 @@ impl Store {
         ledgers: &'a mut BTreeMap<i64, Ledger>,
         number: i64,
     ) -> Result<&'a mut Ledger, StoreError> {
-        let mailbox = self.named(number).await?;
+        let mailbox = self.names().named(self.db(), number).await?;
         Ok(ledgers.entry(number).or_insert_with(|| Ledger {
             mailbox,
             found: 0,

@@ -13,30 +13,28 @@ pub(super) const MOST: usize = 64;
 const SIZES: usize = MOST.trailing_zeros() as usize + 1;
 
 /// A statement with `{rows}` where its list goes, `{firsts}` where only the first value of each row goes, and `{lock}`
-/// where PostgreSQL locks what it reads.
+/// where PostgreSQL locks what it reads. One value may stand outside the list, at `{fixed}`.
 pub(super) struct Listed {
     sql: &'static str,
     /// One row of the list; each `?` is the next value of the row.
     row: &'static str,
     between: &'static str,
-    /// How many values (`$1`, `$2` …) stand outside the list.
-    fixed: usize,
     texts: [[OnceLock<String>; SIZES]; 2],
 }
 
 impl Listed {
-    /// A statement over `VALUES` rows such as `(?, ?)`.
-    pub(super) const fn values(sql: &'static str, fixed: usize, row: &'static str) -> Self {
-        Self::new(sql, fixed, row, ", ")
+    /// A statement over `VALUES` rows such as `(?, ?)`, or over plain values, `?`.
+    pub(super) const fn values(sql: &'static str, row: &'static str) -> Self {
+        Self::new(sql, row, ", ")
     }
 
     /// A statement over one sub-select per row.
-    pub(super) const fn union(sql: &'static str, fixed: usize, row: &'static str) -> Self {
-        Self::new(sql, fixed, row, " UNION ALL ")
+    pub(super) const fn union(sql: &'static str, row: &'static str) -> Self {
+        Self::new(sql, row, " UNION ALL ")
     }
 
-    const fn new(sql: &'static str, fixed: usize, row: &'static str, between: &'static str) -> Self {
-        Self { sql, row, between, fixed, texts: [const { [const { OnceLock::new() }; SIZES] }; 2] }
+    const fn new(sql: &'static str, row: &'static str, between: &'static str) -> Self {
+        Self { sql, row, between, texts: [const { [const { OnceLock::new() }; SIZES] }; 2] }
     }
 
     /// How many values a row has.
@@ -52,26 +50,28 @@ impl Listed {
     }
 
     fn write(&self, dialect: Dialect, rows: usize) -> String {
-        let mut next = self.fixed;
         let columns = self.columns();
-        let firsts: Vec<String> = (0..rows).map(|row| format!("${}", self.fixed + row * columns + 1)).collect();
-        let rows: Vec<String> = (0..rows)
-            .map(|_| {
-                self.row
-                    .chars()
-                    .map(|c| match c {
-                        '?' => {
-                            next += 1;
-                            format!("${next}")
-                        }
-                        other => other.to_string(),
-                    })
-                    .collect()
-            })
-            .collect();
+        let firsts: Vec<String> = (0..rows).map(|row| format!("${}", row * columns + 1)).collect();
+        let mut next = 0;
+        let mut row = || -> String {
+            let mut row = String::new();
+            for c in self.row.chars() {
+                match c {
+                    '?' => {
+                        next += 1;
+                        row += &dialect.placeholder(next);
+                    }
+                    other => row.push(other),
+                }
+            }
+            row
+        };
+        let list: Vec<String> = (0..rows).map(|_| row()).collect();
+        // The fixed value is bound after the list, so the list counts from one.
         self.sql
-            .replace("{rows}", &rows.join(self.between))
+            .replace("{rows}", &list.join(self.between))
             .replace("{firsts}", &firsts.join(", "))
+            .replace("{fixed}", &format!("${}", rows * columns + 1))
             .replace("{lock}", dialect.lock())
     }
 }
@@ -89,27 +89,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_rounded_up_and_numbered_after_the_fixed_values() {
-        static UPDATE: Listed = Listed::values("UPDATE t SET a = $1 FROM (VALUES {rows}) AS v", 1, "(?, ?)");
+    fn a_list_is_rounded_up_and_the_fixed_value_comes_after_it() {
+        static UPDATE: Listed = Listed::values("UPDATE t SET a = {fixed} FROM (VALUES {rows}) AS v", "(?, ?)");
         let (text, rows) = UPDATE.text(Dialect::Sqlite, 3);
         assert_eq!(rows, 4);
-        assert_eq!(text, "UPDATE t SET a = $1 FROM (VALUES ($2, $3), ($4, $5), ($6, $7), ($8, $9)) AS v");
+        assert_eq!(text, "UPDATE t SET a = $9 FROM (VALUES (?, ?), (?, ?), (?, ?), (?, ?)) AS v");
+        let (text, _) = UPDATE.text(Dialect::Postgres, 2);
+        assert_eq!(text, "UPDATE t SET a = $5 FROM (VALUES ($1, $2), ($3, $4)) AS v");
     }
 
     #[test]
     fn the_first_values_can_stand_alone_as_well() {
         static DELETE: Listed =
-            Listed::values("DELETE FROM t WHERE a IN ({firsts}) AND (a, b) IN (VALUES {rows})", 0, "(?, ?)");
+            Listed::values("DELETE FROM t WHERE a IN ({firsts}) AND (a, b) IN (VALUES {rows})", "(?, ?)");
         assert_eq!(
             DELETE.text(Dialect::Sqlite, 2).0,
-            "DELETE FROM t WHERE a IN ($1, $3) AND (a, b) IN (VALUES ($1, $2), ($3, $4))"
+            "DELETE FROM t WHERE a IN ($1, $3) AND (a, b) IN (VALUES (?, ?), (?, ?))"
         );
     }
 
     #[test]
     fn only_postgres_locks_what_it_reads() {
-        static SELECT: Listed = Listed::union("{rows}", 0, "SELECT * FROM (SELECT id FROM t WHERE a = ?{lock}) AS c");
-        assert_eq!(SELECT.text(Dialect::Sqlite, 1).0, "SELECT * FROM (SELECT id FROM t WHERE a = $1) AS c");
+        static SELECT: Listed = Listed::union("{rows}", "SELECT * FROM (SELECT id FROM t WHERE a = ?{lock}) AS c");
+        assert_eq!(SELECT.text(Dialect::Sqlite, 1).0, "SELECT * FROM (SELECT id FROM t WHERE a = ?) AS c");
         assert!(SELECT.text(Dialect::Postgres, 2).0.contains("a = $1 FOR UPDATE SKIP LOCKED) AS c UNION ALL"));
     }
 

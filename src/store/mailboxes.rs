@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Store;
+use super::db::Db;
 use super::error::StoreError;
 use super::value::{Row, Value};
 use super::words::{CursorKind, PushState};
@@ -133,6 +134,15 @@ impl Store {
         self.change(mailbox, What::Swept(until)).await
     }
 
+    /// This folder of the mailbox is watched from now on. Another folder than before is a new beginning: the cursor
+    /// and the swept window belong to the old one, and so does the subscription, which is marked as none of ours.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn watching(&self, mailbox: &MailboxId, folder: &str) -> Result<(), StoreError> {
+        self.change(mailbox, What::Folder(folder.to_owned())).await
+    }
+
     async fn change(&self, mailbox: &MailboxId, what: What) -> Result<(), StoreError> {
         let number = self.number(mailbox).await?;
         self.ask(Change { number, what }).await
@@ -148,15 +158,6 @@ impl Store {
                 Ok(number)
             }
         }
-    }
-
-    /// The name of a mailbox by its number.
-    pub(super) async fn named(&self, number: i64) -> Result<MailboxId, StoreError> {
-        if let Some(mailbox) = self.names().mailbox(number) {
-            return Ok(mailbox);
-        }
-        let rows = self.db().rows(NAME, vec![number.into()]).await?;
-        self.names().learn(number, &rows)
     }
 }
 
@@ -204,6 +205,14 @@ struct Known {
 }
 
 impl Names {
+    /// The name of a mailbox by its number.
+    pub(super) async fn named(&self, db: &Db, number: i64) -> Result<MailboxId, StoreError> {
+        match self.mailbox(number) {
+            Some(mailbox) => Ok(mailbox),
+            None => self.learn(number, &db.rows(NAME, vec![number.into()]).await?),
+        }
+    }
+
     fn number(&self, mailbox: &MailboxId) -> Option<i64> {
         self.known().numbers.get(mailbox).copied()
     }
@@ -277,6 +286,7 @@ enum What {
     Push(Push),
     Noted(UnixMillis),
     Swept(UnixMillis),
+    Folder(String),
 }
 
 impl Op for Change {
@@ -293,7 +303,7 @@ impl Op for Change {
         let once = noted.into_iter().map(|(number, at)| (number, What::Noted(at))).collect::<Vec<_>>();
         let others = all.iter().filter(|op| !matches!(op.what, What::Noted(_))).map(|op| (op.number, &op.what));
         for (number, what) in once.iter().map(|(number, what)| (*number, what)).chain(others) {
-            let (sql, mut values) = what.statement();
+            let (sql, mut values) = what.statement(writing.now);
             values.push(number.into());
             writing.tx.rows(sql, values).await?;
         }
@@ -302,7 +312,7 @@ impl Op for Change {
 }
 
 impl What {
-    fn statement(&self) -> (&'static str, Vec<Value>) {
+    fn statement(&self, now: UnixMillis) -> (&'static str, Vec<Value>) {
         match self {
             Self::Subscription(subscription) => {
                 let it = subscription.as_ref();
@@ -322,6 +332,18 @@ impl What {
                 vec![push.state.as_str().into(), push.reason.as_deref().into()],
             ),
             Self::Noted(at) => ("UPDATE mailboxes SET last_notification_at = $1 WHERE id = $2", vec![(*at).into()]),
+            Self::Folder(folder) => (
+                "UPDATE mailboxes SET folder = $1,
+                   started_at = CASE WHEN folder <> $1 THEN $2 ELSE started_at END,
+                   cursor = CASE WHEN folder <> $1 THEN NULL ELSE cursor END,
+                   cursor_kind = CASE WHEN folder <> $1 THEN NULL ELSE cursor_kind END,
+                   first_round_at = CASE WHEN folder <> $1 THEN NULL ELSE first_round_at END,
+                   resync_since = CASE WHEN folder <> $1 THEN NULL ELSE resync_since END,
+                   swept_until = CASE WHEN folder <> $1 THEN NULL ELSE swept_until END,
+                   subscription_url = CASE WHEN folder <> $1 AND subscription_url IS NOT NULL THEN '' ELSE subscription_url END
+                 WHERE id = $3",
+                vec![folder.as_str().into(), now.into()],
+            ),
             Self::Swept(until) => ("UPDATE mailboxes SET swept_until = $1 WHERE id = $2", vec![(*until).into()]),
         }
     }

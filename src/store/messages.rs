@@ -1,16 +1,24 @@
 //! Reading messages, their content and their deliveries.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::Store;
+use super::db::Db;
 use super::error::StoreError;
+use super::listed::{Listed, MOST};
+use super::mailboxes::Names;
 use super::value::Row;
 use super::words::{FoundBy, Mark, MessageState};
 use crate::model::clock::UnixMillis;
 use crate::model::ids;
 use crate::model::work::MailboxId;
 
-/// The columns of a [`Message`], in the order [`Store::message_of`] reads them.
+/// The columns of a [`Message`], in the order [`message_of`] reads them.
 macro_rules! message_columns {
     () => {
         "m.id, m.mailbox, m.immutable_id, m.found_at, m.found_by, m.received_at, m.conversation_id, m.internet_message_id,
@@ -89,7 +97,7 @@ impl Store {
     pub async fn message(&self, id: i64) -> Result<Option<Message>, StoreError> {
         const SELECT: &str = concat!("SELECT ", message_columns!(), " FROM messages AS m WHERE m.id = $1");
         match self.db().rows(SELECT, vec![id.into()]).await?.first() {
-            Some(row) => self.message_of(row).await.map(Some),
+            Some(row) => message_of(self.db(), self.names(), row).await.map(Some),
             None => Ok(None),
         }
     }
@@ -99,24 +107,7 @@ impl Store {
     /// # Errors
     /// It could not be read.
     pub async fn delivery(&self, interaction_id: &str) -> Result<Option<Delivery>, StoreError> {
-        // Of the same mail in several mailboxes, one whose content is still here.
-        const SELECT: &str = concat!(
-            "SELECT ",
-            message_columns!(),
-            ", d.route, d.facts, d.created_at, d.accepted_at
-             FROM deliveries AS d JOIN messages AS m ON m.id = d.message WHERE d.interaction_id = $1
-             ORDER BY CASE WHEN m.content_dropped_at IS NULL THEN 0 ELSE 1 END, m.id LIMIT 1"
-        );
-        let rows = self.db().rows(SELECT, vec![interaction_id.into()]).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        Ok(Some(Delivery {
-            interaction_id: interaction_id.to_owned(),
-            message: self.message_of(row).await?,
-            route: row.text(AFTER_MESSAGE)?,
-            facts: row.text(AFTER_MESSAGE + 1)?,
-            created_at: row.int(AFTER_MESSAGE + 2)?,
-            accepted_at: row.maybe_int(AFTER_MESSAGE + 3)?,
-        }))
+        self.look_up(interaction_id.to_owned()).await
     }
 
     /// The content of a message. `None`: it is not stored yet, or not any more.
@@ -124,24 +115,27 @@ impl Store {
     /// # Errors
     /// It could not be read.
     pub async fn content(&self, message: i64) -> Result<Option<Bytes>, StoreError> {
-        const SIZE: &str =
-            "SELECT size FROM messages WHERE id = $1 AND content_dropped_at IS NULL AND size IS NOT NULL";
-        const SELECT: &str = "SELECT bytes FROM contents WHERE message = $1 AND seq >= $2 ORDER BY seq LIMIT $3";
-        let size = match self.db().rows(SIZE, vec![message.into()]).await?.first() {
+        const FIRST: &str = "SELECT m.size, c.bytes FROM messages AS m
+             LEFT JOIN contents AS c ON c.message = m.id AND c.seq < $2
+             WHERE m.id = $1 AND m.content_dropped_at IS NULL AND m.size IS NOT NULL ORDER BY c.seq";
+        const REST: &str = "SELECT NULL, bytes FROM contents WHERE message = $1 AND seq >= $2 ORDER BY seq LIMIT $3";
+        let mut chunks = self.db().rows(FIRST, vec![message.into(), CHUNKS.into()]).await?;
+        let size = match chunks.first() {
             Some(row) => usize::try_from(row.int(0)?).unwrap_or(0),
             None => return Ok(None),
         };
         let mut content = BytesMut::with_capacity(size);
-        let mut seq = 0;
-        while content.len() < size {
-            let chunks = self.db().rows(SELECT, vec![message.into(), seq.into(), CHUNKS.into()]).await?;
+        for seq in (CHUNKS..).step_by(CHUNKS as usize) {
+            for chunk in chunks {
+                content.extend_from_slice(&chunk.maybe_bytes(1)?.unwrap_or_default());
+            }
+            if content.len() >= size {
+                break;
+            }
+            chunks = self.db().rows(REST, vec![message.into(), seq.into(), CHUNKS.into()]).await?;
             if chunks.is_empty() {
                 // Removed between our two looks.
                 return Ok(None);
-            }
-            seq += CHUNKS;
-            for chunk in chunks {
-                content.extend_from_slice(&chunk.bytes(0)?);
             }
         }
         Ok(Some(content.freeze()))
@@ -155,30 +149,95 @@ impl Store {
     pub async fn content_chunk(&self, message: i64, seq: u32) -> Result<Option<Bytes>, StoreError> {
         const SELECT: &str = "SELECT bytes FROM contents WHERE message = $1 AND seq = $2";
         let rows = self.db().rows(SELECT, vec![message.into(), i64::from(seq).into()]).await?;
-        rows.first().map(|row| row.bytes(0).map(Bytes::from)).transpose()
+        Ok(rows.first().map(|row| row.maybe_bytes(0)).transpose()?.flatten().map(Bytes::from))
+    }
+}
+
+/// A message from its columns.
+async fn message_of(db: &Db, names: &Names, row: &Row) -> Result<Message, StoreError> {
+    let key = row.maybe_text(10)?.zip(row.maybe_int(11)?);
+    Ok(Message {
+        id: row.int(0)?,
+        mailbox: names.named(db, row.int(1)?).await?,
+        immutable_id: row.text(2)?,
+        found_at: row.int(3)?,
+        found_by: row.word(4)?,
+        received_at: row.maybe_int(5)?,
+        conversation_id: row.maybe_text(6)?,
+        internet_message_id: row.maybe_text(7)?,
+        state: row.word(8)?,
+        state_reason: row.maybe_text(9)?,
+        message_key: key.map(|(key, copy)| ids::message_key_of_copy(&key, u32::try_from(copy).unwrap_or(u32::MAX))),
+        size: row.maybe_int(12)?.map(i64::unsigned_abs),
+        sha256: row.maybe_text(13)?,
+        accepted_at: row.maybe_int(14)?,
+        finished_at: row.maybe_int(15)?,
+        mark: row.word(16)?,
+        marked_at: row.maybe_int(17)?,
+        content_dropped_at: row.maybe_int(18)?,
+    })
+}
+
+/// Deliveries that are read together: many start at once, and one statement costs hardly more for sixty-four than for one.
+pub(super) struct Lookups {
+    pub(super) db: Db,
+    pub(super) names: Arc<Names>,
+    pub(super) closing: CancellationToken,
+}
+
+/// An interaction somebody waits for.
+pub(super) struct Lookup {
+    pub(super) interaction_id: String,
+    pub(super) reply: oneshot::Sender<Result<Option<Delivery>, StoreError>>,
+}
+
+impl Lookups {
+    /// Reads until the store is closed.
+    pub(super) async fn read(self, mut waiting: mpsc::Receiver<Lookup>) {
+        let reading = async {
+            let mut together = Vec::with_capacity(MOST);
+            while waiting.recv_many(&mut together, MOST).await > 0 {
+                let found = self.deliveries(&together).await;
+                for Lookup { interaction_id, reply } in together.drain(..) {
+                    let answer = found.as_ref().map(|found| found.get(&interaction_id).cloned());
+                    // A caller that went away does not want its answer; that is no error.
+                    drop(reply.send(answer.map_err(Clone::clone)));
+                }
+            }
+        };
+        self.closing.run_until_cancelled(reading).await;
     }
 
-    async fn message_of(&self, row: &Row) -> Result<Message, StoreError> {
-        let key = row.maybe_text(10)?.zip(row.maybe_int(11)?);
-        Ok(Message {
-            id: row.int(0)?,
-            mailbox: self.named(row.int(1)?).await?,
-            immutable_id: row.text(2)?,
-            found_at: row.int(3)?,
-            found_by: row.word(4)?,
-            received_at: row.maybe_int(5)?,
-            conversation_id: row.maybe_text(6)?,
-            internet_message_id: row.maybe_text(7)?,
-            state: row.word(8)?,
-            state_reason: row.maybe_text(9)?,
-            message_key: key.map(|(key, copy)| ids::message_key_of_copy(&key, u32::try_from(copy).unwrap_or(u32::MAX))),
-            size: row.maybe_int(12)?.map(i64::unsigned_abs),
-            sha256: row.maybe_text(13)?,
-            accepted_at: row.maybe_int(14)?,
-            finished_at: row.maybe_int(15)?,
-            mark: row.word(16)?,
-            marked_at: row.maybe_int(17)?,
-            content_dropped_at: row.maybe_int(18)?,
-        })
+    async fn deliveries(&self, together: &[Lookup]) -> Result<HashMap<String, Delivery>, StoreError> {
+        // Of the same mail in several mailboxes, one whose content is still here goes first.
+        static SELECT: Listed = Listed::values(
+            concat!(
+                "SELECT ",
+                message_columns!(),
+                ", d.route, d.facts, d.created_at, d.accepted_at, d.interaction_id
+                 FROM deliveries AS d JOIN messages AS m ON m.id = d.message
+                 WHERE d.interaction_id IN ({rows})
+                 ORDER BY CASE WHEN m.content_dropped_at IS NULL THEN 0 ELSE 1 END, m.id"
+            ),
+            "?",
+        );
+        let list = together.iter().map(|it| it.interaction_id.as_str().into()).collect();
+        let mut found = HashMap::with_capacity(together.len());
+        for row in self.db.each(&SELECT, None, list).await? {
+            let interaction_id = row.text(AFTER_MESSAGE + 4)?;
+            if found.contains_key(&interaction_id) {
+                continue;
+            }
+            let delivery = Delivery {
+                interaction_id: interaction_id.clone(),
+                message: message_of(&self.db, &self.names, &row).await?,
+                route: row.text(AFTER_MESSAGE)?,
+                facts: row.text(AFTER_MESSAGE + 1)?,
+                created_at: row.int(AFTER_MESSAGE + 2)?,
+                accepted_at: row.maybe_int(AFTER_MESSAGE + 3)?,
+            };
+            found.insert(interaction_id, delivery);
+        }
+        Ok(found)
     }
 }

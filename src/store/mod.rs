@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -51,9 +51,10 @@ pub use words::{CursorKind, FoundBy, Mark, MessageState, PushState};
 
 use db::Db;
 use mailboxes::Names;
+use messages::{Lookup, Lookups};
 use open::Opened;
 use wake::Notes;
-use writer::{AnyOp, Asked, Op, WAITING, Writer};
+use writer::{AnyOp, Asked, Op, Trouble, WAITING, Writer};
 
 /// `[store]`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -75,7 +76,9 @@ struct Inner {
     names: Arc<Names>,
     notes: Notes,
     writes: mpsc::Sender<AnyOp>,
+    lookups: mpsc::Sender<Lookup>,
     closing: CancellationToken,
+    trouble: Trouble,
     tasks: Mutex<JoinSet<()>>,
     /// Held for as long as the store is open.
     only: Mutex<Option<File>>,
@@ -92,10 +95,19 @@ impl Store {
         let notes = Notes::new(matches!(db, Db::Postgres(_)));
         let closing = CancellationToken::new();
         let (writes, waiting) = mpsc::channel(WAITING);
+        let trouble = Trouble::default();
         let mut tasks = JoinSet::new();
-        let writer =
-            Writer { db: db.clone(), clock, names: names.clone(), notes: notes.clone(), closing: closing.clone() };
+        let writer = Writer {
+            db: db.clone(),
+            clock,
+            names: names.clone(),
+            notes: notes.clone(),
+            closing: closing.clone(),
+            trouble: trouble.clone(),
+        };
         tasks.spawn(writer.write(waiting));
+        let (lookups, waiting) = mpsc::channel(WAITING);
+        tasks.spawn(Lookups { db: db.clone(), names: names.clone(), closing: closing.clone() }.read(waiting));
         if let Db::Postgres(pool) = &db {
             tasks.spawn(notes.clone().hear(pool.clone(), closing.clone()));
         }
@@ -104,7 +116,9 @@ impl Store {
             names,
             notes,
             writes,
+            lookups,
             closing,
+            trouble,
             tasks: Mutex::new(tasks),
             only: Mutex::new(only),
         })))
@@ -119,13 +133,17 @@ impl Store {
         drop(self.0.only.lock().await.take());
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers, and took the last write.
     ///
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
         if self.0.writes.is_closed() {
             return Err(StoreError::Closed);
+        }
+        // Reading can go on where writing cannot: a disk that is full, a file system that turned read-only.
+        if let Some(error) = self.0.trouble.load() {
+            return Err(error);
         }
         self.db().rows("SELECT 1", vec![]).await.map(drop)
     }
@@ -158,6 +176,13 @@ impl Store {
     {
         let (asked, answer) = Asked::new(op);
         self.0.writes.send(asked.into()).await.map_err(|_| StoreError::Closed)?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Hands an interaction to whoever reads many together.
+    async fn look_up(&self, interaction_id: String) -> Result<Option<Delivery>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.lookups.send(Lookup { interaction_id, reply }).await.map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Executor, SqlitePool};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection, SqlitePool};
 
 use super::db::Db;
 use super::error::StoreError;
@@ -25,8 +25,10 @@ const STATEMENTS: usize = 512;
 const BUSY: Duration = Duration::from_secs(10);
 /// How long to wait for a connection.
 const ACQUIRE: Duration = Duration::from_secs(10);
-/// A statement that hangs and a transaction whose client is gone must not hold rows for ever.
-const LIMITS: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'";
+/// A statement that hangs and a transaction whose client is gone must not hold rows for ever. And every join here is over
+/// a short list of keys: following the index is right however large the table grew since the statement was planned.
+const SESSION: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s';
+    SET enable_hashjoin = off; SET enable_mergejoin = off";
 const READERS: u32 = 4;
 const CONNECTIONS: u32 = 10;
 /// The write-ahead log is folded into the file every this many pages (16 MiB), not every 4 MiB: fewer fsyncs under load.
@@ -120,13 +122,17 @@ async fn postgres(url: &str) -> Result<Db, StoreError> {
         .statement_cache_capacity(STATEMENTS)
         .disable_statement_logging();
     let place = format!("{}:{}", options.get_host(), options.get_port());
+    let refused = |error: sqlx::Error| StoreError::Open(format!("{place}: {}", StoreError::from(error)));
+    // A pool would go on trying for as long as it waits for a connection; one connection says at once what is wrong.
+    let first = PgConnection::connect_with(&options).await.map_err(refused)?;
+    first.close().await.map_err(refused)?;
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(ACQUIRE)
-        .after_connect(|connection, _| Box::pin(async move { connection.execute(LIMITS).await.map(drop) }))
+        .after_connect(|connection, _| Box::pin(async move { connection.execute(SESSION).await.map(drop) }))
         .connect_with(options)
         .await
-        .map_err(|error| StoreError::Open(format!("{place}: {}", StoreError::from(error))))?;
+        .map_err(refused)?;
     FOR_POSTGRES.run(&pool).await.map_err(|error| outdated(&place, &error))?;
     Ok(Db::Postgres(pool))
 }

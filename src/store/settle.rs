@@ -79,7 +79,6 @@ impl Writing<'_> {
     pub(super) async fn end(&mut self, claims: &[Claim]) -> Result<HashSet<Claim>, StoreError> {
         static DELETE: Listed = Listed::values(
             "DELETE FROM jobs WHERE id IN ({firsts}) AND (id, fence) IN (VALUES {rows}) AND parked_at IS NULL RETURNING id, fence",
-            0,
             "(?, ?)",
         );
         self.delete(&DELETE, claims).await
@@ -88,7 +87,6 @@ impl Writing<'_> {
     async fn end_unless_due_again(&mut self, claims: &[Claim]) -> Result<HashSet<Claim>, StoreError> {
         static DELETE: Listed = Listed::values(
             "DELETE FROM jobs WHERE id IN ({firsts}) AND (id, fence) IN (VALUES {rows}) AND again_at IS NULL AND leased_until IS NOT NULL RETURNING id, fence",
-            0,
             "(?, ?)",
         );
         self.delete(&DELETE, claims).await
@@ -98,7 +96,7 @@ impl Writing<'_> {
     async fn delete(&mut self, delete: &'static Listed, claims: &[Claim]) -> Result<HashSet<Claim>, StoreError> {
         let claims: Vec<Value> = claims.iter().flat_map(|claim| [claim.id.into(), claim.fence.into()]).collect();
         let mut ended = HashSet::new();
-        for row in self.tx.each(delete, &[], claims).await? {
+        for row in self.tx.each(delete, None, claims).await? {
             ended.insert(Claim { id: row.int(0)?, fence: row.int(1)? });
         }
         Ok(ended)
@@ -115,14 +113,13 @@ impl Writing<'_> {
                due_at = CASE WHEN v.column3 IS NULL OR (v.column4 + v.column5 > 0 AND jobs.again_at < v.column3)
                         THEN jobs.again_at ELSE v.column3 END,
                attempt = CASE WHEN v.column4 = 1 THEN 0 ELSE jobs.attempt - v.column5 END,
-               created_at = CASE WHEN v.column4 = 1 THEN $1 ELSE jobs.created_at END,
+               created_at = CASE WHEN v.column4 = 1 THEN {fixed} ELSE jobs.created_at END,
                last_error = CASE WHEN v.column5 = 1 THEN jobs.last_error ELSE v.column6 END,
                parked_at = v.column7
              FROM (VALUES {rows}) AS v
              WHERE jobs.id = v.column1 AND jobs.fence = v.column2 AND jobs.leased_until IS NOT NULL
                AND (v.column3 IS NOT NULL OR jobs.again_at IS NOT NULL)
              RETURNING id, fence, lane, due_at, parked_at",
-            1,
             "(?, ?, ?, ?, ?, ?, ?)",
         );
         let now = self.now;
@@ -145,7 +142,7 @@ impl Writing<'_> {
             rows.extend([error.into(), parked_at.into()]);
         }
         let mut good = HashSet::new();
-        for row in self.tx.each(&UPDATE, &[now.into()], rows).await? {
+        for row in self.tx.each(&UPDATE, Some(now.into()), rows).await? {
             good.insert(Claim { id: row.int(0)?, fence: row.int(1)? - 1 });
             if row.maybe_int(4)?.is_none() {
                 self.wake(row.text(2)?, row.int(3)?);

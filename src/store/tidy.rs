@@ -54,15 +54,12 @@ impl Writing<'_> {
     async fn drop_contents(&mut self, tidy: &Tidy) -> Result<u64, StoreError> {
         const SELECT: &str = "SELECT id FROM messages WHERE state = 'delivered' AND content_dropped_at IS NULL
                AND mark IN ('never', 'done') ORDER BY id LIMIT $1";
-        static DROPPED: Listed = Listed::values(
-            "UPDATE messages SET content_dropped_at = $1 WHERE id IN (SELECT column1 FROM (VALUES {rows}) AS v)",
-            1,
-            "(?)",
-        );
+        static DROPPED: Listed =
+            Listed::values("UPDATE messages SET content_dropped_at = {fixed} WHERE id IN ({rows})", "?");
         let messages = self.numbers(SELECT, vec![tidy.limit.into()]).await?;
         let count = messages.len() as u64;
-        self.tx.each(&CONTENTS, &[], messages.clone()).await?;
-        self.tx.each(&DROPPED, &[tidy.now.into()], messages).await?;
+        self.tx.each(&CONTENTS, None, messages.clone()).await?;
+        self.tx.each(&DROPPED, Some(tidy.now.into()), messages).await?;
         Ok(count)
     }
 
@@ -70,24 +67,19 @@ impl Writing<'_> {
         const SELECT: &str = "SELECT id FROM messages WHERE finished_at < $1 AND tidied_at IS NULL
                AND state IN ('delivered', 'gone', 'filtered') AND mark IN ('never', 'done')
              ORDER BY finished_at LIMIT $2";
-        static DELIVERIES: Listed = Listed::values(
-            "DELETE FROM deliveries WHERE message IN (SELECT column1 FROM (VALUES {rows}) AS v)",
-            0,
-            "(?)",
-        );
+        static DELIVERIES: Listed = Listed::values("DELETE FROM deliveries WHERE message IN ({rows})", "?");
         // The key stays as well: a later copy must not get the id of this one.
         static MESSAGES: Listed = Listed::values(
             "UPDATE messages SET conversation_id = NULL, internet_message_id = NULL, state_reason = NULL, sha256 = NULL,
-               content_dropped_at = COALESCE(content_dropped_at, $1), tidied_at = $1
-             WHERE id IN (SELECT column1 FROM (VALUES {rows}) AS v)",
-            1,
-            "(?)",
+               content_dropped_at = COALESCE(content_dropped_at, {fixed}), tidied_at = {fixed}
+             WHERE id IN ({rows})",
+            "?",
         );
         let messages = self.numbers(SELECT, vec![tidy.before.into(), tidy.limit.into()]).await?;
         let count = messages.len() as u64;
-        self.tx.each(&CONTENTS, &[], messages.clone()).await?;
-        self.tx.each(&DELIVERIES, &[], messages.clone()).await?;
-        self.tx.each(&MESSAGES, &[tidy.now.into()], messages).await?;
+        self.tx.each(&CONTENTS, None, messages.clone()).await?;
+        self.tx.each(&DELIVERIES, None, messages.clone()).await?;
+        self.tx.each(&MESSAGES, Some(tidy.now.into()), messages).await?;
         Ok(count)
     }
 
@@ -96,5 +88,4 @@ impl Writing<'_> {
     }
 }
 
-static CONTENTS: Listed =
-    Listed::values("DELETE FROM contents WHERE message IN (SELECT column1 FROM (VALUES {rows}) AS v)", 0, "(?)");
+static CONTENTS: Listed = Listed::values("DELETE FROM contents WHERE message IN ({rows})", "?");

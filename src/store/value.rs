@@ -121,8 +121,10 @@ impl Row {
         /// Text or NULL.
         maybe_text, Option<String>);
     column!(
-        /// Bytes.
-        bytes, Vec<u8>);
+        /// Bytes or NULL.
+        maybe_bytes,
+        Option<Vec<u8>>
+    );
 
     /// A word that is one of a known few.
     pub(super) fn word<T: std::str::FromStr<Err = StoreError>>(&self, column: usize) -> Result<T, StoreError> {

@@ -4,7 +4,7 @@
 //! spoils nobody else's: the group is taken back and each runs in a transaction of its own.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -189,6 +189,23 @@ pub(super) struct Writer {
     pub(super) names: Arc<Names>,
     pub(super) notes: Notes,
     pub(super) closing: CancellationToken,
+    pub(super) trouble: Trouble,
+}
+
+/// Why the last write was not taken; nothing once a write was taken again.
+#[derive(Clone, Default)]
+pub(super) struct Trouble(Arc<Mutex<Option<StoreError>>>);
+
+impl Trouble {
+    pub(super) fn load(&self) -> Option<StoreError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, written: Result<(), &StoreError>) {
+        // Only what holds for every write says something of the store.
+        let trouble = written.err().filter(|it| matches!(it, StoreError::Unavailable(_))).cloned();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
 }
 
 impl Writer {
@@ -258,6 +275,7 @@ impl Writer {
         };
         metrics::histogram!("mailspan_store_seconds", "operation" => "commit").record(began.elapsed().as_secs_f64());
         tracing::trace!(writes, took = ?began.elapsed(), fine = written.is_ok(), "A group was written");
+        self.trouble.note(written.as_ref().map(|_| ()));
         self.notes.say(written?);
         Ok(())
     }

@@ -7,7 +7,7 @@ const LONGEST: usize = 400;
 
 /// Floors from the ground up. A room may import from lower floors, and from itself.
 const FLOORS: [&[&str]; 5] = [
-    &["model", "secrets", "egress"],
+    &["model", "secrets", "egress", "memory"],
     &["graph", "identity", "destinations", "mail", "store"],
     &["queue"],
     &["inbound", "delivery", "ops"],

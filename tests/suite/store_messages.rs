@@ -256,3 +256,30 @@ on_both! {
         assert_eq!(store.mailbox(&support).await.unwrap().subscription, None);
     }
 }
+
+on_both! {
+    async fn another_folder_is_a_new_beginning(world: World) {
+        let store = world.open().await;
+        let support = mailbox("support");
+        store.watching(&support, "inbox").await.unwrap();
+        store.found(&support, vec![], FoundBy::Start, Some(CursorChange::Delta("link".into()))).await.unwrap();
+        let subscription = Subscription {
+            id: "s1".into(),
+            client_state: Secret::new("state"),
+            expires_at: world.now() + 1000,
+            notification_url: "https://bridge.example.com/graph/notifications".into(),
+        };
+        store.save_subscription(&support, Some(subscription.clone())).await.unwrap();
+        let began = store.mailbox(&support).await.unwrap();
+        world.pass(5_000);
+
+        store.watching(&support, "inbox").await.unwrap();
+        assert_eq!(store.mailbox(&support).await.unwrap(), began, "the same folder changes nothing");
+
+        store.watching(&support, "archive").await.unwrap();
+        let anew = store.mailbox(&support).await.unwrap();
+        assert_eq!((anew.started_at, anew.cursor, anew.first_round_at), (world.now(), None, None));
+        let known = anew.subscription.unwrap();
+        assert_eq!((known.id.as_str(), known.notification_url.as_str()), ("s1", ""));
+    }
+}

@@ -29,6 +29,9 @@ async fn what_cannot_be_opened_is_said_in_a_sentence() {
     assert!(refused("sqlite::memory:").await.contains("names no file"));
     assert!(refused(&at("nowhere/mailspan.db")).await.contains("does not exist; create it"));
     assert!(refused(&format!("sqlite:{}", dir.path().display())).await.contains("is a folder"));
+    // The one folder that nobody can write to, root included.
+    #[cfg(target_os = "linux")]
+    assert!(refused("sqlite:/proc/mailspan.db").await.contains("/proc cannot be written to"));
     std::fs::write(dir.path().join("text.db"), "this is not a database, it is a text of some length").unwrap();
     assert!(refused(&at("text.db")).await.contains("text.db"));
     std::fs::write(dir.path().join("file"), "").unwrap();

@@ -185,7 +185,7 @@ pub(crate) fn mail(message: i64, key: &str, routes: &[&str], mark: MarkWhen, raw
         key: key.into(),
         deliveries: routes
             .iter()
-            .map(|it| NewDelivery { route: (*it).into(), facts: format!("{{\"to\":\"{it}\"}}") })
+            .map(|it| NewDelivery { route: (*it).into(), facts: format!("{{\"to\":\"{it}\"}}"), wait_ms: 0 })
             .collect(),
         sha256: ids::sha256_hex(&raw),
         raw,

@@ -77,7 +77,7 @@ async fn a_delta_round_is_read_page_by_page() {
     assert_eq!(page.link, DeltaLink::Delta(format!("{}/delta?$deltatoken=z", fake.base)));
 
     let path = "/v1.0/users/support@contoso.com/mailFolders/inbox/messages/delta\
-                ?$select=id,receivedDateTime,lastModifiedDateTime,internetMessageId,conversationId";
+                ?changeType=created&$select=id,receivedDateTime,lastModifiedDateTime,internetMessageId,conversationId";
     assert_eq!(fake.request(0).1, path);
     assert_eq!(fake.request(1).1, "/v1.0/next?$skiptoken=a%2Fb_c", "verbatim");
     for request in 0..2 {

@@ -25,7 +25,8 @@ async fn raw(answer: &'static [u8], closes: bool) -> Fake {
 }
 
 async fn mime(fake: &Fake, limit: u64) -> Result<Bytes, GraphError> {
-    fake.graph.mime(&support(), "m1", limit).await
+    let budget = crate::memory::Budget::new(1 << 20);
+    fake.graph.mime(&support(), "m1", limit, &budget).await.map(|(bytes, _)| bytes)
 }
 
 #[tokio::test]
@@ -110,8 +111,8 @@ async fn a_throttled_mailbox_is_left_alone_and_the_others_are_not() {
     })
     .await;
     let error = fake.graph.message(&support(), "m1").await.unwrap_err();
-    let thirty = Some(Duration::from_secs(30));
-    assert!(matches!(Failure::from(error), Failure::Transient { after, .. } if after == thirty));
+    let thirty = Duration::from_secs(30);
+    assert!(matches!(Failure::from(error), Failure::Postponed { after, .. } if after == thirty));
     fake.later(10);
     let error = fake.graph.message(&support(), "m1").await.unwrap_err();
     assert!(matches!(error, GraphError::Throttled { after } if after.as_secs() == 20), "{error}");

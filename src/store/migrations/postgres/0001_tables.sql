@@ -23,6 +23,7 @@ CREATE TABLE mailboxes (
     key TEXT NOT NULL UNIQUE,
     tenant TEXT NOT NULL,
     address TEXT NOT NULL,
+    folder TEXT,
     started_at BIGINT NOT NULL,
     cursor TEXT,
     cursor_kind TEXT,
