@@ -2,9 +2,11 @@
 //!
 //! What a story asks of a running bridge goes through its two listeners.
 
+use mailspan::model::clock::{Clock, UnixMillis};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
@@ -192,6 +194,17 @@ pub(crate) fn free_port() -> SocketAddr {
 pub(crate) struct Bridge {
     stop: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
+    clock: Shifted,
+}
+
+/// The system's clock, moved on by a story that will not wait.
+#[derive(Clone, Default)]
+struct Shifted(Arc<AtomicI64>);
+
+impl Clock for Shifted {
+    fn now(&self) -> UnixMillis {
+        SystemClock.now() + self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Bridge {
@@ -204,6 +217,7 @@ impl Bridge {
 
     /// Starts it and waits until it is ready.
     pub(crate) async fn begin(plan: &Plan) -> Self {
+        let clock = Shifted::default();
         static PROVIDER: Once = Once::new();
         PROVIDER.call_once(|| drop(rustls::crypto::aws_lc_rs::default_provider().install_default()));
         let folder = tempfile::tempdir().unwrap();
@@ -211,11 +225,16 @@ impl Bridge {
         plan.write(&file);
         let config = Config::load(&[file], std::iter::empty()).unwrap_or_else(|it| panic!("{it}")).config;
         let metrics = telemetry::init(&config.telemetry).unwrap();
-        let bridge = mailspan::app::Bridge::build(config, metrics, Arc::new(SystemClock)).await.unwrap();
+        let bridge = mailspan::app::Bridge::build(config, metrics, Arc::new(clock.clone())).await.unwrap();
         let stop = CancellationToken::new();
         let task = tokio::spawn(bridge.run(stop.clone()));
         plan.until_ready().await;
-        Self { stop, task }
+        Self { stop, task, clock }
+    }
+
+    /// Lets its time pass faster, once.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.clock.0.fetch_add(i64::try_from(time.as_millis()).unwrap(), Ordering::Relaxed);
     }
 
     /// Asks it to stop and does not wait.
