@@ -192,7 +192,8 @@ impl Writing<'_> {
             let key = mail.key();
             mail.interactions = mail.accept.deliveries.iter().map(|it| ids::interaction_id(&key, &it.route)).collect();
         }
-        let list = mails.iter().flat_map(|mail| &mail.interactions).map(|id| id.as_str().into()).collect();
+        let list: Vec<Value> = mails.iter().flat_map(|mail| &mail.interactions).map(|id| id.as_str().into()).collect();
+        self.tx.hold_interactions(list.clone()).await?;
         let mut known: HashMap<String, Option<UnixMillis>> = HashMap::new();
         for row in self.tx.each(&SELECT, None, list).await? {
             known.insert(row.text(0)?, row.maybe_int(1)?);

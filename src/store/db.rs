@@ -172,6 +172,19 @@ impl Tx {
         }
     }
 
+    /// Holds what is written of these interactions until the commit, so that of two replicas one of which accepts
+    /// another copy of a mail while the other hears that the mail was delivered, the later sees what the earlier did.
+    pub(super) async fn hold_interactions(&mut self, interactions: Vec<Value>) -> Result<(), StoreError> {
+        static HOLD: Listed = Listed::values(
+            "SELECT 1 FROM deliveries WHERE interaction_id IN ({rows}) ORDER BY interaction_id, message FOR UPDATE",
+            "?",
+        );
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(_) => self.each(&HOLD, None, interactions).await.map(drop),
+        }
+    }
+
     /// Sends `payload` to the other replicas with the commit. A file has no other replicas.
     pub(super) async fn notify(&mut self, payload: String) -> Result<(), StoreError> {
         match self {

@@ -106,6 +106,8 @@ impl Writing<'_> {
              RETURNING mailbox, mark",
             "?",
         );
+        // Held first: only a statement that begins after that sees a copy which was accepted meanwhile.
+        self.tx.hold_interactions(interactions.clone()).await?;
         let mut touched = BTreeSet::new();
         for row in self.tx.each(&DELIVERIES, Some(self.now.into()), interactions).await? {
             touched.insert(row.int(0)?);

@@ -209,7 +209,8 @@ impl Lookups {
     }
 
     async fn deliveries(&self, together: &[Lookup]) -> Result<HashMap<String, Delivery>, StoreError> {
-        // Of the same mail in several mailboxes, one whose content is still here goes first.
+        // Of the same mail in several mailboxes one whose content is still here goes first, and always the same one:
+        // every attempt sends the same body, also when a copy that was found earlier is stored later.
         static SELECT: Listed = Listed::values(
             concat!(
                 "SELECT ",

@@ -11,6 +11,7 @@ mod architecture;
 mod config_layers;
 mod config_problems;
 mod config_reference;
+mod crash;
 mod destination_conformance;
 mod destination_egress;
 mod destination_maildir;

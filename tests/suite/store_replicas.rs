@@ -54,6 +54,21 @@ on_postgres! {
         assert_eq!(b.to_mark(&support, 100).await.unwrap().len(), 25);
     }
 
+    async fn a_copy_accepted_while_the_first_is_delivered_is_delivered_too(world: World) {
+        let (a, b) = (world.open().await, world.open().await);
+        let (support, sales) = (mailbox("support"), mailbox("sales"));
+        for n in 0..60 {
+            let (first, one) = fetch(&a, &world, &support, &format!("AAk{n}")).await;
+            let (second, other) = fetch(&a, &world, &sales, &format!("AAs{n}")).await;
+            let copy = |message| mail(message, &format!("mk_{n}"), &["crm"], MarkWhen::Never, "raw");
+            let interaction = a.accept(first, copy(one)).await.unwrap().unwrap().interactions.remove(0);
+            let crm = only(&a, &Lane::route("crm")).await;
+            let (x, y) = tokio::join!(a.delivered(crm.claim, &interaction), b.accept(second, copy(other)));
+            assert!(x.unwrap() && y.unwrap().is_some());
+            assert_eq!(a.message(other).await.unwrap().unwrap().state, MessageState::Delivered, "copy {n}");
+        }
+    }
+
     async fn the_same_page_seen_by_two_is_found_once(world: World) {
         let (a, b) = (world.open().await, world.open().await);
         let support = mailbox("support");

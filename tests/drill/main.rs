@@ -1,0 +1,20 @@
+//! The crash drills: the real program is ended, frozen, starved and confused while mail flows, and loses none of it.
+//!
+//! `tests/run --drill` runs them in a release build. One at a time: each measures and strains the whole machine.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking; clippy knows test functions, not their helpers"
+)]
+
+mod clock;
+mod full_disk;
+mod kills;
+mod moments;
+mod postgres;
+mod stops;
+mod world;
+
+/// Held by whichever drill runs.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
