@@ -2,7 +2,6 @@
 //!
 //! What a story asks of a running bridge goes through its two listeners.
 
-use mailspan::model::clock::{Clock, UnixMillis};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use mailspan::app::SystemClock;
 use mailspan::config::Config;
+use mailspan::model::clock::{Clock, UnixMillis};
 use mailspan::telemetry;
 use mailspan_tenant::Tenant;
 use serde_json::Value;
@@ -190,21 +190,21 @@ pub(crate) fn free_port() -> SocketAddr {
     std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
 }
 
-/// A bridge at work in this process.
-pub(crate) struct Bridge {
-    stop: CancellationToken,
-    task: JoinHandle<anyhow::Result<()>>,
-    clock: Shifted,
+/// The machine's clock, and what a story let pass.
+#[derive(Default)]
+struct Passing(AtomicI64);
+
+impl Clock for Passing {
+    fn now(&self) -> UnixMillis {
+        SystemClock.now() + self.0.load(Ordering::SeqCst)
+    }
 }
 
-/// The system's clock, moved on by a story that will not wait.
-#[derive(Clone, Default)]
-struct Shifted(Arc<AtomicI64>);
-
-impl Clock for Shifted {
-    fn now(&self) -> UnixMillis {
-        SystemClock.now() + self.0.load(Ordering::Relaxed)
-    }
+/// A bridge at work in this process.
+pub(crate) struct Bridge {
+    clock: Arc<Passing>,
+    stop: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Bridge {
@@ -217,7 +217,6 @@ impl Bridge {
 
     /// Starts it and waits until it is ready.
     pub(crate) async fn begin(plan: &Plan) -> Self {
-        let clock = Shifted::default();
         static PROVIDER: Once = Once::new();
         PROVIDER.call_once(|| drop(rustls::crypto::aws_lc_rs::default_provider().install_default()));
         let folder = tempfile::tempdir().unwrap();
@@ -225,16 +224,17 @@ impl Bridge {
         plan.write(&file);
         let config = Config::load(&[file], std::iter::empty()).unwrap_or_else(|it| panic!("{it}")).config;
         let metrics = telemetry::init(&config.telemetry).unwrap();
-        let bridge = mailspan::app::Bridge::build(config, metrics, Arc::new(clock.clone())).await.unwrap();
+        let clock = Arc::new(Passing::default());
+        let bridge = mailspan::app::Bridge::build(config, metrics, Arc::clone(&clock) as _).await.unwrap();
         let stop = CancellationToken::new();
         let task = tokio::spawn(bridge.run(stop.clone()));
         plan.until_ready().await;
-        Self { stop, task, clock }
+        Self { clock, stop, task }
     }
 
-    /// Lets its time pass faster, once.
-    pub(crate) fn pass(&self, time: Duration) {
-        self.clock.0.fetch_add(i64::try_from(time.as_millis()).unwrap(), Ordering::Relaxed);
+    /// Lets time pass for the bridge.
+    pub(crate) fn pass(&self, by: Duration) {
+        self.clock.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     /// Asks it to stop and does not wait.
