@@ -109,7 +109,10 @@ impl Daemon {
         let (status, reason) = if lag.is_some_and(|lag| lag > MISSED_TURNS * turn + 60_000) {
             (Status::Failing, Some("it could not be read to its end for too long".to_owned()))
         } else if last_sync_at.is_none() {
-            (Status::Degraded, Some("it was not read yet".to_owned()))
+            let patience = MISSED_TURNS * turn + 60_000;
+            let late = state.is_some_and(|it| now - it.started_at > patience);
+            let status = if late { Status::Failing } else { Status::Degraded };
+            (status, Some("it was not read yet".to_owned()))
         } else if let Some(reason) = fallen_back {
             (Status::Degraded, Some(format!("polling instead of push: {reason}")))
         } else if parked > 0 {
@@ -147,7 +150,10 @@ impl Daemon {
         let parked = count.map_or(0, |it| it.parked);
         let retrying = count.map_or(0, |it| it.retrying);
         let (status, reason) = match paused {
-            Some(until) => (Status::Failing, Some(format!("paused until {}", crate::model::clock::rfc3339(until)))),
+            Some(until) if until > now => {
+                (Status::Failing, Some(format!("paused until {}", crate::model::clock::rfc3339(until))))
+            }
+            Some(_) => (Status::Failing, Some("paused; one delivery at a time is tried until one succeeds".to_owned())),
             None if parked > 0 => {
                 (Status::Degraded, Some(format!("{parked} deliveries are parked{}", first_reason(why.get(&lane)))))
             }

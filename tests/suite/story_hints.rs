@@ -107,7 +107,8 @@ async fn forged_and_unknown_notifications_are_answered_202_and_do_nothing() {
             let name = format!("mailspan_notifications_total{{result=\"{result}\"}} ");
             text.lines().find_map(|it| it.strip_prefix(&name)).map_or(0, |it| it.parse().unwrap())
         };
-        count("forged") == 3 && count("unknown") == 1
+        // Which of the two a forgery is depends on whether the bridge has written down its own subscription yet.
+        count("forged") + count("unknown") == 4
     })
     .await;
     assert_eq!(world.tenant.graph_requests(), asked, "a forged notification made the bridge ask Graph");
