@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// What a mail takes for each of its bytes while it is handled: the bytes, what is decoded of them, and the same again
+/// as JSON or on its way into the store.
+pub const WEIGHT: u64 = 3;
 /// What one permit stands for.
 const UNIT: u64 = 1024;
 /// What content of unknown size takes at first: most mail is smaller.

@@ -15,7 +15,7 @@ use crate::destinations::{Destination, Handover};
 use crate::mail;
 use crate::mail::facts::Thread;
 use crate::mail::interaction::{Prepared, Source};
-use crate::memory::Budget;
+use crate::memory::{Budget, WEIGHT};
 use crate::model::address::Address;
 use crate::model::clock::SharedClock;
 use crate::model::outcome::{Failure, Next, Outcome};
@@ -24,8 +24,6 @@ use crate::model::work::Job;
 use crate::store::{Delivery as Row, Store};
 pub use content::Content;
 
-/// How much memory a delivery takes for each byte of its mail.
-const WEIGHT: u64 = 3;
 /// How long a delivery waits for room in memory before it gives its place to others …
 const ROOM_PATIENCE: Duration = Duration::from_secs(3);
 /// … and how long it stays away then. Neither is counted as an attempt.

@@ -15,7 +15,7 @@ use super::Graph;
 use super::error::GraphError;
 use super::refusal::{Answer, word};
 use super::slots::Room;
-use crate::memory::{Budget, Held};
+use crate::memory::{Budget, Held, WEIGHT};
 use crate::model::retry_after;
 use crate::model::token::AccessToken;
 
@@ -96,13 +96,14 @@ impl Graph {
         let _slots = room.enter(1, &*self.options.clock).await?;
         self.in_time(async {
             let answer = self.answer(room, &call).await?;
+            let weight = |bytes: u64| bytes.saturating_mul(WEIGHT);
             let taken = match answer.content_length() {
                 Some(length) if length > limit => return Err(GraphError::TooLarge { limit }),
-                Some(length) => tokio::time::timeout(self.options.idle, budget.take(length)).await,
+                Some(length) => tokio::time::timeout(self.options.idle, budget.take(weight(length))).await,
                 None => tokio::time::timeout(self.options.idle, budget.take_unknown()).await,
             };
             let Ok(mut held) = taken else { return Err(GraphError::NoRoom) };
-            let body = self.read(answer, limit, |bytes| held.grow_to(bytes)).await?;
+            let body = self.read(answer, limit, |bytes| held.grow_to(weight(bytes))).await?;
             Ok((body, held))
         })
         .await
