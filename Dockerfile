@@ -10,7 +10,7 @@ ARG RUNTIME=debian:bookworm-slim
 
 FROM ${BUILDER} AS build
 ARG PROFILE=dist
-# More arguments for cargo, for instance --no-default-features for an image without `mailspan demo`.
+# More arguments for cargo, for instance --no-default-features --features mimalloc for an image without `mailspan demo`.
 ARG CARGO_FLAGS=""
 WORKDIR /build
 
@@ -55,7 +55,7 @@ USER 10001:10001
 # `sqlite:mailspan.db`, the default store, is a file in this folder.
 WORKDIR /var/lib/mailspan
 VOLUME /var/lib/mailspan
-# 8080: Graph's notifications, public. 9090: health, metrics and the API, private.
+# 8080: Graph's notifications, public. 9090: health and metrics, private.
 EXPOSE 8080 9090
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 CMD ["mailspan", "healthcheck"]

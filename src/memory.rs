@@ -7,8 +7,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What one permit stands for.
 const UNIT: u64 = 1024;
-/// The share of the budget that content of unknown size may take at first.
-const UNKNOWN_SHARE: u32 = 8;
+/// What content of unknown size takes at first: most mail is smaller.
+const UNKNOWN: u64 = 256 * 1024;
 /// The share of the budget that is kept for small mail, so that none of it waits behind large mail.
 const SMALL_SHARE: u32 = 8;
 /// What may use that share.
@@ -54,11 +54,9 @@ impl Budget {
         Held { _permit: permit, more: None, budget: self.clone(), bytes }
     }
 
-    /// Room for content whose size nobody said.
+    /// Room for content whose size nobody said; it grows as the content comes.
     pub async fn take_unknown(&self) -> Held {
-        let bytes = u64::from(self.all_large / UNKNOWN_SHARE) * UNIT;
-        let permit = Arc::clone(&self.large).acquire_many_owned(self.units(bytes)).await.ok();
-        Held { _permit: permit, more: None, budget: self.clone(), bytes }
+        self.take(UNKNOWN).await
     }
 
     /// Bytes that are free now.
@@ -83,14 +81,18 @@ impl Held {
         if bytes <= self.bytes {
             return true;
         }
-        let more = self.budget.units(bytes).saturating_sub(self.budget.units(self.bytes));
+        // A little more than asked, so that content that comes in small pieces does not ask for each of them; and never
+        // more than all there is, so that the largest mail still goes alone.
+        let wanted = bytes.saturating_add(bytes / 4);
+        let held = self.more.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = self.budget.units(wanted).saturating_sub(u32::try_from(held).unwrap_or(u32::MAX));
         match Arc::clone(&self.budget.large).try_acquire_many_owned(more) {
             Ok(extra) => {
                 match &mut self.more {
                     Some(permit) => permit.merge(extra),
                     None => self.more = Some(extra),
                 }
-                self.bytes = bytes;
+                self.bytes = wanted;
                 true
             }
             Err(_) => false,

@@ -42,10 +42,24 @@ impl Daemon {
             Err(error) => checks.push(failed(&error)),
         }
         let counts: HashMap<Lane, LaneCount> = counts.into_iter().map(|it| (it.lane.clone(), it)).collect();
+        let why = self.why_parked(&counts).await;
         let states: HashMap<MailboxId, MailboxState> = states.into_iter().map(|it| (it.mailbox.clone(), it)).collect();
-        checks.extend(self.mailboxes.iter().map(|it| self.mailbox_check(it, states.get(it), &counts, now)));
-        checks.extend(self.routes.iter().map(|name| self.route_check(name, &counts, now)));
+        checks.extend(self.mailboxes.iter().map(|it| self.mailbox_check(it, states.get(it), &counts, &why, now)));
+        checks.extend(self.routes.iter().map(|name| self.route_check(name, &counts, &why, now)));
         Health::of(checks)
+    }
+
+    /// Why the job that has been parked the longest was, in each lane that has any.
+    async fn why_parked(&self, counts: &HashMap<Lane, LaneCount>) -> HashMap<Lane, String> {
+        let mut why = HashMap::new();
+        for lane in counts.values().filter(|it| it.parked > 0).map(|it| &it.lane) {
+            // Without a reason the count still stands.
+            let parked = self.store.parked(Some(lane), 1).await.unwrap_or_default();
+            if let Some(reason) = parked.into_iter().next().and_then(|it| it.last_error) {
+                why.insert(lane.clone(), reason);
+            }
+        }
+        why
     }
 
     fn tenant_check(&self, name: &str) -> Check {
@@ -78,9 +92,11 @@ impl Daemon {
         mailbox: &MailboxId,
         state: Option<&MailboxState>,
         counts: &HashMap<Lane, LaneCount>,
+        why: &HashMap<Lane, String>,
         now: UnixMillis,
     ) -> Check {
-        let count = counts.get(&Lane::mailbox(mailbox));
+        let lane = Lane::mailbox(mailbox);
+        let count = counts.get(&lane);
         let polling = state.is_none_or(|it| it.push.state == PushState::Polling);
         let sync = &self.jobs.inbound.sync;
         let last_sync_at = state.and_then(|it| it.last_sync_at);
@@ -93,11 +109,14 @@ impl Daemon {
         let (status, reason) = if lag.is_some_and(|lag| lag > MISSED_TURNS * turn + 60_000) {
             (Status::Failing, Some("it could not be read to its end for too long".to_owned()))
         } else if last_sync_at.is_none() {
-            (Status::Degraded, Some("it was not read yet".to_owned()))
+            let patience = MISSED_TURNS * turn + 60_000;
+            let late = state.is_some_and(|it| now - it.started_at > patience);
+            let status = if late { Status::Failing } else { Status::Degraded };
+            (status, Some("it was not read yet".to_owned()))
         } else if let Some(reason) = fallen_back {
             (Status::Degraded, Some(format!("polling instead of push: {reason}")))
         } else if parked > 0 {
-            (Status::Degraded, Some(format!("{parked} messages are parked")))
+            (Status::Degraded, Some(format!("{parked} messages are parked{}", first_reason(why.get(&lane)))))
         } else {
             (Status::Ok, None)
         };
@@ -118,15 +137,26 @@ impl Daemon {
         }
     }
 
-    fn route_check(&self, name: &str, counts: &HashMap<Lane, LaneCount>, now: UnixMillis) -> Check {
+    fn route_check(
+        &self,
+        name: &str,
+        counts: &HashMap<Lane, LaneCount>,
+        why: &HashMap<Lane, String>,
+        now: UnixMillis,
+    ) -> Check {
         let lane = Lane::route(name);
         let count = counts.get(&lane);
         let paused = self.jobs.paused_until(&lane);
         let parked = count.map_or(0, |it| it.parked);
         let retrying = count.map_or(0, |it| it.retrying);
         let (status, reason) = match paused {
-            Some(until) => (Status::Failing, Some(format!("paused until {}", crate::model::clock::rfc3339(until)))),
-            None if parked > 0 => (Status::Degraded, Some(format!("{parked} deliveries are parked"))),
+            Some(until) if until > now => {
+                (Status::Failing, Some(format!("paused until {}", crate::model::clock::rfc3339(until))))
+            }
+            Some(_) => (Status::Failing, Some("paused; one delivery at a time is tried until one succeeds".to_owned())),
+            None if parked > 0 => {
+                (Status::Degraded, Some(format!("{parked} deliveries are parked{}", first_reason(why.get(&lane)))))
+            }
             None if retrying > 0 => {
                 (Status::Degraded, Some(format!("{retrying} deliveries failed and wait for another attempt")))
             }
@@ -185,4 +215,8 @@ impl Daemon {
         metrics::gauge!("mailspan_memory_budget_bytes", "state" => "used").set(all - free);
         metrics::gauge!("mailspan_memory_budget_bytes", "state" => "free").set(free);
     }
+}
+
+fn first_reason(reason: Option<&String>) -> String {
+    reason.map(|it| format!("; the first: {it}")).unwrap_or_default()
 }

@@ -180,7 +180,7 @@ impl Bridge {
         let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
 
         // The public listener stands before the first subscription is asked for: Graph proves it at once.
-        parts.spawn(async move { ("the public listener", public.serve(public_router).await) });
+        parts.spawn(async move { ("the public listener", acknowledge(public, public_router).await) });
         let router = http::admin(Arc::clone(&daemon));
         let admin_part = tokio::spawn(async move { admin.serve(router).await });
         daemon.store.enqueue(first_jobs).await?;
@@ -312,6 +312,20 @@ fn first_jobs(config: &Config, mailboxes: &[MailboxId], now: UnixMillis) -> Vec<
         jobs.push(Work::Sweep { mailbox: mailbox.clone() }.due(now + spread.min(60_000) + share));
     }
     jobs
+}
+
+/// Serves notifications on a thread of their own: Graph counts the time until we answer, so an acknowledgement must not
+/// wait behind a mail that is being parsed.
+async fn acknowledge(public: Listener, router: axum::Router) -> anyhow::Result<()> {
+    let (ended, end) = tokio::sync::oneshot::channel();
+    let serve = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let served = runtime.map_err(anyhow::Error::from).and_then(|it| it.block_on(public.serve(router)));
+        // Whoever waited is gone only when the daemon is.
+        let _ = ended.send(served);
+    };
+    std::thread::Builder::new().name("acknowledge".into()).spawn(serve)?;
+    end.await?
 }
 
 async fn fold_metrics(metrics: Telemetry, stop: CancellationToken) {

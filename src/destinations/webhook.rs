@@ -282,7 +282,7 @@ fn verdict(status: StatusCode, headers: &HeaderMap, now: i64) -> Result<(), Fail
     match status {
         it if it.is_success() => Ok(()),
         StatusCode::GONE => Err(Failure::Gone {
-            reason: "the receiver answered 410 Gone: it wants no more; correct the route's url or resume it".into(),
+            reason: "the receiver answered 410 Gone: it wants no more; correct the route's url".into(),
         }),
         it if it.is_redirection() => Err(Failure::Transient {
             reason: format!("the receiver answered {it}; redirects are not followed, so set url to the final address"),

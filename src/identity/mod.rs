@@ -58,7 +58,7 @@ pub enum IdentityError {
     Endpoint(#[from] BadEndpoint),
 }
 
-/// What is known of a tenant's tokens, for health, metrics and `doctor`.
+/// What is known of a tenant's tokens, for health and metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityState {
     /// The tenant's configured name.

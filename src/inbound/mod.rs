@@ -29,7 +29,7 @@ use crate::model::work::MailboxId;
 use crate::store::Store;
 use hints::Hints;
 
-/// Ids that delta called deleted are remembered up to this many, so that a fetch that finds nothing need not ask twice.
+/// Ids that delta called deleted are remembered up to this many, so that nobody goes on looking for them.
 const REMOVED_REMEMBERED: usize = 10_000;
 
 /// Everything the inbound jobs work with, wired by the roof.

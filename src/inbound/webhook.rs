@@ -33,8 +33,7 @@ struct Notifications {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Item {
-    #[serde(default)]
-    subscription_id: String,
+    subscription_id: Option<String>,
     client_state: Option<String>,
     lifecycle_event: Option<String>,
     resource_data: Option<ResourceData>,
@@ -66,6 +65,7 @@ pub async fn receive(State(door): State<Door>, RawQuery(query): RawQuery, body: 
 
 /// Leaves the item's hint, if it is ours. Returns what became of it.
 fn take(hints: &Hints, item: &Item, now: i64) -> &'static str {
+    let subscription = item.subscription_id.as_deref().unwrap_or_default();
     let lifecycle = item.lifecycle_event.as_deref().map(|event| match event {
         "reauthorizationRequired" => Lifecycle::ReauthorizationRequired,
         "subscriptionRemoved" => Lifecycle::SubscriptionRemoved,
@@ -73,12 +73,12 @@ fn take(hints: &Hints, item: &Item, now: i64) -> &'static str {
         _ => Lifecycle::Missed,
     });
     let id = item.resource_data.as_ref().and_then(|it| it.id.as_deref());
-    let Some(mailbox) = hints.owner(&item.subscription_id, item.client_state.as_deref()) else {
-        if hints.knows(&item.subscription_id) {
+    let Some(mailbox) = hints.owner(subscription, item.client_state.as_deref()) else {
+        if hints.knows(subscription) {
             return "forged";
         }
         hints.stranger(Stranger {
-            subscription: item.subscription_id.clone(),
+            subscription: subscription.to_owned(),
             client_state: item.client_state.clone(),
             lifecycle,
             id: id.map(str::to_owned),

@@ -4,6 +4,9 @@
 //! boundary in a header section, or past an outer one, and so loses parts of mail that is only a little broken.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::LazyLock;
+
+use regex::bytes::Regex;
 
 use super::parameters::LONGEST_VALUE;
 
@@ -23,22 +26,23 @@ const BOUNDARY: &[u8] = b"boundary";
 /// Words at which the library would do more than find parts: types that hold mails (`message/rfc822`,
 /// `message/global`, `multipart/digest`), and what announces a boundary. They are looked for everywhere: a letter less
 /// in a text or a boundary harms nobody in a copy, as long as it is everywhere.
-fn keywords(raw: &[u8]) -> impl Iterator<Item = (usize, &'static [u8])> {
-    raw.iter().enumerate().filter_map(|(at, byte)| {
-        let word: &[u8] = match byte {
-            b'b' | b'B' => BOUNDARY,
-            b'r' | b'R' => b"rfc822",
-            b'g' | b'G' => b"global",
-            b'd' | b'D' => b"digest",
-            _ => return None,
-        };
-        raw.get(at..at + word.len())?.eq_ignore_ascii_case(word).then_some((at, word))
-    })
+static KEYWORDS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("(?i-u)boundary|rfc822|global|digest").ok());
+
+fn keywords(raw: &[u8]) -> impl Iterator<Item = (usize, bool)> {
+    let found = KEYWORDS.iter().flat_map(|keywords| keywords.find_iter(raw));
+    found.map(|it| (it.start(), it.as_bytes().eq_ignore_ascii_case(BOUNDARY)))
+}
+
+/// The lines with their ends.
+fn lines(raw: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut start = 0;
+    let ends = memchr::memchr_iter(b'\n', raw).map(|at| at + 1).chain(std::iter::once(raw.len()));
+    ends.map(move |end| &raw[std::mem::replace(&mut start, end)..end]).filter(|line| !line.is_empty())
 }
 
 /// Where words stand that the library must not see.
 pub(super) fn tempting(raw: &[u8]) -> impl Iterator<Item = usize> {
-    keywords(raw).filter(|(_, word)| *word != BOUNDARY).map(|(at, _)| at)
+    keywords(raw).filter(|(_, is_boundary)| !is_boundary).map(|(at, _)| at)
 }
 
 /// What is known of one boundary.
@@ -62,7 +66,7 @@ pub(super) struct Boundaries<'a> {
 
 impl<'a> Boundaries<'a> {
     pub(super) fn declared(raw: &'a [u8]) -> Self {
-        let places = keywords(raw).filter(|(_, word)| *word == BOUNDARY).map(|(at, _)| at);
+        let places = keywords(raw).filter(|(_, is_boundary)| *is_boundary).map(|(at, _)| at);
         let declared: Vec<_> = places
             .filter_map(|at| {
                 let rest = raw[at + BOUNDARY.len()..].trim_ascii_start();
@@ -140,7 +144,7 @@ impl<'a> Walk<'a> {
             section: Some(Section { is_of_part: true, ..Section::default() }),
         };
         let mut at = 0;
-        for line in raw.split_inclusive(|&byte| byte == b'\n') {
+        for line in lines(raw) {
             let text = line.strip_suffix(b"\n").unwrap_or(line);
             let text = text.strip_suffix(b"\r").unwrap_or(text);
             if let Some((boundary, is_last)) = walk.boundaries.on_line(text) {
@@ -240,14 +244,15 @@ impl<'a> Walk<'a> {
         if boundaries.lengths.is_empty() || boundaries.lengths.len() > MOST_LENGTHS {
             return Vec::new();
         }
+        let dashed = memchr::memmem::Finder::new(b"--");
         let mut found = Vec::new();
         let mut start = 0;
-        for line in raw.split_inclusive(|&byte| byte == b'\n') {
+        for line in lines(raw) {
             let is_boundary = |at: usize| {
                 let rest = &line[at + 2..];
                 boundaries.lengths.iter().any(|&it| rest.get(..it).is_some_and(|it| boundaries.seen.contains_key(it)))
             };
-            if boundaries.on_line(line).is_none() {
+            if dashed.find(line).is_some() && boundaries.on_line(line).is_none() {
                 let dashes = line.windows(2).enumerate().filter(|(_, it)| *it == b"--").map(|(at, _)| at);
                 found.extend(dashes.filter(|&at| is_boundary(at)).map(|at| start + at));
             }

@@ -56,13 +56,13 @@ pub enum Details {
     },
     /// A mailbox.
     Mailbox {
-        /// `push`, `polling` or `paused`.
+        /// `push` or `polling`.
         mode: &'static str,
         /// When its subscription ends.
         subscription_expires_at: Option<String>,
         /// When Graph last announced something.
         last_notification_at: Option<String>,
-        /// When it was last read to its end.
+        /// When a page of it was last read.
         last_sync_at: Option<String>,
         /// Seconds since then.
         lag_seconds: Option<i64>,

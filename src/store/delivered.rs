@@ -13,7 +13,7 @@ use super::writer::{Op, Writing};
 use crate::model::work::{Claim, MailboxId, Work};
 
 /// Marks wait this long for others of their mailbox, because Graph takes twenty in one request.
-const MARK_AFTER_MS: i64 = 150;
+const MARK_AFTER_MS: i64 = 1000;
 
 /// A message that is to be marked as read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -79,8 +79,13 @@ async fn sqlite(url: &str, now: UnixMillis) -> Result<Opened, StoreError> {
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None);
-    let writer =
-        pool.clone().max_connections(1).min_connections(1).connect_with(options.clone()).await.map_err(refused)?;
+    // On a full disk SQLite rolls back by itself, and the connection goes on believing in its transaction: nothing could
+    // be begun on it ever again.
+    let one = pool.clone().max_connections(1).min_connections(1).before_acquire(|connection, _| {
+        let stuck = connection.is_in_transaction();
+        Box::pin(async move { Ok(!stuck) })
+    });
+    let writer = one.connect_with(options.clone()).await.map_err(refused)?;
     let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&writer).await.map_err(refused)?;
     new_enough(&version)?;
     FOR_SQLITE.run(&writer).await.map_err(|error| outdated(&path.display().to_string(), &error))?;

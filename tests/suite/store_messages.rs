@@ -55,7 +55,7 @@ on_both! {
         assert_eq!((done.state, done.mark), (MessageState::Delivered, Mark::Due));
 
         assert!(claim(&store, &Lane::mailbox(&support), 5).await.jobs.is_empty(), "marks wait for others");
-        world.pass(150);
+        world.pass(1_000);
         let mark = only(&store, &Lane::mailbox(&support)).await;
         assert_eq!(mark.work, Work::Mark { mailbox: support.clone() });
         let to_mark = store.to_mark(&support, 20).await.unwrap();

@@ -56,8 +56,10 @@ async fn mail_goes_on_once_a_full_disk_has_room_again() {
     })
     .await;
     assert_eq!(plan.page("/health/live").await.unwrap().0, 200);
+    plan.until_check("store", "", "nothing can be written", |it| it["status"] == "failing").await;
     assert!(!world.tenant.message(&large).unwrap().is_read, "what is not stored is not read");
     std::fs::remove_file(&ballast).unwrap();
+    plan.until_check("store", "", "it is well again", |it| it["status"] == "ok").await;
     world.inbox.until_has(&["Before", "Too large for the rest of the disk", "While it is full"]).await;
     for id in [&large, &small] {
         world.until_read(id).await;
@@ -132,5 +134,28 @@ async fn two_bridges_on_one_database_deliver_each_mail_once() {
     let read = until("its mark", async || world.tenant.message(&late).filter(|it| it.is_read)).await;
     assert_eq!(read.subject, "For the survivor");
     assert_eq!(world.tenant.counters().too_many_at_once, 0);
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_may_reach_any_of_the_replicas() {
+    let Some(world) = World::postgres().await else { return };
+    let patient =
+        |plan: crate::world::Plan| plan.text("sync", "sweep_interval", "15m").text("sync", "poll_interval", "15m");
+    let (first_plan, second_plan) = (patient(world.plan()), patient(world.plan()));
+    let first = Bridge::start(&first_plan).await;
+    let second = Bridge::begin(&second_plan).await;
+    let subscription = until("a subscription", async || world.tenant.subscriptions_of(SUPPORT).pop()).await;
+    world.tenant.notifications(mailspan_tenant::NotificationPolicy::silent());
+    let state = subscription.client_state.unwrap();
+    for (plan, subject) in [(&first_plan, "Heard by the first"), (&second_plan, "Heard by the second")] {
+        let id = world.receives(subject);
+        let url = plan.notifications();
+        let status = world.tenant.forge_notification(&url, &subscription.id, &state, id.as_str()).await;
+        assert_eq!(status, Some(202));
+        world.inbox.until_has(&[subject]).await;
+    }
+    world.inbox.has_exactly(&["Heard by the first", "Heard by the second"]);
+    first.stop().await;
     second.stop().await;
 }

@@ -5,11 +5,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use mailspan::app::SystemClock;
 use mailspan::config::Config;
+use mailspan::model::clock::{Clock, UnixMillis};
 use mailspan::telemetry;
 use mailspan_tenant::Tenant;
 use serde_json::Value;
@@ -188,8 +190,19 @@ pub(crate) fn free_port() -> SocketAddr {
     std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
 }
 
+/// The machine's clock, and what a story let pass.
+#[derive(Default)]
+struct Passing(AtomicI64);
+
+impl Clock for Passing {
+    fn now(&self) -> UnixMillis {
+        SystemClock.now() + self.0.load(Ordering::SeqCst)
+    }
+}
+
 /// A bridge at work in this process.
 pub(crate) struct Bridge {
+    clock: Arc<Passing>,
     stop: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
 }
@@ -211,11 +224,17 @@ impl Bridge {
         plan.write(&file);
         let config = Config::load(&[file], std::iter::empty()).unwrap_or_else(|it| panic!("{it}")).config;
         let metrics = telemetry::init(&config.telemetry).unwrap();
-        let bridge = mailspan::app::Bridge::build(config, metrics, Arc::new(SystemClock)).await.unwrap();
+        let clock = Arc::new(Passing::default());
+        let bridge = mailspan::app::Bridge::build(config, metrics, Arc::clone(&clock) as _).await.unwrap();
         let stop = CancellationToken::new();
         let task = tokio::spawn(bridge.run(stop.clone()));
         plan.until_ready().await;
-        Self { stop, task }
+        Self { clock, stop, task }
+    }
+
+    /// Lets time pass for the bridge.
+    pub(crate) fn pass(&self, by: Duration) {
+        self.clock.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     /// Asks it to stop and does not wait.
