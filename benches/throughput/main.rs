@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use world::report::{figure, heading, median, mib};
+use world::usage::Usage;
 use world::{Announced, ROUTES, Took, World, arguments, mail};
 
 /// What one round of one of the two came to.
@@ -20,6 +21,8 @@ struct Round {
     cpu: Duration,
     system: Duration,
     threads: BTreeMap<String, Duration>,
+    /// What the tenant and the receiver used meanwhile.
+    around: Duration,
     graph_requests: u64,
     peak_kib: u64,
     commits: (f64, f64),
@@ -62,7 +65,8 @@ async fn through_the_bridge(each: usize, mailboxes: usize) -> anyhow::Result<Rou
     let world = World::start(mailboxes, Announced::ByBenchmark).await?;
     let bridge = world.bridge().await?;
     let mails = world.fill(each, mail::letter);
-    let (used, requests, commits) = (bridge.usage()?, world.tenant.graph_requests(), bridge.commits().await?);
+    let (used, around) = (bridge.usage()?, Usage::own()?);
+    let (requests, commits) = (world.tenant.graph_requests(), bridge.commits().await?);
     let took = world.hand_over(&bridge, &mails).await?;
     world.until_quiet(Duration::from_millis(500)).await?;
     let usage = bridge.usage()?.since(&used);
@@ -74,6 +78,7 @@ async fn through_the_bridge(each: usize, mailboxes: usize) -> anyhow::Result<Rou
         cpu: usage.cpu,
         system: usage.system,
         threads: usage.threads,
+        around: Usage::own()?.since(&around).cpu,
         graph_requests: world.tenant.graph_requests() - requests,
         peak_kib: usage.peak_kib,
         commits: (written.0 - commits.0, written.1 - commits.1),
@@ -85,7 +90,7 @@ async fn by_the_bare_loop(each: usize, mailboxes: usize) -> anyhow::Result<Round
     let world = World::start(mailboxes, Announced::ByBenchmark).await?;
     let mails = world.fill(each, mail::letter);
     let mut bare = bare::Bare::spawn(&world, &mails).await?;
-    let (used, requests) = (bare.usage()?, world.tenant.graph_requests());
+    let (used, around, requests) = (bare.usage()?, Usage::own()?, world.tenant.graph_requests());
     let begun = bare.go().await?;
     let took = world.finished(begun, mails.len()).await?;
     let usage = bare.usage()?.since(&used);
@@ -96,6 +101,7 @@ async fn by_the_bare_loop(each: usize, mailboxes: usize) -> anyhow::Result<Round
         cpu: usage.cpu,
         system: usage.system,
         threads: usage.threads,
+        around: Usage::own()?.since(&around).cpu,
         graph_requests: world.tenant.graph_requests() - requests,
         peak_kib: usage.peak_kib,
         commits: (0.0, 0.0),
@@ -121,6 +127,10 @@ fn tell(who: &str, mails: usize, rounds: &[Round]) {
             figure(&format!("  of it in threads {name}"), &format!("{time:.0} µs"));
         }
     }
+    figure(
+        "processor time of tenant and receiver per message",
+        &format!("{:.0} µs", middle(&|it| per_mail(it.around))),
+    );
     let requests = middle(&|it| it.graph_requests as f64 / mails as f64);
     figure("Graph requests per message", &format!("{requests:.3}"));
     figure("body of a webhook", &format!("{:.0} bytes", middle(&|it| it.body as f64)));

@@ -24,6 +24,11 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
+    /// Of this program, with the tenant and the receiver in it.
+    pub(crate) fn own() -> anyhow::Result<Self> {
+        Self::of(std::process::id())
+    }
+
     /// Of the program with this number.
     pub(crate) fn of(pid: u32) -> anyhow::Result<Self> {
         let mut threads: BTreeMap<String, Duration> = BTreeMap::new();
