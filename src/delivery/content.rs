@@ -46,7 +46,8 @@ impl Content {
         let raw = store.content(message).await?;
         let raw = raw.ok_or_else(|| Failure::permanent("the stored content of this mail is gone"))?;
         let mail = Arc::new(Understood::read(raw).await?);
-        self.kept.keep(message, &mail);
+        // Another route may be about to ask.
+        self.kept.keep(message, &mail, 1);
         Ok(mail)
     }
 }

@@ -65,7 +65,7 @@ impl Inbound {
             mark: mark_when(watched),
         };
         // Its deliveries are due at once and find it here.
-        self.kept.keep(message, &understood);
+        self.kept.keep(message, &understood, accept.deliveries.len());
         if self.store.accept(job.claim, accept).await?.is_none() {
             tracing::warn!(
                 message,

@@ -1,9 +1,10 @@
 //! Mail that was understood and is about to be rendered for its routes: parsed once, not once per route and attempt.
 //!
-//! A small memory of the last mails, bounded by their bytes. Losing it costs a second reading, nothing else.
+//! A memory bounded by bytes. Losing it costs a second reading, nothing else.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -14,8 +15,8 @@ use crate::model::outcome::Failure;
 
 /// Mail larger than this is parsed beside the async workers.
 const PARSE_INLINE: usize = 256 * 1024;
-/// Mails kept at most, whatever they weigh: the newest are looked for first, the list is walked.
-const MAILS: usize = 512;
+/// Mail that was not asked for in this time may go.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// What a mail takes for each of its bytes: the bytes, the texts made of them, and the same as JSON.
 const WEIGHT: usize = 3;
 
@@ -52,7 +53,7 @@ impl Understood {
     }
 }
 
-/// The last mails, the most recent at the back.
+/// Mail on its way to its deliveries.
 pub struct KeptMail {
     kept: Mutex<Kept>,
     bytes: usize,
@@ -60,8 +61,15 @@ pub struct KeptMail {
 
 #[derive(Default)]
 struct Kept {
-    mails: VecDeque<(i64, Arc<Understood>)>,
+    mails: HashMap<i64, Entry>,
     bytes: usize,
+}
+
+struct Entry {
+    mail: Arc<Understood>,
+    /// How often it will still be asked for.
+    uses: usize,
+    since: Instant,
 }
 
 impl KeptMail {
@@ -70,28 +78,51 @@ impl KeptMail {
         Self { kept: Mutex::default(), bytes }
     }
 
-    /// The mail with this number, if it is still here.
+    /// The mail with this number, if it is still here. After the last use that was announced it goes.
     pub fn find(&self, message: i64) -> Option<Arc<Understood>> {
-        self.kept().mails.iter().rev().find(|(id, _)| *id == message).map(|(_, mail)| Arc::clone(mail))
+        let mut kept = self.kept();
+        let entry = kept.mails.get_mut(&message)?;
+        entry.uses = entry.uses.saturating_sub(1);
+        let (mail, is_last) = (Arc::clone(&entry.mail), entry.uses == 0);
+        if is_last {
+            kept.remove(message);
+        }
+        Some(mail)
     }
 
-    /// Keeps a mail under its number until others push it out.
-    pub fn keep(&self, message: i64, mail: &Arc<Understood>) {
+    /// Keeps a mail that will be asked for so many times. Where there is no room it is not kept: in a backlog those
+    /// that came first are asked for first, so the newcomer is the one to go.
+    pub fn keep(&self, message: i64, mail: &Arc<Understood>, uses: usize) {
         let weight = weight(mail);
-        if weight > self.bytes {
+        let mut kept = self.kept();
+        if kept.bytes + weight > self.bytes {
+            kept.forget_the_old();
+        }
+        if uses == 0 || kept.bytes + weight > self.bytes {
             return;
         }
-        let mut kept = self.kept();
+        kept.remove(message);
         kept.bytes += weight;
-        kept.mails.push_back((message, Arc::clone(mail)));
-        while kept.mails.len() > MAILS || kept.bytes > self.bytes {
-            let Some((_, oldest)) = kept.mails.pop_front() else { break };
-            kept.bytes -= self::weight(&oldest);
-        }
+        kept.mails.insert(message, Entry { mail: Arc::clone(mail), uses, since: Instant::now() });
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn remove(&mut self, message: i64) {
+        if let Some(entry) = self.mails.remove(&message) {
+            self.bytes -= weight(&entry.mail);
+        }
+    }
+
+    /// What waits for long waits for a destination that is down, and is read again when that is back.
+    fn forget_the_old(&mut self) {
+        let old: Vec<i64> =
+            self.mails.iter().filter(|(_, it)| it.since.elapsed() > PATIENCE).map(|(id, _)| *id).collect();
+        old.into_iter().for_each(|message| self.remove(message));
     }
 }
 
@@ -108,15 +139,17 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_mail_makes_room_for_the_newest() {
+    fn a_mail_goes_after_its_last_use_and_a_newcomer_pushes_nobody_out() {
         let kept = KeptMail::new(3_000);
         for number in 0..4 {
-            kept.keep(number, &mail(300));
+            kept.keep(number, &mail(300), 2);
         }
-        assert!(kept.find(0).is_none());
-        assert!((1..4).all(|number| kept.find(number).is_some()));
-        kept.keep(9, &mail(2_000));
-        assert!(kept.find(9).is_none(), "a mail larger than the memory is not kept");
+        assert!(kept.find(3).is_none(), "there was no room for it");
+        assert!(kept.find(0).is_some() && kept.find(0).is_some());
+        assert!(kept.find(0).is_none(), "it was announced for two uses");
+        kept.keep(3, &mail(300), 1);
         assert!(kept.find(3).is_some());
+        kept.keep(9, &mail(2_000), 1);
+        assert!(kept.find(9).is_none(), "a mail larger than the memory is not kept");
     }
 }

@@ -105,9 +105,14 @@ impl Store {
             closing: closing.clone(),
             trouble: trouble.clone(),
         };
-        tasks.spawn(writer.write(waiting));
+        // On a thread of its own: every statement is a round trip to the database, and on a busy runtime each of them
+        // would wait behind mail that is being parsed.
+        let runtime = tokio::runtime::Handle::current();
+        tasks.spawn_blocking(move || runtime.block_on(writer.write(waiting)));
         let (lookups, waiting) = mpsc::channel(WAITING);
-        tasks.spawn(Lookups { db: db.clone(), names: names.clone(), closing: closing.clone() }.read(waiting));
+        let reader = Lookups { db: db.clone(), names: names.clone(), closing: closing.clone() };
+        let runtime = tokio::runtime::Handle::current();
+        tasks.spawn_blocking(move || runtime.block_on(reader.read(waiting)));
         if let Db::Postgres(pool) = &db {
             tasks.spawn(notes.clone().hear(pool.clone(), closing.clone()));
         }
