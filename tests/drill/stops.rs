@@ -16,7 +16,7 @@ async fn sigterm_restarts_lose_nothing_and_repeat_nothing() {
     world.receiver.mood(Mood { up_to_ms: 60, ..Mood::default() });
     for _ in 0..RESTARTS {
         world.bridge.until_ready().await;
-        world.bridge.live(Duration::from_millis(fastrand::u64(50..1500))).await;
+        world.bridge.live(Duration::from_millis(fastrand::u64(50..1000))).await;
         let took = world.bridge.stop().await;
         assert!(took < GRACE, "it took {took:?} to stop");
         world.bridge.start_again();
