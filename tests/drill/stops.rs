@@ -29,7 +29,7 @@ async fn sigterm_restarts_lose_nothing_and_repeat_nothing() {
 async fn a_program_that_was_frozen_past_its_leases_loses_nothing() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let mut world = World::start(Setting { pause_ms: 50..150, ..Setting::new("frozen for 40 s") }).await;
-    world.receiver.mood(Mood { up_to_ms: 1500, ..Mood::default() });
+    world.receiver.mood(Mood { up_to_ms: 800, ..Mood::default() });
     world.bridge.live(Duration::from_secs(3)).await;
     world.bridge.signal("STOP").await;
     // Deliveries are leased for 22 s here: 2 s for the receiver and 20 s around it.
