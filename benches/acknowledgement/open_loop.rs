@@ -100,11 +100,20 @@ impl Sends {
         let body = &self.schedule.bodies[number % self.schedule.bodies.len()];
         let sent = planned.elapsed();
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut line = match idle {
-            Some(line) => line,
-            None => Line::open(self.schedule.to).await?,
+        let idle = match idle {
+            Some(mut line) => line.post(body).await.ok().map(|status| (line, status)),
+            None => None,
         };
-        let status = line.post(body).await?;
+        let (line, status) = match idle {
+            Some(answered) => answered,
+            // The listener closes connections that were idle for a while, perhaps at this very moment; HTTP lets the
+            // client try again, and the time goes on.
+            None => {
+                let mut line = Line::open(self.schedule.to).await?;
+                let status = line.post(body).await?;
+                (line, status)
+            }
+        };
         let answered = planned.elapsed();
         anyhow::ensure!(status == 202, "answered {status}");
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(line);
