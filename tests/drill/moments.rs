@@ -64,7 +64,9 @@ async fn kill_9_while_everything_else_fails_too_loses_nothing() {
 async fn kill_at_every_moment(world: &mut World) {
     for turn in 0..EACH {
         for (name, count) in MOMENTS {
-            // Some time for the mail to flow, else nothing but beginnings would be killed.
+            // Some time for the mail to flow, else nothing but beginnings would be killed: an attempt that dies counts, so
+            // a fetch that died at a dozen beginnings would wait for hours after its next refusal.
+            world.bridge.until_ready().await;
             world.bridge.live(Duration::from_millis(fastrand::u64(100..500))).await;
             until_it_happens(world, name, count).await;
             if turn % 2 == 1 {
