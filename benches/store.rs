@@ -142,6 +142,7 @@ impl Run {
                     deliveries: deliveries.to_vec(),
                     raw: self.raw.clone(),
                     sha256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".into(),
+                    beside: None,
                     mark: MarkWhen::OnDelivered,
                 };
                 self.written(self.store.accept(job.claim, accept)).await;

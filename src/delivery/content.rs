@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
+use crate::mail::beside::Beside;
 use crate::mail::kept::{KeptMail, Understood};
 use crate::model::outcome::Failure;
-use crate::store::Store;
+use crate::store::{Message, Store};
 
 type Reading = Arc<OnceCell<Arc<Understood>>>;
 
@@ -28,13 +29,13 @@ impl Content {
     ///
     /// # Errors
     /// The store could not answer, or the content is gone.
-    pub(super) async fn of(&self, store: &Store, message: i64) -> Result<Arc<Understood>, Failure> {
-        if let Some(mail) = self.kept.find(message) {
+    pub(super) async fn of(&self, store: &Store, message: &Message) -> Result<Arc<Understood>, Failure> {
+        if let Some(mail) = self.kept.find(message.id) {
             return Ok(mail);
         }
-        let reading = Arc::clone(self.readings().entry(message).or_default());
+        let reading = Arc::clone(self.readings().entry(message.id).or_default());
         let mail = reading.get_or_try_init(|| self.read(store, message)).await.cloned();
-        self.readings().remove(&message);
+        self.readings().remove(&message.id);
         mail
     }
 
@@ -42,12 +43,14 @@ impl Content {
         self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn read(&self, store: &Store, message: i64) -> Result<Arc<Understood>, Failure> {
-        let raw = store.content(message).await?;
+    async fn read(&self, store: &Store, message: &Message) -> Result<Arc<Understood>, Failure> {
+        let raw = store.content(message.id).await?;
         let raw = raw.ok_or_else(|| Failure::permanent("the stored content of this mail is gone"))?;
-        let mail = Arc::new(Understood::read(raw).await?);
+        let beside = Beside::read(message.beside.as_deref())
+            .map_err(|error| Failure::permanent(format!("what is stored beside this mail cannot be read: {error}")))?;
+        let mail = Arc::new(Understood::read(raw, beside).await?);
         // Another route may be about to ask.
-        self.kept.keep(message, &mail, 1);
+        self.kept.keep(message.id, &mail, 1);
         Ok(mail)
     }
 }

@@ -121,7 +121,7 @@ impl Delivery {
         let facts: Facts = serde_json::from_str(&row.facts).map_err(|error| {
             Failure::permanent(format!("the stored facts of this delivery cannot be read: {error}"))
         })?;
-        let kept = self.content.of(&self.store, row.message.id).await?;
+        let kept = self.content.of(&self.store, &row.message).await?;
         let message_key = row.message.message_key.as_deref().unwrap_or_default();
         let source = Source {
             tenant: &row.message.mailbox.tenant,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::{Inbound, MarkRead, Watched};
 use crate::graph::{GraphError, Refusal};
+use crate::mail::beside::Beside;
 use crate::mail::digest::content_digest;
 use crate::mail::kept::Understood;
 use crate::mail::parse::Mail;
@@ -48,7 +49,7 @@ impl Inbound {
             }
             Err(error) => return Err(error.into()),
         };
-        let understood = Arc::new(Understood::read(raw.clone()).await?);
+        let understood = Arc::new(Understood::read(raw.clone(), Beside::default()).await?);
         let mail = &understood.mail;
         let deliveries = self.deliveries(watched, mail, understood.classification.kind.as_str());
         if deliveries.is_empty() {
@@ -62,6 +63,7 @@ impl Inbound {
             sha256: ids::sha256_hex(&raw),
             raw,
             deliveries,
+            beside: understood.beside.stored().map_err(Failure::permanent)?,
             mark: mark_when(watched),
         };
         // Its deliveries are due at once and find it here.

@@ -1,7 +1,7 @@
 //! Addresses, message ids and dates, as headers write them.
 
 use mail_parser::{Addr, Address, HeaderValue};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::header::{Fields, as_line};
 
@@ -9,7 +9,7 @@ use super::header::{Fields, as_line};
 const EARLIEST: u16 = 1900;
 
 /// A person or mailbox as the mail names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mailbox {
     /// The display name; `None` when there is none.
     pub name: Option<String>,

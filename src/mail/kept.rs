@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::beside::Beside;
 use super::facts::Classification;
 use super::parse::{Mail, parse};
 use super::shared::Shared;
@@ -25,7 +26,9 @@ const WEIGHT: usize = 3;
 pub struct Understood {
     /// The mail as Graph gave it.
     pub raw: Bytes,
-    /// The same, parsed.
+    /// What is known of it and stands in none of its bytes.
+    pub beside: Beside,
+    /// The mail, parsed.
     pub mail: Mail,
     /// What kind of mail it is.
     pub classification: Classification,
@@ -38,18 +41,18 @@ impl Understood {
     ///
     /// # Errors
     /// Permanent: this mail cannot be written as an interaction.
-    pub async fn read(raw: Bytes) -> Result<Self, Failure> {
+    pub async fn read(raw: Bytes, beside: Beside) -> Result<Self, Failure> {
         let read = if raw.len() <= PARSE_INLINE {
-            Self::new(raw)
+            Self::new(raw, beside)
         } else {
-            tokio::task::spawn_blocking(move || Self::new(raw)).await.map_err(Failure::transient)?
+            tokio::task::spawn_blocking(move || Self::new(raw, beside)).await.map_err(Failure::transient)?
         };
         read.map_err(|error| Failure::permanent(format!("the interaction cannot be written: {error}")))
     }
 
-    fn new(raw: Bytes) -> serde_json::Result<Self> {
+    fn new(raw: Bytes, beside: Beside) -> serde_json::Result<Self> {
         let mail = parse(&raw);
-        Ok(Self { classification: Classification::unknown(&mail), shared: Shared::new(&mail)?, mail, raw })
+        Ok(Self { classification: Classification::unknown(&mail), shared: Shared::new(&mail)?, mail, beside, raw })
     }
 }
 
@@ -135,7 +138,7 @@ mod tests {
     use super::*;
 
     fn mail(bytes: usize) -> Arc<Understood> {
-        Arc::new(Understood::new(Bytes::from(vec![b'a'; bytes])).unwrap())
+        Arc::new(Understood::new(Bytes::from(vec![b'a'; bytes]), Beside::default()).unwrap())
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 pub mod addresses;
 pub mod attachment;
+pub mod beside;
 pub mod body;
 mod boundaries;
 pub mod charset;

@@ -35,6 +35,8 @@ pub struct Accept {
     pub raw: Bytes,
     /// Of `raw`, in hexadecimal.
     pub sha256: String,
+    /// What is known of it and stands in none of its bytes; the store does not look inside.
+    pub beside: Option<String>,
     /// When to mark it as read.
     pub mark: MarkWhen,
 }
@@ -218,16 +220,16 @@ impl Writing<'_> {
     }
 
     async fn update_messages(&mut self, mails: &[Mail<'_>]) -> Result<(), StoreError> {
-        // Columns: id, base key, copy, size, sha256, state, finished_at, mark.
+        // Columns: id, base key, copy, size, sha256, state, finished_at, mark, beside.
         static UPDATE: Listed = Listed::values(
             "UPDATE messages SET base_key = v.column2, copy = v.column3, size = v.column4, sha256 = v.column5,
                state = v.column6, state_reason = NULL, accepted_at = {fixed}, finished_at = v.column7,
                mark = CASE WHEN messages.mark = 'done' THEN messages.mark ELSE v.column8 END,
-               content_dropped_at = NULL, tidied_at = NULL
+               beside = v.column9, content_dropped_at = NULL, tidied_at = NULL
              FROM (VALUES {rows}) AS v WHERE messages.id = v.column1",
-            "(?, ?, ?, ?, ?, ?, ?, ?)",
+            "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
         );
-        let mut rows: Vec<Value> = Vec::with_capacity(mails.len() * 8);
+        let mut rows: Vec<Value> = Vec::with_capacity(mails.len() * 9);
         for mail in mails {
             let (state, finished_at) =
                 if mail.delivered { (MessageState::Delivered, Some(self.now)) } else { (MessageState::Accepted, None) };
@@ -237,6 +239,7 @@ impl Writing<'_> {
                 mail.accept.sha256.as_str().into(),
             ]);
             rows.extend([state.as_str().into(), finished_at.into(), mail.mark().as_str().into()]);
+            rows.push(mail.accept.beside.as_deref().into());
         }
         self.tx.each(&UPDATE, Some(self.now.into()), rows).await.map(drop)
     }

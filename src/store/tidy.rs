@@ -71,7 +71,7 @@ impl Writing<'_> {
         // The key stays as well: a later copy must not get the id of this one.
         static MESSAGES: Listed = Listed::values(
             "UPDATE messages SET conversation_id = NULL, internet_message_id = NULL, state_reason = NULL, sha256 = NULL,
-               content_dropped_at = COALESCE(content_dropped_at, {fixed}), tidied_at = {fixed}
+               beside = NULL, content_dropped_at = COALESCE(content_dropped_at, {fixed}), tidied_at = {fixed}
              WHERE id IN ({rows})",
             "?",
         );

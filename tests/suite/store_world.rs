@@ -189,6 +189,7 @@ pub(crate) fn mail(message: i64, key: &str, routes: &[&str], mark: MarkWhen, raw
             .collect(),
         sha256: ids::sha256_hex(&raw),
         raw,
+        beside: None,
         mark,
     }
 }
