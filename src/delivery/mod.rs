@@ -134,7 +134,7 @@ impl Delivery {
             received_at: row.message.received_at.unwrap_or(row.message.found_at),
             raw_sha256: row.message.sha256.as_deref().unwrap_or_default(),
             classification: &kept.classification,
-            calendar: None,
+            calendar: kept.mail.calendar.as_ref(),
         };
         let thread = Thread::alone(message_key);
         let own = mail::interaction::Handover {

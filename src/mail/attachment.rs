@@ -4,12 +4,14 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
+use bytes::Bytes;
 use serde::Serialize;
 
+use super::beside::CloudFile;
 use super::parameters::file_name;
 use super::structure::Part;
 use super::transfer::TransferEncoding;
-use super::{header, security};
+use super::{header, security, tnef, uuencode};
 use crate::model::ids::sha256_hex;
 
 /// Whether a part is a file of its own or part of the text.
@@ -30,7 +32,8 @@ pub enum Origin {
     Mime,
     /// Unpacked from a winmail.dat.
     Tnef,
-    /// An item of the mailbox.
+    /// A mail (`message/rfc822`, `message/global`): what Graph lists as an item and puts into the raw mail as such a
+    /// part. Its bytes are in the raw mail as those of any other part.
     Item,
     /// A file in the cloud: a link, no bytes.
     Reference,
@@ -47,13 +50,19 @@ pub enum Content {
         encoding: TransferEncoding,
     },
     /// Here, because they were unpacked from something else.
-    Unpacked(Vec<u8>),
+    Unpacked(Bytes),
+    /// Nowhere in the mail: a file in the cloud.
+    Elsewhere {
+        /// Where it can be opened, where anybody says it.
+        url: Option<String>,
+    },
 }
 
 /// An attachment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
-    /// Where it stands in the mail: `2`, `1.2`. The same for every copy of the same mail.
+    /// Where it stands in the mail: `2`, `1.2`; `2.tnef.1` in the winmail.dat that is part 2, `1.uu.1` in the text that
+    /// is part 1, `cloud.1` nowhere in it. The same for every copy of the same mail.
     pub part_id: String,
     /// A file name without path, control and invisible characters.
     pub name: Option<String>,
@@ -65,12 +74,14 @@ pub struct Attachment {
     pub disposition: Disposition,
     /// The id by which HTML refers to it, without `<` and `>`.
     pub cid: Option<String>,
-    /// SHA-256 of the decoded bytes.
+    /// SHA-256 of the decoded bytes. Empty for a file in the cloud, of which there are none.
     pub sha256: String,
     /// Where it comes from.
     pub origin: Origin,
     /// Where its bytes are.
     pub content: Content,
+    /// Whether what it holds stands beside it: a winmail.dat that was unpacked.
+    pub is_wrapper: bool,
 }
 
 impl Attachment {
@@ -79,32 +90,112 @@ impl Attachment {
         match &self.content {
             Content::InMail { range, encoding } => encoding.decode(raw.get(range.clone()).unwrap_or_default()),
             Content::Unpacked(bytes) => Cow::Borrowed(bytes),
+            Content::Elsewhere { .. } => Cow::Borrowed(&[]),
         }
     }
 
-    /// Whether a person would call it an attachment: a file, and neither a signature nor an image in the text. A named
+    /// Where a file in the cloud can be opened, where anybody says it.
+    pub fn cloud_url(&self) -> Option<&str> {
+        match &self.content {
+            Content::Elsewhere { url } => url.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether a person would call it an attachment: a file, and neither a signature, nor a wrapping, nor an image in the
+    /// text. A named
     /// document is one even where its sender asks to show it inline.
     pub fn is_file(&self) -> bool {
         let is_document = self.kind.starts_with("application/") && self.name.is_some() && self.cid.is_none();
-        !security::is_signature(&self.kind) && (self.disposition == Disposition::Attachment || is_document)
+        let is_wrapping = self.is_wrapper || security::is_signature(&self.kind);
+        !is_wrapping && (self.disposition == Disposition::Attachment || is_document)
     }
 }
 
 /// Reads a part as an attachment. `referenced` are the content ids the HTML refers to.
 pub fn read(part: &Part, parent: &str, referenced: &HashSet<String>, raw: &[u8]) -> Attachment {
+    if let Some((name, bytes)) = part.is_uuencoded.then(|| uuencode::only(part.written(raw))).flatten() {
+        let disposition = disposition(part, parent, referenced);
+        let name = part.name.clone().or(name);
+        return Attachment {
+            cid: part.cid.clone(),
+            disposition,
+            ..unpacked(part.id.clone(), name, part.kind(), bytes)
+        };
+    }
     let (size, sha256) = measure(part, raw);
+    let is_mail = is_mail(part);
     Attachment {
         part_id: part.id.clone(),
-        name: part.name.clone().or_else(|| name_of_message(part, raw)),
+        name: part.name.clone().or_else(|| is_mail.then(|| name_of_message(part, raw))),
         kind: part.kind().to_owned(),
         size,
         disposition: disposition(part, parent, referenced),
         cid: part.cid.clone(),
         sha256,
-        origin: Origin::Mime,
+        origin: if is_mail { Origin::Item } else { Origin::Mime },
         content: Content::InMail { range: part.body.clone(), encoding: part.encoding },
+        is_wrapper: false,
     }
 }
+
+fn unpacked(part_id: String, name: Option<String>, kind: &str, bytes: Bytes) -> Attachment {
+    Attachment {
+        part_id,
+        name,
+        kind: kind.to_owned(),
+        size: bytes.len() as u64,
+        disposition: Disposition::Attachment,
+        cid: None,
+        sha256: sha256_hex(&bytes),
+        origin: Origin::Mime,
+        content: Content::Unpacked(bytes),
+        is_wrapper: false,
+    }
+}
+
+/// The files of a text, which is the part with this id.
+pub fn of_text(part: &str, files: Vec<uuencode::File>) -> impl Iterator<Item = Attachment> {
+    let numbered = files.into_iter().enumerate();
+    numbered.map(move |(at, file)| unpacked(format!("{part}.uu.{}", at + 1), file.name, UNTOLD, file.bytes))
+}
+
+/// The files of a winmail.dat, which is the part with this id.
+pub fn of_tnef(part: &str, files: Vec<tnef::File>, referenced: &HashSet<String>) -> impl Iterator<Item = Attachment> {
+    files.into_iter().map(move |file| {
+        let is_shown = file.is_inline || file.cid.as_ref().is_some_and(|it| referenced.contains(it));
+        Attachment {
+            origin: Origin::Tnef,
+            disposition: if is_shown { Disposition::Inline } else { Disposition::Attachment },
+            cid: file.cid,
+            ..unpacked(
+                format!("{part}.tnef.{}", file.path),
+                file.name,
+                file.kind.as_deref().unwrap_or(UNTOLD),
+                file.bytes,
+            )
+        }
+    })
+}
+
+/// Files in the cloud, which Graph lists beside the mail.
+pub fn of_cloud(files: &[CloudFile]) -> impl Iterator<Item = Attachment> {
+    files.iter().enumerate().map(|(at, file)| Attachment {
+        size: file.size,
+        sha256: String::new(),
+        origin: Origin::Reference,
+        content: Content::Elsewhere { url: file.url.clone() },
+        ..unpacked(
+            format!("cloud.{}", at + 1),
+            file_name(&file.name),
+            &file.kind.as_deref().unwrap_or(UNTOLD).to_ascii_lowercase(),
+            Bytes::new(),
+        )
+    })
+}
+
+/// The type of a file that says none.
+const UNTOLD: &str = "application/octet-stream";
 
 fn measure(part: &Part, raw: &[u8]) -> (u64, String) {
     let bytes = part.encoding.decode(part.written(raw));
@@ -128,14 +219,15 @@ fn disposition(part: &Part, parent: &str, referenced: &HashSet<String>) -> Dispo
     }
 }
 
+fn is_mail(part: &Part) -> bool {
+    matches!(part.kind(), "message/rfc822" | "message/global")
+}
+
 /// A mail in a mail is named after its subject.
-fn name_of_message(part: &Part, raw: &[u8]) -> Option<String> {
-    if !matches!(part.kind(), "message/rfc822" | "message/global") {
-        return None;
-    }
+fn name_of_message(part: &Part, raw: &[u8]) -> String {
     let bytes = part.encoding.decode(part.written(raw));
     let subject = header::section(&bytes).0.first("subject").map(header::Field::text);
     // A slash in a subject parts words, not folders.
     let name = subject.and_then(|it| file_name(&it.replace(['/', '\\', ':'], " ")));
-    Some(format!("{}.eml", name.as_deref().unwrap_or("message")))
+    format!("{}.eml", name.as_deref().unwrap_or("message"))
 }

@@ -2,8 +2,10 @@
 //!
 //! Long bodies are cut on a letter's border and say so; their digest is taken before the cut.
 
+use std::collections::BTreeMap;
+
 use super::structure::{Chosen, Part};
-use super::{charset, html, html_text};
+use super::{charset, html, html_text, uuencode};
 use crate::model::ids::sha256_hex;
 
 /// Bodies are cut at this many bytes of UTF-8. The whole is in the raw mail.
@@ -48,14 +50,24 @@ pub struct Bodies {
     pub text_is_derived: bool,
     /// The HTML, when the mail has some.
     pub html: Option<Html>,
+    /// Files that stood in the text, by the part.
+    pub files: BTreeMap<usize, Vec<uuencode::File>>,
+}
+
+impl Bodies {
+    /// Whether the mail shows nothing.
+    pub fn is_blank(&self) -> bool {
+        self.html.is_none() && self.text.as_ref().is_none_or(|it| it.value.trim().is_empty())
+    }
 }
 
 /// Reads the chosen parts.
 pub fn read(parts: &[Part], chosen: &Chosen, raw: &[u8]) -> Bodies {
+    let mut files = BTreeMap::new();
     let html = chosen.html.iter().any(|&it| parts[it].kind() == "text/html").then(|| {
         let shown = chosen.html.iter().filter_map(|&it| match parts[it].kind() {
             "text/html" => Some(text_of(&parts[it], raw)),
-            "text/plain" => Some(html::from_text(&text_of(&parts[it], raw))),
+            "text/plain" => Some(html::from_text(&without_files(it, &parts[it], raw, &mut files))),
             _ => None,
         });
         let original = Body::new(joined(shown, "\n"));
@@ -63,7 +75,7 @@ pub fn read(parts: &[Part], chosen: &Chosen, raw: &[u8]) -> Bodies {
     });
     let mut text_is_derived = false;
     let plain = chosen.text.iter().filter_map(|&it| match parts[it].kind() {
-        "text/plain" => Some(text_of(&parts[it], raw)),
+        "text/plain" => Some(without_files(it, &parts[it], raw, &mut files)),
         "text/html" => {
             text_is_derived = true;
             Some(match (&html, chosen.html.as_slice()) {
@@ -75,7 +87,34 @@ pub fn read(parts: &[Part], chosen: &Chosen, raw: &[u8]) -> Bodies {
     });
     let plain: Vec<String> = plain.collect();
     let text = (!plain.is_empty()).then(|| Body::new(joined(plain.into_iter(), "\n")));
-    Bodies { text, text_is_derived, html }
+    Bodies { text, text_is_derived, html, files }
+}
+
+/// Bodies that stood in a winmail.dat instead of the mail.
+pub fn of_unpacked(text: Option<String>, html: Option<String>) -> Bodies {
+    let html = html.filter(|it| !it.trim().is_empty()).map(|it| {
+        let original = Body::new(it);
+        Html { sanitised: html::sanitise(&original.value), original }
+    });
+    let text = text.filter(|it| !it.trim().is_empty());
+    let derived = html.as_ref().filter(|_| text.is_none()).map(|html| match &html.sanitised {
+        Some(clean) => html_text::to_text(clean),
+        None => html::text_of_any(&html.original.value),
+    });
+    let text_is_derived = derived.is_some();
+    Bodies { text: text.or(derived).map(Body::new), text_is_derived, html, files: BTreeMap::new() }
+}
+
+/// A plain text without the files that stand in it, which are remembered.
+fn without_files(index: usize, part: &Part, raw: &[u8], files: &mut BTreeMap<usize, Vec<uuencode::File>>) -> String {
+    let text = text_of(part, raw);
+    let found = uuencode::files(text.as_bytes());
+    if found.is_empty() {
+        return text;
+    }
+    let rest = uuencode::without(&text, &found);
+    files.insert(index, found);
+    rest
 }
 
 fn joined(texts: impl Iterator<Item = String>, between: &str) -> String {
@@ -97,7 +136,7 @@ fn joined(texts: impl Iterator<Item = String>, between: &str) -> String {
 
 /// A text part as text with `\n` for line ends.
 pub fn text_of(part: &Part, raw: &[u8]) -> String {
-    let bytes = part.encoding.decode(part.written(raw));
+    let bytes = part.decoded(raw);
     let label = part.content_type.parameter("charset");
     let sniffed = if label.is_none() && part.kind() == "text/html" { html::charset(&bytes) } else { None };
     let text = charset::decode(label.or(sniffed), &bytes);

@@ -6,6 +6,7 @@
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::addresses::{Mailbox, fold};
+use super::attachment::Origin;
 use super::parse::Mail;
 use crate::model::ids::hex;
 
@@ -24,7 +25,9 @@ pub fn content_digest(mail: &Mail) -> String {
         mail.text.as_ref().map(|it| it.sha256.as_str()).unwrap_or_default()
     });
     digest.text(mail.html.as_ref().map(|it| it.original.sha256.as_str()).unwrap_or_default());
-    let mut attached: Vec<&str> = mail.attachments.iter().map(|it| it.sha256.as_str()).collect();
+    // Files in the cloud are told by Graph and not by the mail.
+    let of_mail = mail.attachments.iter().filter(|it| it.origin != Origin::Reference);
+    let mut attached: Vec<&str> = of_mail.map(|it| it.sha256.as_str()).collect();
     attached.sort_unstable();
     digest.count(attached.len());
     attached.into_iter().for_each(|it| digest.text(it));

@@ -217,7 +217,8 @@ impl<'a> Prepared<'a> {
         let is_inline = attachment.origin != Origin::Reference && attachment.size <= handover.inline_limit;
         let content =
             is_inline.then(|| content.get_or_init(|| BASE64_STANDARD.encode(attachment.bytes(self.raw))).as_str());
-        let link = handover.links.filter(|_| !is_inline).and_then(|links| {
+        let is_in_cloud = attachment.origin == Origin::Reference;
+        let link = handover.links.filter(|_| !is_inline && !is_in_cloud).and_then(|links| {
             links.attachments.get(&attachment.part_id).map(|url| (url.as_str(), links.expires_at.as_str()))
         });
         Attached {
@@ -227,11 +228,12 @@ impl<'a> Prepared<'a> {
             size: attachment.size,
             cid: attachment.cid.as_deref(),
             disposition: attachment.disposition,
-            sha256: &attachment.sha256,
+            sha256: Some(attachment.sha256.as_str()).filter(|it| !it.is_empty()),
             content,
-            url: link.map(|it| it.0),
+            url: link.map(|it| it.0).or(attachment.cloud_url()),
             url_expires_at: link.map(|it| it.1),
             state: match (content, link) {
+                _ if is_in_cloud => State::Link,
                 (Some(_), _) => State::Stored,
                 (None, Some(_)) => State::Link,
                 (None, None) => State::OmittedTooLarge,
@@ -330,7 +332,7 @@ struct Attached<'a> {
     size: u64,
     cid: Option<&'a str>,
     disposition: Disposition,
-    sha256: &'a str,
+    sha256: Option<&'a str>,
     content: Option<&'a str>,
     url: Option<&'a str>,
     url_expires_at: Option<&'a str>,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::beside::Beside;
+use super::beside::{Beside, CloudFile};
 use super::facts::Classification;
 use super::parse::{Mail, parse};
 use super::shared::Shared;
@@ -50,8 +50,21 @@ impl Understood {
         read.map_err(|error| Failure::permanent(format!("the interaction cannot be written: {error}")))
     }
 
+    /// Adds the files in the cloud that Graph lists as attached.
+    ///
+    /// # Errors
+    /// The same as of [`Self::read`].
+    pub fn attach(&mut self, files: Vec<CloudFile>) -> Result<(), Failure> {
+        self.mail.attach(&files);
+        self.beside.cloud_files.extend(files);
+        self.shared = Shared::new(&self.mail)
+            .map_err(|error| Failure::permanent(format!("the interaction cannot be written: {error}")))?;
+        Ok(())
+    }
+
     fn new(raw: Bytes, beside: Beside) -> serde_json::Result<Self> {
-        let mail = parse(&raw);
+        let mut mail = parse(&raw);
+        mail.attach(&beside.cloud_files);
         Ok(Self { classification: Classification::unknown(&mail), shared: Shared::new(&mail)?, mail, beside, raw })
     }
 }

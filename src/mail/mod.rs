@@ -7,6 +7,7 @@ pub mod attachment;
 pub mod beside;
 pub mod body;
 mod boundaries;
+pub mod calendar;
 pub mod charset;
 pub mod digest;
 pub mod facts;
@@ -22,7 +23,11 @@ pub mod security;
 pub mod shared;
 pub mod structure;
 pub mod style;
+pub mod tnef;
 pub mod transfer;
+pub mod uuencode;
+mod windows_zones;
+mod zones;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

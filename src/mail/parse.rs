@@ -2,15 +2,19 @@
 //!
 //! Nothing is decided here about routes or threads; the raw bytes stay the truth, and attachments are read from them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::addresses::{self, Mailbox, fold};
 use super::attachment::{self, Attachment};
+use super::beside::CloudFile;
 use super::body::{self, Bodies, Body, Html};
+use super::facts::Calendar;
 use super::header::Fields;
 use super::security::{self, Security};
 use super::structure::{self, Part, Structure};
-use super::{caught, html};
+use super::tnef::{self, Unpacked};
+use super::{calendar, caught, html, uuencode};
 use crate::model::address::Address;
 
 /// A preview is at most this many letters.
@@ -81,6 +85,8 @@ pub struct Mail {
     pub fields: Fields,
     /// All parts in their order; the mail itself is the first.
     pub parts: Vec<Part>,
+    /// The meeting it is about.
+    pub calendar: Option<Calendar>,
     /// Protection that can be seen from the outside.
     pub security: Security,
     /// What was wrong with it, in words.
@@ -110,11 +116,20 @@ pub fn parse(raw: &[u8]) -> Mail {
 
 fn read(raw: &[u8]) -> Mail {
     let Structure { fields, parts, chosen, mut problems } = structure::read(raw);
-    let Bodies { text, text_is_derived, html } = body::read(&parts, &chosen, raw);
+    let mut bodies = body::read(&parts, &chosen, raw);
+    let mut wrapped = Wrapped { in_text: std::mem::take(&mut bodies.files), ..Wrapped::default() };
+    for (index, mut unpacked) in chosen.attached.iter().filter_map(|&it| Some((it, unpacked(&parts[it], raw)?))) {
+        problems.append(&mut unpacked.problems);
+        if bodies.is_blank() {
+            bodies = body::of_unpacked(unpacked.text.take(), unpacked.html.take());
+        }
+        wrapped.in_tnef.insert(index, unpacked.files);
+    }
+    let Bodies { text, text_is_derived, html, .. } = bodies;
     if html.as_ref().is_some_and(|it| it.sanitised.is_none()) {
         problems.push("the HTML is built to exhaust its reader");
     }
-    let attachments = attachments(&parts, &chosen.attached, html.as_ref(), raw);
+    let attachments = attachments(&parts, &chosen.attached, wrapped, html.as_ref(), raw);
     let mut mail = Mail {
         message_ids: addresses::message_ids(&fields, "message-id"),
         in_reply_to: addresses::message_ids(&fields, "in-reply-to"),
@@ -130,7 +145,8 @@ fn read(raw: &[u8]) -> Mail {
         size: raw.len() as u64,
         importance: importance(&fields),
         preview: text.as_ref().map(|it| preview(&it.value)).unwrap_or_default(),
-        security: security::look(&parts, raw),
+        calendar: calendar::find(&parts, raw),
+        security: security::look(&parts, text.as_ref().map(|it| it.value.as_str()), raw),
         text,
         text_is_derived,
         html,
@@ -145,13 +161,40 @@ fn read(raw: &[u8]) -> Mail {
     mail
 }
 
-fn attachments(parts: &[Part], attached: &[usize], html: Option<&Html>, raw: &[u8]) -> Vec<Attachment> {
+/// Files that are no parts, by the part that holds them.
+#[derive(Default)]
+struct Wrapped {
+    in_text: BTreeMap<usize, Vec<uuencode::File>>,
+    in_tnef: BTreeMap<usize, Vec<tnef::File>>,
+}
+
+fn unpacked(part: &Part, raw: &[u8]) -> Option<Unpacked> {
+    security::is_tnef(part).then(|| tnef::unpack(&part.decoded(raw).into_owned().into())).flatten()
+}
+
+fn attachments(
+    parts: &[Part],
+    attached: &[usize],
+    mut wrapped: Wrapped,
+    html: Option<&Html>,
+    raw: &[u8],
+) -> Vec<Attachment> {
     let referenced = html.map(|it| html::content_ids(&it.original.value)).unwrap_or_default();
     let kind_of_parent = |part: &Part| part.parent.map_or("", |it| parts[it].kind());
-    let mut order = attached.to_vec();
-    order.sort_unstable();
-    order.dedup();
-    order.into_iter().map(|it| attachment::read(&parts[it], kind_of_parent(&parts[it]), &referenced, raw)).collect()
+    let attached: BTreeSet<usize> = attached.iter().copied().collect();
+    let mut found = Vec::with_capacity(attached.len());
+    for index in attached.iter().copied().chain(wrapped.in_text.keys().copied()).collect::<BTreeSet<_>>() {
+        let part = &parts[index];
+        if attached.contains(&index) {
+            found.push(attachment::read(part, kind_of_parent(part), &referenced, raw));
+        }
+        found.extend(attachment::of_text(&part.id, wrapped.in_text.remove(&index).unwrap_or_default()));
+        if let Some(files) = wrapped.in_tnef.remove(&index) {
+            found.last_mut().into_iter().for_each(|wrapper| wrapper.is_wrapper = true);
+            found.extend(attachment::of_tnef(&part.id, files, &referenced));
+        }
+    }
+    found
 }
 
 fn preview(text: &str) -> String {
@@ -185,6 +228,11 @@ impl Mail {
     /// To then Cc, as routes match them. What is no address is skipped.
     pub fn recipients(&self) -> Vec<Address> {
         self.to.iter().chain(&self.cc).filter_map(|it| Address::parse(&it.email).ok()).collect()
+    }
+
+    /// Adds the files in the cloud that Graph lists as attached.
+    pub fn attach(&mut self, files: &[CloudFile]) {
+        self.attachments.extend(attachment::of_cloud(files));
     }
 
     /// From, as routes match it.

@@ -1,4 +1,6 @@
-//! What can be seen of protection from the outside: S/MIME, TNEF and rights management, by content type and name.
+//! What can be seen of protection from the outside: S/MIME, OpenPGP, TNEF and rights management.
+//!
+//! By content type and name, and by the armour in a text; nothing is verified or opened, and signed mail stays as it is.
 
 use serde::Serialize;
 
@@ -17,26 +19,46 @@ pub enum Smime {
     Encrypted,
 }
 
+/// Whether and how a mail is protected by OpenPGP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pgp {
+    /// Not at all.
+    #[default]
+    None,
+    /// Signed; the text is legible.
+    Signed,
+    /// Encrypted: only the recipient's key opens it.
+    Encrypted,
+}
+
 /// Kinds of protection and wrapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Security {
     /// S/MIME.
     pub smime: Smime,
+    /// OpenPGP: of the whole mail (RFC 3156), or of its text.
+    pub pgp: Pgp,
     /// Holds a winmail.dat.
     pub tnef: bool,
     /// Protected by rights management: the text is in an attachment only Microsoft opens.
     pub irm: bool,
 }
 
-/// Looks at the parts of a mail.
-pub fn look(parts: &[Part], raw: &[u8]) -> Security {
-    let mut seen = Security::default();
+/// Looks at the parts of a mail and at its text.
+pub fn look(parts: &[Part], text: Option<&str>, raw: &[u8]) -> Security {
+    let mut seen = Security { pgp: armour(text.unwrap_or_default()), ..Security::default() };
     for part in parts {
         let smime = smime(part, raw);
         if smime == Smime::Encrypted || seen.smime == Smime::None {
             seen.smime = smime;
         }
+        let pgp = pgp(part);
+        if pgp == Pgp::Encrypted || seen.pgp == Pgp::None {
+            seen.pgp = pgp;
+        }
         seen.tnef |= is_tnef(part);
+        // Exchange calls it `message.rpmsg`, Office 365's own encryption `message_v2.rpmsg` and up.
         let has_rights = part.kind() == "application/x-microsoft-rpmsg-message";
         seen.irm |= has_rights || ends_with(part, ".rpmsg");
     }
@@ -73,6 +95,41 @@ fn smime(part: &Part, raw: &[u8]) -> Smime {
             None => Smime::Encrypted,
         },
         _ => Smime::None,
+    }
+}
+
+fn pgp(part: &Part) -> Pgp {
+    let is_of_pgp = || {
+        let protocol = part.content_type.parameter("protocol");
+        protocol.is_some_and(|it| it.trim().to_ascii_lowercase().starts_with("application/pgp-"))
+    };
+    match part.kind() {
+        "multipart/encrypted" if is_of_pgp() => Pgp::Encrypted,
+        "multipart/signed" if is_of_pgp() => Pgp::Signed,
+        "application/pgp-encrypted" => Pgp::Encrypted,
+        "application/pgp-signature" => Pgp::Signed,
+        // The old way, in which the text itself is the message (`application/pgp; x-action=sign`).
+        "application/pgp" => match part.content_type.parameter("x-action") {
+            Some(action) if action.to_ascii_lowercase().contains("sign") => Pgp::Signed,
+            _ => Pgp::Encrypted,
+        },
+        _ => Pgp::None,
+    }
+}
+
+/// OpenPGP within a text (RFC 9580 §6.2): on a line of its own, so that a quotation does not count.
+fn armour(text: &str) -> Pgp {
+    let begins = |what: &str| {
+        let found = text.match_indices(what).map(|it| it.0);
+        found.into_iter().any(|at| {
+            let starts = at == 0 || text.as_bytes()[at - 1] == b'\n';
+            starts && text[at + what.len()..].lines().next().is_none_or(|rest| rest.trim().is_empty())
+        })
+    };
+    match () {
+        () if begins("-----BEGIN PGP MESSAGE-----") => Pgp::Encrypted,
+        () if begins("-----BEGIN PGP SIGNED MESSAGE-----") => Pgp::Signed,
+        () => Pgp::None,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Content is taken from the mail by the library's offsets, never from what it decoded: an attachment keeps its bytes
 //! whatever charset it is in, and large ones are decoded one at a time, when they are wanted.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use mail_parser::{Header, HeaderName, Message, MessageParser, MessagePart};
@@ -12,6 +13,7 @@ use super::guard::{self, Shown};
 use super::header::{self, Fields};
 use super::parameters::{Parameterised, file_name};
 use super::transfer::TransferEncoding;
+use super::uuencode;
 
 /// Deeper parts stay whole, as attachments.
 const DEEPEST: usize = 100;
@@ -35,6 +37,8 @@ pub struct Part {
     pub cid: Option<String>,
     /// How its bytes are written.
     pub encoding: TransferEncoding,
+    /// Whether they are written as mailers did before base64 (`x-uuencode`), with a first and a last line.
+    pub is_uuencoded: bool,
     /// Where its body stands in the mail.
     pub body: Range<usize>,
 }
@@ -55,18 +59,29 @@ impl Part {
         raw.get(self.body.clone()).unwrap_or_default()
     }
 
+    /// The bytes that are meant.
+    pub fn decoded<'a>(&self, raw: &'a [u8]) -> Cow<'a, [u8]> {
+        let written = self.written(raw);
+        match self.is_uuencoded.then(|| uuencode::only(written)).flatten() {
+            Some((_, bytes)) => Cow::Owned(bytes.into()),
+            None => self.encoding.decode(written),
+        }
+    }
+
     fn new(fields: &Fields, parent: Option<(usize, &Part)>, body: Range<usize>) -> Self {
         let content_type = fields.value("content-type").map(Parameterised::read).unwrap_or_default();
         let disposition = fields.value("content-disposition").map(Parameterised::read).unwrap_or_default();
         let names = [disposition.parameter("filename"), disposition.parameter("name"), content_type.parameter("name")];
         let name = names.into_iter().flatten().find_map(file_name);
+        let encoding = fields.value("content-transfer-encoding");
         let mut part = Self {
             id: String::new(),
             parent: parent.map(|it| it.0),
             children: Vec::new(),
             name,
             cid: fields.value("content-id").and_then(content_id),
-            encoding: fields.value("content-transfer-encoding").map(TransferEncoding::named).unwrap_or_default(),
+            encoding: encoding.map(TransferEncoding::named).unwrap_or_default(),
+            is_uuencoded: encoding.is_some_and(uuencode::is_named),
             disposition: Some(disposition.value).filter(|it| !it.is_empty()),
             content_type,
             body,
