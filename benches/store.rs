@@ -89,6 +89,7 @@ impl Run {
                 received_at: Some(WallClock.now()),
                 conversation_id: Some(format!("AAQkAGI2TG93AAA={n}")),
                 internet_message_id: Some(format!("<{n}@mail.example.com>")),
+                has_attachments: Some(false),
                 due_at: WallClock.now(),
             });
             self.written(self.store.found(&mailbox, found.collect(), FoundBy::Push, None)).await;

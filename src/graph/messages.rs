@@ -16,7 +16,7 @@ use crate::memory::{Budget, Held};
 use crate::model::address::Address;
 use crate::model::clock::{UnixMillis, parse_rfc3339, rfc3339};
 
-const FIELDS: &str = "id,receivedDateTime,lastModifiedDateTime,internetMessageId,conversationId";
+const FIELDS: &str = "id,receivedDateTime,lastModifiedDateTime,internetMessageId,conversationId,hasAttachments";
 /// A page of the sweep: large pages risk a 504 (learn.microsoft.com/graph/api/user-list-messages).
 const SWEEP_PAGE: u32 = 200;
 
@@ -35,6 +35,8 @@ pub struct MessageMeta {
     pub internet_message_id: Option<String>,
     /// Outlook's conversation.
     pub conversation_id: Option<String>,
+    /// Whether it has attachments that are not shown in its text.
+    pub has_attachments: Option<bool>,
     /// The folder it lies in.
     pub parent_folder_id: Option<String>,
 }
@@ -278,6 +280,7 @@ struct WireMessage<'a> {
     last_modified_date_time: Option<Cow<'a, str>>,
     internet_message_id: Option<String>,
     conversation_id: Option<String>,
+    has_attachments: Option<bool>,
     parent_folder_id: Option<String>,
 }
 
@@ -315,6 +318,7 @@ impl WireMessage<'_> {
             last_modified: time(self.last_modified_date_time),
             internet_message_id: self.internet_message_id,
             conversation_id: self.conversation_id,
+            has_attachments: self.has_attachments,
             parent_folder_id: self.parent_folder_id,
         }
     }

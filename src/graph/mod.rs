@@ -3,6 +3,7 @@
 //! At most three calls at once in one mailbox, immutable ids everywhere, no call into a mailbox that Graph throttles,
 //! and a token goes to the configured endpoint only.
 
+mod attachments;
 mod batch;
 pub mod error;
 mod messages;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use self::attachments::{Attached, AttachedKind};
 pub use self::batch::Update;
 pub use self::error::{GraphError, Refusal};
 pub use self::messages::{

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Inbound, MarkRead, Watched};
-use crate::graph::{GraphError, Refusal};
-use crate::mail::beside::Beside;
+use crate::graph::{AttachedKind, GraphError, Refusal};
+use crate::mail::beside::{Beside, CloudFile};
 use crate::mail::digest::content_digest;
 use crate::mail::kept::Understood;
 use crate::mail::parse::Mail;
@@ -23,6 +23,8 @@ use crate::store::{Accept, MarkWhen, Message, MessageState, NewDelivery};
 /// A message counts as gone no sooner than this after it was found: a notification can run ahead of the mailbox for
 /// minutes (github.com/microsoftgraph/msgraph-sdk-dotnet/issues/3080).
 const NOT_FOUND_PATIENCE_MS: i64 = 2 * 60 * 1000;
+/// From this attempt on a mail goes without the list of its cloud files where Graph does not give it.
+const LIST_ATTEMPTS: u32 = 3;
 
 impl Inbound {
     /// Gets one message and stores it with its deliveries.
@@ -49,7 +51,12 @@ impl Inbound {
             }
             Err(error) => return Err(error.into()),
         };
-        let understood = Arc::new(Understood::read(raw.clone(), Beside::default()).await?);
+        let mut understood = Understood::read(raw.clone(), Beside::default()).await?;
+        let cloud_files = self.cloud_files(watched, &row, &understood.mail, job.attempt).await?;
+        if !cloud_files.is_empty() {
+            understood.attach(cloud_files)?;
+        }
+        let understood = Arc::new(understood);
         let mail = &understood.mail;
         let deliveries = self.deliveries(watched, mail, understood.classification.kind.as_str());
         if deliveries.is_empty() {
@@ -80,6 +87,39 @@ impl Inbound {
     async fn raw(&self, watched: &Watched, row: &Message) -> Result<(Bytes, Held), GraphError> {
         let address = &watched.config.address;
         watched.graph.mime(address, &row.immutable_id, self.max_message_size, &self.memory).await
+    }
+
+    /// Files in the cloud that are attached: Graph lists them, the mail does not hold them. Only mail that may have some
+    /// is asked for, and a list that cannot be had does not keep the mail from its deliveries for ever.
+    async fn cloud_files(
+        &self,
+        watched: &Watched,
+        row: &Message,
+        mail: &Mail,
+        attempt: u32,
+    ) -> Result<Vec<CloudFile>, Failure> {
+        if !may_have_cloud_files(row.has_attachments, mail) {
+            return Ok(Vec::new());
+        }
+        let listed = match watched.graph.attachments(&watched.config.address, &row.immutable_id).await {
+            Ok(listed) => listed,
+            Err(error) if attempt < LIST_ATTEMPTS => return Err(error.into()),
+            Err(error) => {
+                let message = row.id;
+                tracing::warn!(message, reason = %error, "What is attached to message {message} could not be listed; it goes without its cloud files");
+                return Ok(Vec::new());
+            }
+        };
+        let references = listed.into_iter().filter(|it| it.kind == AttachedKind::Reference);
+        Ok(references
+            .map(|it| CloudFile {
+                name: it.name.unwrap_or_default(),
+                kind: it.content_type,
+                size: it.size.unwrap_or(0),
+                // v1.0 of Graph does not say where they are; the text of the mail mostly does.
+                url: None,
+            })
+            .collect())
     }
 
     /// Whether the message is gone for good. One "not found" proves nothing: time must have passed, Graph must speak of
@@ -133,6 +173,16 @@ impl Inbound {
             metrics::counter!("mailspan_messages_filtered_total").increment(1);
         }
         Ok(Next::Settled)
+    }
+}
+
+/// Whether files in the cloud may be attached: the mailbox says that something is, and the mail holds no file, or
+/// points to a place where such files lie.
+fn may_have_cloud_files(has_attachments: Option<bool>, mail: &Mail) -> bool {
+    match has_attachments {
+        Some(false) => false,
+        Some(true) => !mail.holds_files() || mail.points_to_cloud(),
+        None => mail.points_to_cloud(),
     }
 }
 

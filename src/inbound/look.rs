@@ -128,6 +128,7 @@ impl Inbound {
             received_at: meta.received_at,
             conversation_id: meta.conversation_id,
             internet_message_id: meta.internet_message_id,
+            has_attachments: meta.has_attachments,
             due_at,
         }
     }
@@ -144,6 +145,7 @@ impl Inbound {
             immutable_id: id,
             received_at: meta.as_ref().and_then(|it| it.received_at),
             conversation_id: meta.as_ref().and_then(|it| it.conversation_id.clone()),
+            has_attachments: meta.as_ref().and_then(|it| it.has_attachments),
             internet_message_id: meta.and_then(|it| it.internet_message_id),
             due_at,
         })

@@ -106,7 +106,7 @@ impl Start {
 
 impl Reading {
     fn line(&mut self, line: &str) {
-        let Some((name, parameters, value)) = parts_of(line) else { return };
+        let Some(Property { name, parameters, value }) = parts_of(line) else { return };
         match (name.as_str(), self.open.last().map(String::as_str)) {
             ("BEGIN", _) => self.enter(value.trim().to_ascii_uppercase()),
             ("END", Some(_)) => self.leave(),
@@ -173,8 +173,15 @@ impl Reading {
     }
 }
 
-/// `NAME;PARAMETER=value;…:value`. The first colon outside of quotation marks parts them.
-fn parts_of(line: &str) -> Option<(String, Vec<(String, String)>, &str)> {
+/// A line: `NAME;PARAMETER=value;…:value`.
+struct Property<'a> {
+    name: String,
+    parameters: Vec<(String, String)>,
+    value: &'a str,
+}
+
+/// The first colon outside of quotation marks parts a line.
+fn parts_of(line: &str) -> Option<Property<'_>> {
     let mut is_quoted = false;
     let colon = line.bytes().position(|byte| {
         is_quoted ^= byte == b'"';
@@ -197,7 +204,7 @@ fn parts_of(line: &str) -> Option<(String, Vec<(String, String)>, &str)> {
         let (name, value) = it.split_once('=')?;
         Some((name.trim().to_ascii_uppercase(), without_carets(value.trim().trim_matches('"'))))
     };
-    Some((name, pieces.filter_map(parameter).collect(), value))
+    Some(Property { name, parameters: pieces.filter_map(parameter).collect(), value })
 }
 
 /// RFC 6868: how a parameter writes quotation marks and line ends.

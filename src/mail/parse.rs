@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::addresses::{self, Mailbox, fold};
-use super::attachment::{self, Attachment};
+use super::attachment::{self, Attachment, Disposition};
 use super::beside::CloudFile;
 use super::body::{self, Bodies, Body, Html};
 use super::facts::Calendar;
@@ -17,6 +17,8 @@ use super::tnef::{self, Unpacked};
 use super::{calendar, caught, html, uuencode};
 use crate::model::address::Address;
 
+/// What HTML holds where Outlook attached a file in the cloud: its own mark, or a link to OneDrive or SharePoint.
+const CLOUDS: [&str; 4] = ["OwaReferenceAttachment", ".sharepoint.com/", "//1drv.ms/", "//onedrive.live.com/"];
 /// A preview is at most this many letters.
 const PREVIEW: usize = 256;
 
@@ -228,6 +230,17 @@ impl Mail {
     /// To then Cc, as routes match them. What is no address is skipped.
     pub fn recipients(&self) -> Vec<Address> {
         self.to.iter().chain(&self.cc).filter_map(|it| Address::parse(&it.email).ok()).collect()
+    }
+
+    /// Whether the mail holds a file that a mailbox would list: a signature or a wrapping as well.
+    pub fn holds_files(&self) -> bool {
+        self.attachments.iter().any(|it| it.disposition == Disposition::Attachment || it.is_file())
+    }
+
+    /// Whether its HTML points to where files in the cloud lie, as it does where Outlook attached one.
+    pub fn points_to_cloud(&self) -> bool {
+        let html = self.html.as_ref().map(|it| it.original.value.as_str()).unwrap_or_default();
+        CLOUDS.iter().any(|it| html.contains(it))
     }
 
     /// Adds the files in the cloud that Graph lists as attached.

@@ -3,7 +3,7 @@
 //! A zone nobody knows gives no offset, never a guess.
 
 use jiff::civil::{Date, DateTime, Weekday};
-use jiff::tz::{Offset, TimeZone};
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
 use super::windows_zones::iana;
 
@@ -53,8 +53,13 @@ impl Observance {
 
 /// The offset of a zone at a local time. `observances` are the zone's own rules, where it has some.
 pub(super) fn offset(zone: &str, time: DateTime, observances: &[Observance]) -> Option<Offset> {
-    let by_name =
-        || named(zone.trim()).and_then(|it| it.to_ambiguous_zoned(time).compatible().ok()).map(|it| it.offset());
+    // RFC 5545 §3.3.5: an hour that comes twice is the first of the two, one that never comes goes by the clock before.
+    let by_name = || {
+        named(zone.trim()).map(|it| match it.to_ambiguous_timestamp(time).offset() {
+            AmbiguousOffset::Unambiguous { offset } => offset,
+            AmbiguousOffset::Gap { before, .. } | AmbiguousOffset::Fold { before, .. } => before,
+        })
+    };
     by_name().or_else(|| {
         let begun = observances.iter().filter_map(|it| Some((it.before(time)?, it.offset?)));
         let last = begun.max_by_key(|it| it.0).map(|it| it.1);

@@ -23,6 +23,8 @@ pub struct Found {
     pub conversation_id: Option<String>,
     /// Its Message-ID.
     pub internet_message_id: Option<String>,
+    /// Whether it has attachments that are not shown in its text; `None`: nobody said.
+    pub has_attachments: Option<bool>,
     /// When its Fetch job is due.
     pub due_at: UnixMillis,
 }
@@ -115,19 +117,19 @@ impl Writing<'_> {
         shown: &BTreeMap<(i64, &str), (usize, &Found)>,
     ) -> Result<HashMap<i64, (i64, String)>, StoreError> {
         static INSERT: Listed = Listed::values(
-            "INSERT INTO messages (mailbox, immutable_id, found_at, found_by, received_at, conversation_id, internet_message_id)
-             SELECT column1, column2, {fixed}, column3, column4, column5, column6 FROM (VALUES {rows}) AS v
+            "INSERT INTO messages (mailbox, immutable_id, found_at, found_by, received_at, conversation_id, internet_message_id, has_attachments)
+             SELECT column1, column2, {fixed}, column3, column4, column5, column6, column7 FROM (VALUES {rows}) AS v
              WHERE column1 IS NOT NULL
              ON CONFLICT (mailbox, immutable_id) DO UPDATE SET state = 'found', state_reason = NULL, finished_at = NULL
              WHERE messages.state = 'gone'
              RETURNING id, mailbox, immutable_id",
-            "(?, ?, ?, ?, ?, ?)",
+            "(?, ?, ?, ?, ?, ?, ?)",
         );
-        let mut rows: Vec<Value> = Vec::with_capacity(shown.len() * 6);
+        let mut rows: Vec<Value> = Vec::with_capacity(shown.len() * 7);
         for ((mailbox, immutable_id), (page, found)) in shown {
             rows.extend([(*mailbox).into(), (*immutable_id).into(), pages[*page].by.as_str().into()]);
             rows.extend([found.received_at.into(), found.conversation_id.as_deref().into()]);
-            rows.push(found.internet_message_id.as_deref().into());
+            rows.extend([found.internet_message_id.as_deref().into(), found.has_attachments.map(i64::from).into()]);
         }
         let mut new = HashMap::new();
         for row in self.tx.each(&INSERT, Some(self.now.into()), rows).await? {

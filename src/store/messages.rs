@@ -23,11 +23,11 @@ macro_rules! message_columns {
     () => {
         "m.id, m.mailbox, m.immutable_id, m.found_at, m.found_by, m.received_at, m.conversation_id, m.internet_message_id,
          m.state, m.state_reason, m.base_key, m.copy, m.size, m.sha256, m.accepted_at, m.finished_at, m.mark, m.marked_at,
-         m.content_dropped_at, m.beside"
+         m.content_dropped_at, m.beside, m.has_attachments"
     };
 }
 /// Where the columns of a message end.
-const AFTER_MESSAGE: usize = 20;
+const AFTER_MESSAGE: usize = 21;
 /// How many chunks are read at once.
 const CHUNKS: i64 = 8;
 
@@ -72,6 +72,8 @@ pub struct Message {
     pub content_dropped_at: Option<UnixMillis>,
     /// What is known of it and stands in none of its bytes; the store does not look inside.
     pub beside: Option<String>,
+    /// Whether the mailbox lists attachments of it that are not shown in its text; `None`: nobody said.
+    pub has_attachments: Option<bool>,
 }
 
 /// One interaction: a message on its way to a route.
@@ -178,6 +180,7 @@ async fn message_of(db: &Db, names: &Names, row: &Row) -> Result<Message, StoreE
         marked_at: row.maybe_int(17)?,
         content_dropped_at: row.maybe_int(18)?,
         beside: row.maybe_text(19)?,
+        has_attachments: row.maybe_int(20)?.map(|it| it != 0),
     })
 }
 

@@ -161,6 +161,7 @@ pub(crate) async fn only(store: &Store, lane: &Lane) -> Job {
 
 pub(crate) fn found(id: &str, due_at: UnixMillis) -> Found {
     Found {
+        has_attachments: None,
         immutable_id: id.into(),
         received_at: Some(due_at),
         conversation_id: Some(format!("conversation of {id}")),

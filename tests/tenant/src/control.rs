@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     answer::Answer,
+    attachments::CloudFile,
     fault::{Fault, FaultId},
     ids::MessageId,
     notify::Lifecycle,
@@ -150,6 +151,10 @@ fn receive(tenant: &Tenant, query: &Query, body: Bytes) -> Result<Answer, Answer
         Some(text) => text.parse::<Timestamp>().map_err(|_| Answer::bad_request("received is not a time."))?,
     };
     let copies = query.number("copies")?.unwrap_or(1);
+    if let Some(name) = query.get("cloud_file") {
+        let files = vec![CloudFile { name: name.to_owned(), ..CloudFile::default() }];
+        return shown(&json!({ "ids": [tenant.receive_with_cloud_files(mailbox, body, files)] }));
+    }
     let ids: Vec<_> = (0..copies)
         .map(|n| tenant.receive_at(mailbox, numbered(&body, copies, n), received, is_read, folder))
         .collect();

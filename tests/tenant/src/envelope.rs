@@ -5,7 +5,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use mail_parser::{Address, HeaderValue, Message, MessageParser, MimeHeaders};
+use mail_parser::{Address, HeaderValue, Message, MessageParser};
 use serde_json::{Value, json};
 
 /// Longest preview Graph gives.
@@ -70,8 +70,6 @@ pub(crate) struct Reading {
     pub(crate) preview: String,
     pub(crate) html: Option<String>,
     pub(crate) text: String,
-    /// Graph's sense: an attachment that is not inline.
-    pub(crate) has_attachments: bool,
     pub(crate) headers: Vec<(String, String)>,
 }
 
@@ -84,7 +82,6 @@ impl Reading {
         Self {
             preview: text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(PREVIEW_CHARS).collect(),
             html: mail.html_part(0).filter(|part| part.is_text_html()).and(mail.body_html(0)).map(Into::into),
-            has_attachments: mail.attachments().any(|part| part.content_id().is_none()),
             headers: mail
                 .headers_raw()
                 .map(|(name, value)| (name.to_owned(), value.trim().replace("\r\n", "").replace('\n', "")))

@@ -18,7 +18,7 @@ use crate::{
 
 impl World {
     /// The number of the message an id names here and now.
-    fn found(&self, mailbox: &Mailbox, contents: &Contents, id: &str) -> Result<u32, Answer> {
+    pub(crate) fn found(&self, mailbox: &Mailbox, contents: &Contents, id: &str) -> Result<u32, Answer> {
         let malformed = || Answer::error(400, "ErrorInvalidIdMalformed", "Id is malformed.");
         let (owner, number, incarnation) = match Named::read(self.seed, id).ok_or_else(malformed)? {
             Named::Immutable { mailbox, number } => (mailbox, number, None),

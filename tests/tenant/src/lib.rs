@@ -5,6 +5,7 @@
 //! [`Tenant::receive`], break things with [`Tenant::fault`], and read what happened from [`Tenant::counters`].
 
 mod answer;
+mod attachments;
 mod batch;
 mod call;
 mod clock;
@@ -37,6 +38,7 @@ mod target;
 mod tenant;
 mod world;
 
+pub use attachments::CloudFile;
 pub use courier::NotificationCounts;
 pub use fault::{Fault, FaultAction, FaultId, RetryAfter};
 pub use ids::MessageId;

@@ -2,13 +2,14 @@
 //!
 //! A change keeps shelves, logs and ids in step and tells what was before and after, so that it can be notified.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::OnceLock};
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
+    attachments::CloudFile,
     envelope::Envelope,
     filter::Facts,
     folder::{DELETED_ITEMS, DELETIONS, DRAFTS, Folder, Happening, Place, ROOT, Shelf, WELL_KNOWN},
@@ -37,6 +38,10 @@ pub(crate) struct Message {
     pub(crate) envelope: Envelope,
     pub(crate) conversation_id: String,
     pub(crate) mime: Bytes,
+    /// Files in the cloud that are attached, and are not in the MIME.
+    pub(crate) cloud_files: Vec<CloudFile>,
+    /// Read when somebody asks.
+    pub(crate) has_attachments: OnceLock<bool>,
     /// Gone for good; its number stays taken.
     pub(crate) purged: bool,
     pub(crate) read_at: Option<Timestamp>,
@@ -129,6 +134,7 @@ impl Edit {
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) mime: Bytes,
+    pub(crate) cloud_files: Vec<CloudFile>,
     pub(crate) envelope: Envelope,
     pub(crate) received: i64,
     pub(crate) is_read: bool,
@@ -210,6 +216,8 @@ impl Contents {
             conversation_id: crate::envelope::conversation_names(mail.envelope.conversation).0,
             envelope: mail.envelope,
             mime: mail.mime,
+            cloud_files: mail.cloud_files,
+            has_attachments: OnceLock::new(),
             purged: false,
             read_at: None,
             patches: 0,

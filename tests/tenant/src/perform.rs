@@ -171,10 +171,12 @@ fn mail(world: &Arc<World>, call: &Call, mailbox: &Arc<Mailbox>) -> Result<Answe
         (Target::Message { id, .. }, "PATCH") => world.patch_message(mailbox, id, call).map(notified),
         (Target::Message { id, .. }, "DELETE") => world.delete_message(mailbox, id).map(notified),
         (Target::Mime { id, .. }, "GET") => world.get_mime(mailbox, id),
+        (Target::Attachments { id, .. }, "GET") => world.list_attachments(mailbox, id, call),
         (Target::Move { id, .. }, "POST") => world.move_message(mailbox, id, call).map(notified),
-        (Target::Unsimulated { .. } | Target::Messages { .. } | Target::Folders { .. }, _) => {
-            Err(Answer::not_simulated(&format!("{} on this resource", call.method)))
-        }
+        (
+            Target::Unsimulated { .. } | Target::Attachments { .. } | Target::Messages { .. } | Target::Folders { .. },
+            _,
+        ) => Err(Answer::not_simulated(&format!("{} on this resource", call.method))),
         _ => Err(not_allowed()),
     }
 }
@@ -187,7 +189,7 @@ fn not_allowed() -> Answer {
 fn permitted(world: &World, call: &Call) -> Result<(), Answer> {
     let enough: &[&str] = match call.operation {
         Operation::Patch | Operation::Move | Operation::Delete => &["Mail.ReadWrite"],
-        Operation::Mime => &["Mail.Read", "Mail.ReadWrite"],
+        Operation::Mime | Operation::Attachments => &["Mail.Read", "Mail.ReadWrite"],
         Operation::List | Operation::Get | Operation::Delta | Operation::Folder | Operation::Subscriptions => {
             &["Mail.Read", "Mail.ReadWrite", "Mail.ReadBasic", "Mail.ReadBasic.All"]
         }

@@ -63,9 +63,9 @@ impl World {
         put("bccRecipients", &|| Value::Array(Vec::new()));
         put("replyTo", &|| people(&envelope.reply_to));
         put("flag", &|| message.flag.clone());
+        put("hasAttachments", &|| message.has_attachments().into());
         if CONTENT.iter().any(|name| look.select.has(name)) {
             let reading = Reading::of(&message.mime);
-            put("hasAttachments", &|| reading.has_attachments.into());
             put("bodyPreview", &|| reading.preview.clone().into());
             put("body", &|| body(&reading, look.prefer));
             put("uniqueBody", &|| body(&reading, look.prefer));
@@ -94,7 +94,7 @@ impl World {
 }
 
 /// Properties that need the mail's content.
-const CONTENT: [&str; 5] = ["body", "bodyPreview", "uniqueBody", "hasAttachments", "internetMessageHeaders"];
+const CONTENT: [&str; 4] = ["body", "bodyPreview", "uniqueBody", "internetMessageHeaders"];
 
 fn body(reading: &Reading, prefer: Prefer) -> Value {
     match &reading.html {

@@ -19,6 +19,8 @@ pub enum Operation {
     Get,
     /// One message's MIME (`$value`).
     Mime,
+    /// The list of what is attached to a message.
+    Attachments,
     /// A page of a delta round.
     Delta,
     /// A change of a message.
@@ -33,7 +35,7 @@ pub enum Operation {
     Batch,
     /// Any item of a `$batch`; the item is also of its own operation.
     BatchItem,
-    /// Drafts, sending, replies, attachments.
+    /// Drafts, sending, replies.
     Outbound,
     /// Anything else.
     Other,
@@ -41,12 +43,13 @@ pub enum Operation {
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Operation; 14] = [
+    pub const ALL: [Operation; 15] = [
         Self::Token,
         Self::Subscriptions,
         Self::List,
         Self::Get,
         Self::Mime,
+        Self::Attachments,
         Self::Delta,
         Self::Patch,
         Self::Move,
@@ -66,6 +69,7 @@ impl Operation {
             Self::List => "list",
             Self::Get => "get",
             Self::Mime => "mime",
+            Self::Attachments => "attachments",
             Self::Delta => "delta",
             Self::Patch => "patch",
             Self::Move => "move",
@@ -107,6 +111,10 @@ pub(crate) enum Target {
         id: String,
     },
     Mime {
+        user: String,
+        id: String,
+    },
+    Attachments {
         user: String,
         id: String,
     },
@@ -176,6 +184,7 @@ impl Target {
             (2, None) if is_delta => Self::Unsimulated { user },
             (2, _) => Self::Message { user, id: word(rest + 1) },
             (3, _) if is(rest + 2, "$value") => Self::Mime { user, id: word(rest + 1) },
+            (3, _) if is(rest + 2, "attachments") => Self::Attachments { user, id: word(rest + 1) },
             (3, _) if has("move") => Self::Move { user, id: word(rest + 1) },
             _ => Self::Unsimulated { user },
         }
@@ -190,6 +199,7 @@ impl Target {
             | Self::Delta { user, .. }
             | Self::Message { user, .. }
             | Self::Mime { user, .. }
+            | Self::Attachments { user, .. }
             | Self::Move { user, .. }
             | Self::Unsimulated { user } => Some(user),
             _ => None,
@@ -199,7 +209,9 @@ impl Target {
     /// The id of the message it is about.
     pub(crate) fn message(&self) -> Option<&str> {
         match self {
-            Self::Message { id, .. } | Self::Mime { id, .. } | Self::Move { id, .. } => Some(id),
+            Self::Message { id, .. } | Self::Mime { id, .. } | Self::Attachments { id, .. } | Self::Move { id, .. } => {
+                Some(id)
+            }
             _ => None,
         }
     }
@@ -216,6 +228,8 @@ impl Target {
             (Self::Message { .. }, "DELETE") => Operation::Delete,
             (Self::Message { .. }, _) => Operation::Get,
             (Self::Mime { .. }, _) => Operation::Mime,
+            (Self::Attachments { .. }, "GET") => Operation::Attachments,
+            (Self::Attachments { .. }, _) => Operation::Outbound,
             (Self::Move { .. }, _) => Operation::Move,
             (Self::Unknown, _) => Operation::Other,
         }

@@ -12,6 +12,7 @@ use tokio::{net::TcpListener, sync::Mutex as AsyncMutex, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    attachments::CloudFile,
     clock::{Clock, from_ms, held},
     courier::Courier,
     entra::Entra,
@@ -191,6 +192,18 @@ impl Tenant {
     ) -> MessageId {
         let mime = mime.into();
         let envelope = Envelope::read(&mime);
+        self.arrives(mailbox, mime, envelope, received, (is_read, folder), Vec::new())
+    }
+
+    pub(crate) fn arrives(
+        &self,
+        mailbox: &str,
+        mime: Bytes,
+        envelope: Envelope,
+        received: Timestamp,
+        (is_read, folder): (bool, &str),
+        cloud_files: Vec<CloudFile>,
+    ) -> MessageId {
         let mailbox = self.world.add_mailbox(mailbox);
         let now_ms = self.world.clock.now_ms();
         let delay = i64::try_from(self.world.quirks().replication_delay.as_millis()).unwrap_or(i64::MAX);
@@ -199,7 +212,7 @@ impl Tenant {
             let folder = self.folder(&mailbox, &mut contents, folder);
             let received = received.as_millisecond();
             let shown_from = now_ms.saturating_add(delay);
-            contents.arrive(Arrival { mime, envelope, received, is_read, folder, shown_from }, now_ms)
+            contents.arrive(Arrival { mime, cloud_files, envelope, received, is_read, folder, shown_from }, now_ms)
         };
         self.world.announce(&mailbox, &change);
         MessageId(Named::Immutable { mailbox: mailbox.number, number: change.number }.write(self.world.seed))
