@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::beside::Beside;
+use super::classify::classify;
 use super::facts::Classification;
 use super::parse::{Mail, parse};
 use super::shared::Shared;
@@ -52,7 +53,8 @@ impl Understood {
 
     fn new(raw: Bytes, beside: Beside) -> serde_json::Result<Self> {
         let mail = parse(&raw);
-        Ok(Self { classification: Classification::unknown(&mail), shared: Shared::new(&mail)?, mail, beside, raw })
+        let classification = classify(&mail, &raw, &beside);
+        Ok(Self { classification, shared: Shared::new(&mail)?, mail, beside, raw })
     }
 }
 

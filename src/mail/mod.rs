@@ -8,6 +8,7 @@ pub mod beside;
 pub mod body;
 mod boundaries;
 pub mod charset;
+pub mod classify;
 pub mod digest;
 pub mod facts;
 mod guard;
