@@ -25,7 +25,7 @@ pub(super) fn status_part<'a>(clues: &Clues<'a>) -> Option<&'a Part> {
 /// What a bounce says.
 pub(super) fn read(clues: &Clues<'_>) -> Dsn {
     let (said, _) = wording::before_quoted(clues.text);
-    let fields = status_part(clues).and_then(|it| status::read(&text_of(it, clues.raw)));
+    let fields = status::read(&report(clues));
     // Some write the fields into the text.
     let fields = fields.or_else(|| status::read(said)).unwrap_or_default();
     let worst = fields.worst;
@@ -39,10 +39,17 @@ pub(super) fn read(clues: &Clues<'_>) -> Dsn {
     }
 }
 
-fn text_of(part: &Part, raw: &[u8]) -> String {
-    let written = part.written(raw);
-    let bytes = part.encoding.decode(&written[..written.len().min(LONGEST_REPORT)]);
-    charset::decode(part.content_type.parameter("charset"), &bytes)
+/// The fields of all parts that hold some, with a blank line between: one part a recipient is seen as well.
+fn report(clues: &Clues<'_>) -> String {
+    let mut report = String::new();
+    for part in clues.parts().filter(|it| STATUS.contains(&it.kind())) {
+        let written = part.written(clues.raw);
+        let room = LONGEST_REPORT.saturating_sub(report.len()).min(written.len());
+        let bytes = part.encoding.decode(&written[..room]);
+        report.push_str(&charset::decode(part.content_type.parameter("charset"), &bytes));
+        report.push_str("\n\n");
+    }
+    report
 }
 
 fn action(subject: &str, said: &str) -> &'static str {
@@ -54,7 +61,7 @@ fn action(subject: &str, said: &str) -> &'static str {
     }
 }
 
-const ADDRESS: &str = r#"[^\s<>()\[\]"',;:\\@]{1,120}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,10}"#;
+const ADDRESS: &str = r#"[^\s<>()\[\]"',;:\\@]+@[\w-]+(?:\.[\w-]+)*"#;
 
 /// Where bounces name whom they are about: at the beginning of a line, or behind the command that failed.
 static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
