@@ -77,8 +77,16 @@ impl Signs {
 /// Fields of programs that answer, older than RFC 3834 or unaware of it.
 const ANSWER_FIELDS: &[&str] = &["x-autoreply", "x-auto-reply", "x-autorespond", "x-autoresponder", "x-mail-autoreply"];
 /// What lists write (RFC 2369, RFC 2919, and those before them). List-Unsubscribe alone is written by newsletters.
-const LIST_FIELDS: &[&str] =
-    &["list-id", "list-post", "mailing-list", "x-mailing-list", "x-beenthere", "x-mailman-version"];
+const LIST_FIELDS: &[&str] = &[
+    "list-id",
+    "list-post",
+    "mailing-list",
+    "x-mailing-list",
+    "x-beenthere",
+    "x-mailman-version",
+    "x-ml-name",
+    "x-mlserver",
+];
 /// What senders of much mail write: for those who want less of it, and for their providers.
 const BULK_FIELDS: &[&str] = &["list-unsubscribe", "feedback-id", "x-campaign", "x-campaign-id", "x-campaignid"];
 

@@ -10,6 +10,10 @@ use crate::mail::facts::Kind;
 
 pub(super) fn look(clues: &Clues<'_>) -> Option<Verdict> {
     let sent_by = sent_by(clues);
+    if sent_by.is_empty() && !clues.is_auto_submitted() {
+        // Nearly all mail: its text need not be searched.
+        return None;
+    }
     let speaks_of = speaks_of(clues);
     is_bounce(clues, &speaks_of).then(|| Verdict {
         kind: Kind::Dsn,

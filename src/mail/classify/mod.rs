@@ -81,5 +81,5 @@ fn suppresses(clues: &Clues<'_>, kind: Kind) -> bool {
     let asks = asked.split([',', ';', ' ']).any(|it| matches!(it, "all" | "oof" | "autoreply"));
     let is_for_people = matches!(kind, Kind::Human | Kind::Calendar | Kind::Unknown);
     let reads_answers = matches!(clues.sender, Sender::Somebody | Sender::Postmaster);
-    asks || !is_for_people || clues.is_by_machine() || !reads_answers
+    asks || !is_for_people || clues.is_by_machine() || !reads_answers || clues.has("x-loop")
 }

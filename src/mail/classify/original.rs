@@ -8,7 +8,7 @@ use regex::bytes::Regex;
 
 use super::clues::{Clues, is_mail};
 use crate::mail::addresses;
-use crate::mail::header;
+use crate::mail::header::{self, Fields};
 use crate::mail::structure::Part;
 
 /// Headers are this long at most, and so is what is searched of a report that quotes them.
@@ -35,11 +35,15 @@ pub(super) fn is_enclosed(part: &Part) -> bool {
 }
 
 fn id_of(part: &Part, raw: &[u8]) -> Option<String> {
+    addresses::message_ids(&fields(part, raw), "message-id").into_iter().next()
+}
+
+/// The header of an enclosed mail.
+pub(super) fn fields(part: &Part, raw: &[u8]) -> Fields {
     let written = part.written(raw);
     let bytes = part.encoding.decode(&written[..written.len().min(LONGEST_HEAD)]);
     // Some put a blank line before the header.
-    let (fields, _) = header::section(bytes.trim_ascii_start());
-    addresses::message_ids(&fields, "message-id").into_iter().next()
+    header::section(bytes.trim_ascii_start()).0
 }
 
 /// Everything behind the report's own header, as it is written: the header of a mail may stand in any kind of part.

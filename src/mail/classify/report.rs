@@ -4,7 +4,7 @@
 
 use super::Verdict;
 use super::clues::{Clues, Sender};
-use super::undelivered;
+use super::{original, undelivered};
 use crate::mail::facts::Kind;
 use crate::mail::structure::Part;
 
@@ -16,7 +16,7 @@ pub(super) fn look(clues: &Clues<'_>) -> Option<Verdict> {
     let named = |known: &str| kind.as_deref() == Some(known);
     let has = |kinds: &[&str]| (report.is_some() || clues.is_by_machine()) && clues.part(kinds).is_some();
     let mut reasons: Vec<String> = kind.iter().map(|it| format!("report-type: {it}")).collect();
-    if named("feedback-report") || has(&["message/feedback-report"]) {
+    if named("feedback-report") || has(&["message/feedback-report"]) || is_complaint(clues) {
         reasons.push("feedback report".to_owned());
         return Verdict::of(Kind::Bulk, reasons);
     }
@@ -46,6 +46,13 @@ fn report<'a>(clues: &Clues<'a>) -> Option<&'a Part> {
         clues.mail.parts.first().filter(|it| is_report(it) || it.content_type.parameter("report-type").is_some());
     let is_by_machine = clues.is_by_machine() || clues.sender == Sender::Postmaster;
     whole.or_else(|| is_by_machine.then(|| clues.parts().find(|it| is_report(it))).flatten())
+}
+
+/// Outlook.com writes no ARF: it encloses the mail somebody complained about, with a field of its own at its head.
+fn is_complaint(clues: &Clues<'_>) -> bool {
+    let enclosed = || clues.parts().filter(|it| original::is_enclosed(it));
+    clues.subject.starts_with("complaint about message from ")
+        && enclosed().any(|it| original::fields(it, clues.raw).first("x-hmxmroriginalrecipient").is_some())
 }
 
 /// What was done with the mail (RFC 8098 §3.2.6).
