@@ -11,7 +11,7 @@ use url::{Host, Url};
 use super::Draft;
 use super::check::{NAME, has_user, is_loopback, is_name, secret};
 use super::problem::Report;
-use super::route::{MailKind, RouteConfig};
+use super::route::RouteConfig;
 use super::tree::Path;
 use crate::destinations;
 use crate::destinations::webhook::{self, OneOrMany};
@@ -46,10 +46,6 @@ pub(super) fn routes(draft: &Draft, report: &mut Report) {
         let only_first = draft.routing.as_ref().is_some_and(|it| !it.multiple_destinations);
         if only_first && catch_all.is_none() && takes_everything(route) {
             catch_all = Some(&route.name);
-        }
-        if !route.kinds.is_empty() && !route.kinds.contains(&MailKind::Unknown) {
-            let says = "never match: this version tells no kinds apart and calls every mail `unknown`; leave them out";
-            report.warn(&at.key("kinds"), says);
         }
         mailboxes(route, draft, &at, report);
         sizes(route, draft, &at, report);

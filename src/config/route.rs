@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::destinations;
+use crate::mail::facts::Kind;
 use crate::model::address::AddressPattern;
 use crate::model::backoff::{Backoff, Then};
 use crate::model::route::Rule;
@@ -34,7 +35,7 @@ pub struct RouteConfig {
     pub subject: Option<SubjectPattern>,
     /// Kinds of mail it takes.
     #[serde(default)]
-    pub kinds: Vec<MailKind>,
+    pub kinds: Vec<Kind>,
     /// Whether it asks for attachments (true), for none (false), or does not mind.
     pub has_attachments: Option<bool>,
     /// The order of deliveries.
@@ -104,50 +105,6 @@ impl TryFrom<String> for SubjectPattern {
     }
 }
 
-/// The kinds of mail a rule can ask for, named as interactions name them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum MailKind {
-    /// Written by a person, as far as one can tell.
-    Human,
-    /// An automatic reply.
-    AutoReply,
-    /// An out-of-office notice.
-    OutOfOffice,
-    /// A delivery status notification.
-    Dsn,
-    /// A read receipt.
-    Mdn,
-    /// Bulk mail.
-    Bulk,
-    /// Mail of a mailing list.
-    List,
-    /// A meeting request or answer.
-    Calendar,
-    /// Mail that comes round in a circle.
-    Loop,
-    /// Nothing can be said.
-    Unknown,
-}
-
-impl MailKind {
-    /// The name as interactions and rules write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Human => "human",
-            Self::AutoReply => "auto_reply",
-            Self::OutOfOffice => "out_of_office",
-            Self::Dsn => "dsn",
-            Self::Mdn => "mdn",
-            Self::Bulk => "bulk",
-            Self::List => "list",
-            Self::Calendar => "calendar",
-            Self::Loop => "loop",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
 fn default_concurrency() -> NonZeroU16 {
     const EIGHT: NonZeroU16 = NonZeroU16::MIN.saturating_add(7);
     EIGHT
@@ -167,13 +124,6 @@ fn default_retry() -> Vec<Span> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_kind_is_written_as_it_is_read() {
-        for kind in [MailKind::Human, MailKind::AutoReply, MailKind::OutOfOffice, MailKind::Loop, MailKind::Unknown] {
-            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
-        }
-    }
 
     #[test]
     fn a_broken_pattern_is_explained_in_one_line() {

@@ -2,13 +2,13 @@
 //!
 //! Without a conclusion the answer is "unknown" and "none", never a guess.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::addresses::Mailbox;
-use super::parse::Mail;
 
-/// What kind of mail it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+/// What kind of mail it is; rules ask for kinds by the same names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A person wrote it.
@@ -29,7 +29,7 @@ pub enum Kind {
     Calendar,
     /// It came through here before.
     Loop,
-    /// Nobody looked, or nothing shows it.
+    /// Nothing shows it.
     #[default]
     Unknown,
 }
@@ -66,19 +66,6 @@ pub struct Classification {
     pub reasons: Vec<String>,
     /// What a delivery report says.
     pub dsn: Option<Dsn>,
-}
-
-impl Classification {
-    /// Nothing is concluded; only what two headers say in so many words.
-    pub fn unknown(mail: &Mail) -> Self {
-        let keyword = |value: &str| value.split([';', '(']).next().map(|it| it.trim().to_ascii_lowercase());
-        let auto_submitted = mail.fields.value("auto-submitted").and_then(keyword).filter(|it| !it.is_empty());
-        // [MS-OXCMAIL]: a list of kinds of answer that are not wanted.
-        let suppressed = mail.fields.value("x-auto-response-suppress").unwrap_or_default().to_ascii_lowercase();
-        let asks = suppressed.split([',', ';', ' ']).any(|it| matches!(it, "all" | "oof" | "autoreply"));
-        let is_automatic = auto_submitted.as_deref().is_some_and(|it| it != "no");
-        Self { suppress_auto_response: asks || is_automatic, auto_submitted, ..Self::default() }
-    }
 }
 
 /// What a delivery report says about the mail it is about.

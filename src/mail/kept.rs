@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::beside::{Beside, CloudFile};
+use super::classify::classify;
 use super::facts::Classification;
 use super::parse::{Mail, parse};
 use super::shared::Shared;
@@ -65,7 +66,8 @@ impl Understood {
     fn new(raw: Bytes, beside: Beside) -> serde_json::Result<Self> {
         let mut mail = parse(&raw);
         mail.attach(&beside.cloud_files);
-        Ok(Self { classification: Classification::unknown(&mail), shared: Shared::new(&mail)?, mail, beside, raw })
+        let classification = classify(&mail, &raw, &beside);
+        Ok(Self { classification, shared: Shared::new(&mail)?, mail, beside, raw })
     }
 }
 

@@ -9,6 +9,7 @@ pub mod body;
 mod boundaries;
 pub mod calendar;
 pub mod charset;
+pub mod classify;
 pub mod digest;
 pub mod facts;
 mod guard;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use mailspan::mail::beside::Beside;
+use mailspan::mail::classify::classify;
 use mailspan::mail::facts::{Classification, Thread};
 use mailspan::mail::interaction::{Handover, Links, Prepared, Source};
 use mailspan::mail::parse::{Mail, parse};
@@ -42,7 +44,7 @@ pub(crate) fn render(raw: &[u8], inline_limit: u64, links: Option<&Links>) -> Va
 
 pub(crate) fn event(mail: &Mail, raw: &[u8], route: &str, inline_limit: u64, links: Option<&Links>) -> Vec<u8> {
     let mailbox = Address::parse("support@contoso.com").unwrap();
-    let classification = Classification::unknown(mail);
+    let classification = classify(mail, raw, &Beside::default());
     let raw_sha256 = sha256_hex(raw);
     let shared = Shared::new(mail).unwrap();
     let prepared = Prepared::new(mail, raw, &shared, source(&mailbox, &classification, &raw_sha256));
@@ -202,7 +204,7 @@ fn the_interaction_alone_is_the_data_of_the_event() {
     let raw = fixture("alternative");
     let mail = parse(&raw);
     let mailbox = Address::parse("support@contoso.com").unwrap();
-    let classification = Classification::unknown(&mail);
+    let classification = classify(&mail, &raw, &Beside::default());
     let shared = Shared::new(&mail).unwrap();
     let prepared = Prepared::new(&mail, &raw, &shared, source(&mailbox, &classification, "0"));
     let (attributes, thread) = (BTreeMap::new(), Thread::alone("mk_1"));
@@ -211,19 +213,4 @@ fn the_interaction_alone_is_the_data_of_the_event() {
     let data: Value = serde_json::from_slice(&prepared.interaction(&handover).unwrap()).unwrap();
     assert_eq!(event["data"], data);
     assert_eq!(event["timestamp"], prepared.received_at());
-}
-
-#[test]
-fn automatic_mail_is_never_answered_even_before_anybody_classified_it() {
-    let of = |headers: &str| Classification::unknown(&parse(format!("{headers}\r\n\r\n").as_bytes()));
-    assert_eq!(of("Auto-Submitted: Auto-Replied (vacation)").auto_submitted.as_deref(), Some("auto-replied"));
-    for (headers, suppress) in [
-        ("Auto-Submitted: auto-generated", true),
-        ("Auto-Submitted: no", false),
-        ("X-Auto-Response-Suppress: DR, OOF", true),
-        ("X-Auto-Response-Suppress: DR", false),
-        ("Subject: x", false),
-    ] {
-        assert_eq!(of(headers).suppress_auto_response, suppress, "{headers}");
-    }
 }

@@ -17,6 +17,7 @@ mod destination_egress;
 mod destination_maildir;
 mod destination_webhook;
 mod inbound_gone;
+mod mail_classify;
 mod mail_html;
 mod mail_interaction;
 mod mail_parse;

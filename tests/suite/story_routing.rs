@@ -71,6 +71,23 @@ async fn mail_by_bcc_or_a_list_is_matched_by_its_mailbox() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn kinds_are_a_rule_so_that_absence_and_bounces_stay_out_of_a_flow() {
+    let taken = taken_by(
+        "kinds = [\"human\", \"list\"]",
+        &[
+            with("From: a@x.example", "A letter"),
+            with("From: a@x.example\r\nX-Auto-Response-Suppress: All", "B quiet letter"),
+            with("From: a@x.example\r\nList-Id: <a.x.example>", "C list"),
+            with("From: a@x.example\r\nAuto-Submitted: auto-replied", "Out of office"),
+            with("From: MAILER-DAEMON@x.example\r\nReturn-Path: <>", "Undelivered Mail Returned to Sender"),
+            with("From: noreply@x.example", "Z notification"),
+        ],
+    )
+    .await;
+    assert_eq!(taken, ["A letter", "B quiet letter", "C list"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn senders_subjects_and_attachments_are_rules_and_all_must_match() {
     let mixed = |from: &str| format!("From: {from}\r\nTo: {SUPPORT}\r\nX-Part: 1");
     let attached = |from: &str, subject: &str| {

@@ -1,0 +1,59 @@
+//! The mail a report is about: its Message-ID, from wherever the report encloses or quotes it.
+//!
+//! An enclosed mail comes before a quoted one, and both before what the report itself says it answers.
+
+use std::sync::LazyLock;
+
+use regex::bytes::Regex;
+
+use super::clues::{Clues, is_mail};
+use crate::mail::addresses;
+use crate::mail::header::{self, Fields};
+use crate::mail::structure::Part;
+
+/// Headers are this long at most, and so is what is searched of a report that quotes them.
+const LONGEST_HEAD: usize = 256 * 1024;
+
+/// A Message-ID field at the beginning of a line, however deep it is quoted or indented.
+static QUOTED: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r#"(?im-u)^[ \t>"|*]*(?:internet[- ])?message-id:?\*?[ \t]*(?:\r?\n[ \t]+)?<([^<>\s]{3,900})>"#).ok()
+});
+
+/// Message-ID of the mail a report is about, without `<` and `>`.
+pub(super) fn message_id(clues: &Clues<'_>) -> Option<String> {
+    let enclosed = clues.parts().filter(|it| is_enclosed(it)).find_map(|it| id_of(it, clues.raw));
+    enclosed.or_else(|| quoted(clues.text.as_bytes())).or_else(|| quoted(body(clues))).or_else(|| {
+        let mail = clues.mail;
+        mail.in_reply_to.first().or(mail.references.last()).cloned()
+    })
+}
+
+/// Whether a part is the mail a report is about, or its header.
+pub(super) fn is_enclosed(part: &Part) -> bool {
+    let headers = ["text/rfc822-headers", "message/rfc822-headers", "message/global-headers", "text/rfc822"];
+    is_mail(part) || headers.contains(&part.kind())
+}
+
+fn id_of(part: &Part, raw: &[u8]) -> Option<String> {
+    addresses::message_ids(&fields(part, raw), "message-id").into_iter().next()
+}
+
+/// The header of an enclosed mail.
+pub(super) fn fields(part: &Part, raw: &[u8]) -> Fields {
+    let written = part.written(raw);
+    let bytes = part.encoding.decode(&written[..written.len().min(LONGEST_HEAD)]);
+    // Some put a blank line before the header.
+    header::section(bytes.trim_ascii_start()).0
+}
+
+/// Everything behind the report's own header, as it is written: the header of a mail may stand in any kind of part.
+fn body<'a>(clues: &Clues<'a>) -> &'a [u8] {
+    let start = clues.mail.parts.first().map_or(0, |it| it.body.start);
+    let body = clues.raw.get(start..).unwrap_or_default();
+    &body[..body.len().min(LONGEST_HEAD)]
+}
+
+fn quoted(text: &[u8]) -> Option<String> {
+    let found = QUOTED.as_ref()?.captures(text)?;
+    Some(String::from_utf8_lossy(&found[1]).into_owned())
+}
