@@ -22,6 +22,7 @@ pub mod security;
 pub mod shared;
 pub mod structure;
 pub mod style;
+pub mod thread;
 pub mod transfer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
