@@ -30,6 +30,7 @@ mod store_messages;
 mod store_model;
 mod store_open;
 mod store_replicas;
+mod store_threads;
 mod store_world;
 mod story_delivery;
 mod story_front_door;
