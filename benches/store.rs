@@ -10,8 +10,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use mailspan::model::address::Address;
 use mailspan::model::clock::{Clock, SharedClock};
+use mailspan::model::thread::{Clues, ThreadKey};
 use mailspan::model::work::{Job, Lane, MailboxId, Work};
-use mailspan::store::{Accept, End, Found, FoundBy, MarkWhen, NewDelivery, Room, Store};
+use mailspan::store::{Accept, Breaker, End, Found, FoundBy, MarkWhen, NewDelivery, Pace, Room, Store};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -132,6 +133,7 @@ impl Run {
             Work::Fetch { message, mailbox } => {
                 let deliveries = ROUTES.map(|route| NewDelivery {
                     wait_ms: 0,
+                    breaker: Breaker::Counts,
                     route: route.into(),
                     facts: format!(
                         "{{\"from\":\"someone@example.com\",\"to\":\"{mailbox}\",\"subject\":\"Lorem ipsum\"}}"
@@ -144,6 +146,8 @@ impl Run {
                     raw: self.raw.clone(),
                     sha256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".into(),
                     beside: None,
+                    clues: clues(*message),
+                    pace: Some(Pace { sender: "someone".into(), automatic_limit: None }),
                     mark: MarkWhen::OnDelivered,
                 };
                 self.written(self.store.accept(job.claim, accept)).await;
@@ -172,4 +176,16 @@ impl Run {
         #[expect(clippy::panic, reason = "a benchmark ends with its first error")]
         answer.await.unwrap_or_else(|error| panic!("{error}"))
     }
+}
+
+/// Of a first mail, as nearly all are.
+fn clues(message: i64) -> Clues {
+    let key = |kind: u8| {
+        let mut name = [kind; 16];
+        // As evenly spread as a hash.
+        name[..8].copy_from_slice(&message.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64.cast_signed()).to_be_bytes());
+        ThreadKey(name)
+    };
+    let thread = format!("th_{message:032x}");
+    Clues { own: Some(key(1)), present: vec![key(2)], ..Clues::none(&thread) }
 }

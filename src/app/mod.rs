@@ -26,7 +26,7 @@ use crate::http::{self, Listener};
 use crate::identity::Identity;
 use crate::inbound::hints::Hints;
 use crate::inbound::webhook::Door;
-use crate::inbound::{Inbound, Removed, Watched};
+use crate::inbound::{Inbound, Removed, Watched, loops};
 use crate::mail::kept::KeptMail;
 use crate::memory::Budget;
 use crate::model::clock::{Clock, SharedClock, UnixMillis};
@@ -121,6 +121,8 @@ impl Bridge {
             memory: memory.clone(),
             kept: Arc::clone(&kept),
             first_waits: config.routes.iter().map(|it| (it.name.clone(), first_wait(it))).collect(),
+            thread_names: loops::thread_names(&store).await.context("store.url")?,
+            loops: config.routing.loops(),
             removed: Removed::default(),
         };
         let delivery =

@@ -1,8 +1,11 @@
 //! `[limits]` and `[routing]`: what holds for the daemon as a whole.
 
+use std::num::NonZeroU32;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::inbound::loops::Loops;
 use crate::model::units::Size;
 
 /// `[limits]`.
@@ -23,6 +26,17 @@ pub struct RoutingConfig {
     pub multiple_destinations: bool,
     /// What happens to a message no route takes.
     pub unmatched: Unmatched,
+    /// Whether mail that seems to go round in a circle is held for a person.
+    pub loop_breaker: bool,
+    /// How many automatic mails of one sender a route takes within ten minutes.
+    pub automatic_limit: NonZeroU32,
+}
+
+impl RoutingConfig {
+    /// What the loop breaker goes by.
+    pub fn loops(&self) -> Loops {
+        Loops { breaker: self.loop_breaker, automatic_limit: self.automatic_limit.get() }
+    }
 }
 
 /// What happens to a message no route takes.

@@ -20,6 +20,7 @@ use crate::model::address::Address;
 use crate::model::clock::SharedClock;
 use crate::model::outcome::{Failure, Next, Outcome};
 use crate::model::route::MatchedBy;
+use crate::model::thread::Joined;
 use crate::model::work::Job;
 use crate::store::{Delivery as Row, Store};
 pub use content::Content;
@@ -83,6 +84,11 @@ impl Delivery {
         if row.accepted_at.is_some() {
             return Ok(Next::Done);
         }
+        if let Some(reason) = &row.held {
+            metrics::counter!("mailspan_deliveries_total", "route" => route.to_owned(), "outcome" => "held")
+                .increment(1);
+            return Err(Failure::permanent(format!("loop suspected: {reason}")));
+        }
         let Some(to) = self.routes.get(route) else {
             return Err(Failure::permanent("the route is no longer configured"));
         };
@@ -136,7 +142,7 @@ impl Delivery {
             classification: &kept.classification,
             calendar: kept.mail.calendar.as_ref(),
         };
-        let thread = Thread::alone(message_key);
+        let thread = thread(row, message_key);
         let own = mail::interaction::Handover {
             interaction_id: interaction,
             route,
@@ -160,5 +166,15 @@ impl Delivery {
             headers: Vec::new(),
             raw: kept.raw.clone(),
         })
+    }
+}
+
+/// The conversation, as it was when the mail was accepted. What was accepted before conversations were kept has none.
+fn thread(row: &Row, message_key: &str) -> Thread {
+    match row.message.joined.clone() {
+        Some(Joined { thread, is_new, basis }) => {
+            Thread { thread_id: thread, is_new, previous_interaction_id: row.previous.clone(), basis }
+        }
+        None => Thread::alone(message_key),
     }
 }

@@ -13,10 +13,13 @@ use crate::mail::beside::{Beside, CloudFile};
 use crate::mail::digest::content_digest;
 use crate::mail::kept::Understood;
 use crate::mail::parse::Mail;
+use crate::mail::thread::{self, Around};
 use crate::memory::Held;
+use crate::model::address::Address;
 use crate::model::ids;
 use crate::model::outcome::{Failure, Next, Outcome};
 use crate::model::route::{self, Facts};
+use crate::model::thread::Clues;
 use crate::model::work::{Job, MailboxId};
 use crate::store::{Accept, MarkWhen, Message, MessageState, NewDelivery};
 
@@ -52,21 +55,25 @@ impl Inbound {
             Err(error) => return Err(error.into()),
         };
         let mut understood = Understood::read(raw.clone(), Beside::default()).await?;
-        let cloud_files = self.cloud_files(watched, &row, &understood.mail, job.attempt).await?;
-        if !cloud_files.is_empty() {
-            understood.attach(cloud_files)?;
-        }
+        understood.learn(Beside {
+            came_back: self.came_back(&understood.mail).await?,
+            cloud_files: self.cloud_files(watched, &row, &understood.mail, job.attempt).await?,
+            ..Beside::default()
+        })?;
         let understood = Arc::new(understood);
         let mail = &understood.mail;
-        let deliveries = self.deliveries(watched, mail, understood.classification.kind.as_str());
+        let deliveries = self.deliveries(watched, &understood);
         if deliveries.is_empty() {
             return self.unmatched(job, message).await;
         }
         let digest = content_digest(mail);
         let identity = mail.message_ids.first().map_or(row.immutable_id.as_str(), String::as_str);
+        let key = ids::message_key(&mailbox.tenant, identity, &digest);
         let accept = Accept {
             message,
-            key: ids::message_key(&mailbox.tenant, identity, &digest),
+            clues: self.clues(mailbox, &row, mail, &key),
+            pace: self.pace(&mailbox.tenant, mail, &understood.classification),
+            key,
             sha256: ids::sha256_hex(&raw),
             raw,
             deliveries,
@@ -137,14 +144,16 @@ impl Inbound {
     }
 
     /// One delivery per route that matches, with all the interaction will need to know of the match.
-    fn deliveries(&self, watched: &Watched, mail: &Mail, kind: &str) -> Vec<NewDelivery> {
+    fn deliveries(&self, watched: &Watched, understood: &Understood) -> Vec<NewDelivery> {
+        let (mail, classification) = (&understood.mail, &understood.classification);
+        let came_back = understood.beside.came_back.as_deref();
         let (recipients, senders) = (mail.recipients(), mail.senders());
         let facts = Facts {
             recipients: &recipients,
             mailbox: &watched.config.address,
             senders: &senders,
             subject: mail.subject.as_deref().unwrap_or_default(),
-            kind,
+            kind: classification.kind.as_str(),
             has_attachments: mail.has_attachments(),
         };
         let matches = route::matching(&self.rules, &facts, self.multiple_destinations);
@@ -152,6 +161,7 @@ impl Inbound {
         let delivery = |(index, found): (usize, route::Match<'_>)| NewDelivery {
             route: found.route.to_owned(),
             wait_ms: self.first_waits.get(found.route).copied().unwrap_or(0),
+            breaker: self.breaker(found.route, classification, came_back),
             facts: serde_json::json!({
                 "matched_by": found.by,
                 "matched_recipient": found.recipient,
@@ -163,6 +173,23 @@ impl Inbound {
             .to_string(),
         };
         matches.into_iter().enumerate().map(delivery).collect()
+    }
+
+    /// What may connect this mail with others.
+    fn clues(&self, mailbox: &MailboxId, row: &Message, mail: &Mail, message_key: &str) -> Clues {
+        let around = Around {
+            names: &self.thread_names,
+            tenant: &mailbox.tenant,
+            message_key,
+            conversation: row.conversation_id.as_deref(),
+            is_ours: &|address| self.is_watched(&mailbox.tenant, address),
+        };
+        thread::clues(mail, &around)
+    }
+
+    fn is_watched(&self, tenant: &str, address: &str) -> bool {
+        let mailbox = |address| MailboxId { tenant: tenant.to_owned(), address };
+        Address::parse(address).is_ok_and(|it| self.mailboxes.contains_key(&mailbox(it)))
     }
 
     async fn unmatched(&self, job: &Job, message: i64) -> Outcome {

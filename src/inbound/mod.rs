@@ -7,6 +7,7 @@
 mod fetch;
 pub mod hints;
 mod look;
+pub mod loops;
 mod mark;
 mod subscribe;
 mod sweep;
@@ -24,10 +25,12 @@ use crate::memory::Budget;
 use crate::model::address::Address;
 use crate::model::clock::{SharedClock, UnixMillis};
 use crate::model::route::Rule;
+use crate::model::thread::ThreadNames;
 use crate::model::units::Span;
 use crate::model::work::MailboxId;
 use crate::store::Store;
 use hints::Hints;
+use loops::Loops;
 
 /// Ids that delta called deleted are remembered up to this many, so that nobody goes on looking for them.
 const REMOVED_REMEMBERED: usize = 10_000;
@@ -62,6 +65,10 @@ pub struct Inbound {
     pub kept: Arc<KeptMail>,
     /// Per route, the wait before the first attempt.
     pub first_waits: HashMap<String, i64>,
+    /// Makes the names of conversations.
+    pub thread_names: ThreadNames,
+    /// When mail goes round in a circle.
+    pub loops: Loops,
     /// Ids that delta called deleted.
     pub removed: Removed,
 }

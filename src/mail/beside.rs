@@ -33,6 +33,13 @@ pub struct CloudFile {
 }
 
 impl Beside {
+    /// Adds what was learnt since.
+    pub fn add(&mut self, more: Self) {
+        self.came_back = self.came_back.take().or(more.came_back);
+        self.cloud_files.extend(more.cloud_files);
+        self.bcc.extend(more.bcc);
+    }
+
     /// As it is stored. `None` where there is nothing to store.
     ///
     /// # Errors

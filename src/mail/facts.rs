@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::addresses::Mailbox;
+pub use crate::model::thread::Basis;
 
 /// What kind of mail it is; rules ask for kinds by the same names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -80,23 +81,6 @@ pub struct Dsn {
     pub final_recipient: Option<String>,
     /// Message-ID of the mail it is about, without `<` and `>`.
     pub original_message_id: Option<String>,
-}
-
-/// How a conversation was recognised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Basis {
-    /// In-Reply-To names a mail we know.
-    InReplyTo,
-    /// References names one.
-    References,
-    /// A token of ours came back.
-    Token,
-    /// Exchange put it into a conversation we know.
-    ConversationId,
-    /// Not at all.
-    #[default]
-    None,
 }
 
 /// The conversation a mail belongs to.

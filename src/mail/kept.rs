@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::beside::{Beside, CloudFile};
+use super::beside::Beside;
 use super::classify::classify;
 use super::facts::Classification;
 use super::parse::{Mail, parse};
@@ -51,13 +51,17 @@ impl Understood {
         read.map_err(|error| Failure::permanent(format!("the interaction cannot be written: {error}")))
     }
 
-    /// Adds the files in the cloud that Graph lists as attached.
+    /// Adds what was learnt of it after it was read.
     ///
     /// # Errors
     /// The same as of [`Self::read`].
-    pub fn attach(&mut self, files: Vec<CloudFile>) -> Result<(), Failure> {
-        self.mail.attach(&files);
-        self.beside.cloud_files.extend(files);
+    pub fn learn(&mut self, more: Beside) -> Result<(), Failure> {
+        if more == Beside::default() {
+            return Ok(());
+        }
+        self.mail.attach(&more.cloud_files);
+        self.beside.add(more);
+        self.classification = classify(&self.mail, &self.raw, &self.beside);
         self.shared = Shared::new(&self.mail)
             .map_err(|error| Failure::permanent(format!("the interaction cannot be written: {error}")))?;
         Ok(())

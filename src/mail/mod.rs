@@ -24,6 +24,7 @@ pub mod security;
 pub mod shared;
 pub mod structure;
 pub mod style;
+pub mod thread;
 pub mod tnef;
 pub mod transfer;
 pub mod uuencode;

@@ -8,6 +8,7 @@ pub mod outcome;
 pub mod retry_after;
 pub mod route;
 pub mod secret;
+pub mod thread;
 pub mod token;
 pub mod units;
 pub mod work;

@@ -9,12 +9,15 @@ use bytes::Bytes;
 
 use super::Store;
 use super::error::StoreError;
+use super::joining::Known;
 use super::listed::Listed;
+use super::messages::key_of_copy;
 use super::value::Value;
 use super::words::{Mark, MessageState};
 use super::writer::{Op, Writing};
 use crate::model::clock::UnixMillis;
 use crate::model::ids;
+use crate::model::thread::{Clues, Joined};
 use crate::model::work::{Claim, Work};
 
 /// Content is kept in pieces of this size, so that a large mail is never in memory twice.
@@ -37,8 +40,33 @@ pub struct Accept {
     pub sha256: String,
     /// What is known of it and stands in none of its bytes; the store does not look inside.
     pub beside: Option<String>,
+    /// What may connect it with other mail.
+    pub clues: Clues,
+    /// Whose mail is counted; `None`: nobody's.
+    pub pace: Option<Pace>,
     /// When to mark it as read.
     pub mark: MarkWhen,
+}
+
+/// Whose mail the loop breaker counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pace {
+    /// The sender, under a hash.
+    pub sender: String,
+    /// How many automatic mails a route takes of it within ten minutes; `None`: this one is not automatic.
+    pub automatic_limit: Option<u32>,
+}
+
+/// What the loop breaker does with a delivery. One that is held is parked at its first attempt.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Breaker {
+    /// Nothing.
+    #[default]
+    Off,
+    /// It is counted, and held if there are too many.
+    Counts,
+    /// It is held for this reason.
+    Holds(String),
 }
 
 /// A delivery to be made.
@@ -50,6 +78,8 @@ pub struct NewDelivery {
     pub facts: String,
     /// How long its first attempt waits, in milliseconds.
     pub wait_ms: i64,
+    /// What the loop breaker does with it.
+    pub breaker: Breaker,
 }
 
 /// When an accepted mail is marked as read.
@@ -90,16 +120,25 @@ pub(super) struct Accepting {
 }
 
 /// A mail of this group whose lease was good, and what is known about it.
-struct Mail<'a> {
+pub(super) struct Mail<'a> {
     /// Its place in the group.
     at: usize,
-    accept: &'a Accept,
-    mailbox: i64,
+    pub(super) accept: &'a Accept,
+    pub(super) mailbox: i64,
     base_key: String,
     copy: i64,
+    /// Its conversation.
+    pub(super) joined: Joined,
     interactions: Vec<String>,
     /// Every destination accepted it already, through another mailbox.
     delivered: bool,
+}
+
+/// What is settled about an interaction, for all its copies.
+struct Planned {
+    accepted_at: Option<UnixMillis>,
+    previous: Option<String>,
+    held: Option<String>,
 }
 
 impl Op for Accepting {
@@ -115,7 +154,9 @@ impl Op for Accepting {
             return Ok(answers);
         }
         let mut mails = writing.number_copies(&good).await?;
-        let deliveries = writing.plan_deliveries(&mut mails).await?;
+        let mut threads = writing.join_threads(&mut mails).await?;
+        let deliveries = writing.plan_deliveries(&mut mails, &mut threads).await?;
+        writing.keep_threads(threads).await?;
         writing.update_messages(&mails).await?;
         writing.insert_contents(&mails).await?;
         writing.insert_deliveries(deliveries).await?;
@@ -128,8 +169,13 @@ impl Op for Accepting {
 }
 
 impl Mail<'_> {
-    fn key(&self) -> String {
-        ids::message_key_of_copy(&self.base_key, u32::try_from(self.copy).unwrap_or(u32::MAX))
+    pub(super) fn key(&self) -> String {
+        key_of_copy(&self.base_key, self.copy)
+    }
+
+    /// Its key without the number of its copy.
+    pub(super) fn base_key(&self) -> &str {
+        &self.base_key
     }
 
     fn mark(&self) -> Mark {
@@ -176,6 +222,7 @@ impl Writing<'_> {
                 mailbox: *mailbox,
                 base_key,
                 copy,
+                joined: Joined::default(),
                 interactions: Vec::new(),
                 delivered: false,
             });
@@ -184,9 +231,9 @@ impl Writing<'_> {
     }
 
     /// Names the interactions and makes a Deliver job for each that is new. Returns the rows to insert.
-    async fn plan_deliveries(&mut self, mails: &mut [Mail<'_>]) -> Result<Vec<Value>, StoreError> {
+    async fn plan_deliveries(&mut self, mails: &mut [Mail<'_>], threads: &mut Known) -> Result<Vec<Value>, StoreError> {
         static SELECT: Listed = Listed::values(
-            "SELECT interaction_id, MAX(accepted_at) FROM deliveries
+            "SELECT interaction_id, MAX(accepted_at), MAX(previous), MAX(held) FROM deliveries
              WHERE interaction_id IN ({rows}) GROUP BY interaction_id",
             "?",
         );
@@ -196,40 +243,59 @@ impl Writing<'_> {
         }
         let list: Vec<Value> = mails.iter().flat_map(|mail| &mail.interactions).map(|id| id.as_str().into()).collect();
         self.tx.hold_interactions(list.clone()).await?;
-        let mut known: HashMap<String, Option<UnixMillis>> = HashMap::new();
+        let mut known: HashMap<String, Planned> = HashMap::new();
         for row in self.tx.each(&SELECT, None, list).await? {
-            known.insert(row.text(0)?, row.maybe_int(1)?);
+            let planned =
+                Planned { accepted_at: row.maybe_int(1)?, previous: row.maybe_text(2)?, held: row.maybe_text(3)? };
+            known.insert(row.text(0)?, planned);
         }
+        let mut rates = self.read_rates(mails).await?;
         let mut rows: Vec<Value> = Vec::new();
         for mail in mails {
+            let new: Vec<bool> = mail.interactions.iter().map(|it| !known.contains_key(it)).collect();
+            let counts = mail.accept.deliveries.iter().zip(&new).any(|(it, new)| *new && it.breaker == Breaker::Counts);
+            let too_many = if counts { rates.in_thread(mail) } else { None };
             mail.delivered = true;
-            for (delivery, interaction) in mail.accept.deliveries.iter().zip(&mail.interactions) {
-                let accepted_at = known.get(interaction).copied();
-                if accepted_at.is_none() {
+            for ((delivery, interaction), new) in mail.accept.deliveries.iter().zip(&mail.interactions).zip(new) {
+                if new {
                     let work = Work::Deliver { route: delivery.route.clone(), interaction: interaction.clone() };
                     self.due.add(work.due(self.now + delivery.wait_ms));
-                    known.insert(interaction.clone(), None);
+                    let held = match &delivery.breaker {
+                        Breaker::Off => None,
+                        Breaker::Counts => rates.on_route(mail, &delivery.route).or_else(|| too_many.clone()),
+                        Breaker::Holds(reason) => Some(reason.clone()),
+                    };
+                    let thread = &mail.joined.thread;
+                    let previous = threads.previous(thread, &delivery.route).map(str::to_owned);
+                    // What is held may never be handed out, so what follows does not refer to it.
+                    if held.is_none() {
+                        threads.handed_out(thread, &delivery.route, interaction);
+                    }
+                    known.insert(interaction.clone(), Planned { accepted_at: None, previous, held });
                 }
-                let accepted_at = accepted_at.flatten();
-                mail.delivered &= accepted_at.is_some();
+                let Some(planned) = known.get(interaction) else { continue };
+                mail.delivered &= planned.accepted_at.is_some();
                 rows.extend([mail.accept.message.into(), delivery.route.as_str().into(), interaction.as_str().into()]);
-                rows.extend([delivery.facts.as_str().into(), accepted_at.into()]);
+                rows.extend([delivery.facts.as_str().into(), planned.accepted_at.into()]);
+                rows.extend([planned.previous.as_deref().into(), planned.held.as_deref().into()]);
             }
         }
+        self.keep_rates(rates).await?;
         Ok(rows)
     }
 
     async fn update_messages(&mut self, mails: &[Mail<'_>]) -> Result<(), StoreError> {
-        // Columns: id, base key, copy, size, sha256, state, finished_at, mark, beside.
+        // Columns: id, base key, copy, size, sha256, state, finished_at, mark, beside, thread, whether it is new, basis.
         static UPDATE: Listed = Listed::values(
             "UPDATE messages SET base_key = v.column2, copy = v.column3, size = v.column4, sha256 = v.column5,
                state = v.column6, state_reason = NULL, accepted_at = {fixed}, finished_at = v.column7,
                mark = CASE WHEN messages.mark = 'done' THEN messages.mark ELSE v.column8 END,
-               beside = v.column9, content_dropped_at = NULL, tidied_at = NULL
+               beside = v.column9, thread_id = v.column10, thread_is_new = v.column11, thread_basis = v.column12,
+               content_dropped_at = NULL, tidied_at = NULL
              FROM (VALUES {rows}) AS v WHERE messages.id = v.column1",
-            "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         );
-        let mut rows: Vec<Value> = Vec::with_capacity(mails.len() * 9);
+        let mut rows: Vec<Value> = Vec::with_capacity(mails.len() * 12);
         for mail in mails {
             let (state, finished_at) =
                 if mail.delivered { (MessageState::Delivered, Some(self.now)) } else { (MessageState::Accepted, None) };
@@ -240,6 +306,8 @@ impl Writing<'_> {
             ]);
             rows.extend([state.as_str().into(), finished_at.into(), mail.mark().as_str().into()]);
             rows.push(mail.accept.beside.as_deref().into());
+            let joined = &mail.joined;
+            rows.extend([joined.thread.as_str().into(), i64::from(joined.is_new).into(), joined.basis.as_str().into()]);
         }
         self.tx.each(&UPDATE, Some(self.now.into()), rows).await.map(drop)
     }
@@ -270,10 +338,11 @@ impl Writing<'_> {
 
     async fn insert_deliveries(&mut self, rows: Vec<Value>) -> Result<(), StoreError> {
         static INSERT: Listed = Listed::values(
-            "INSERT INTO deliveries (message, route, interaction_id, facts, created_at, accepted_at)
-             SELECT column1, column2, column3, column4, {fixed}, column5 FROM (VALUES {rows}) AS v WHERE column1 IS NOT NULL
+            "INSERT INTO deliveries (message, route, interaction_id, facts, created_at, accepted_at, previous, held)
+             SELECT column1, column2, column3, column4, {fixed}, column5, column6, column7 FROM (VALUES {rows}) AS v
+             WHERE column1 IS NOT NULL
              ON CONFLICT (message, route) DO NOTHING",
-            "(?, ?, ?, ?, ?)",
+            "(?, ?, ?, ?, ?, ?, ?)",
         );
         self.tx.each(&INSERT, Some(self.now.into()), rows).await.map(drop)
     }

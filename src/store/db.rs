@@ -185,6 +185,16 @@ impl Tx {
         }
     }
 
+    /// Holds these conversations until the commit, so that of two replicas that accept mail of one the later sees what
+    /// the earlier did.
+    pub(super) async fn hold_threads(&mut self, threads: Vec<Value>) -> Result<(), StoreError> {
+        static HOLD: Listed = Listed::values("SELECT 1 FROM threads WHERE id IN ({rows}) ORDER BY id FOR UPDATE", "?");
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(_) => self.each(&HOLD, None, threads).await.map(drop),
+        }
+    }
+
     /// Sends `payload` to the other replicas with the commit. A file has no other replicas.
     pub(super) async fn notify(&mut self, payload: String) -> Result<(), StoreError> {
         match self {

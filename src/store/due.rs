@@ -26,7 +26,7 @@ impl Store {
         self.ask(MakeDue(jobs)).await
     }
 
-    /// Makes a parked job due again, with all its attempts before it. `false`: it is not parked any more, or a successor
+    /// Makes a parked job due again, with all its attempts before it; a delivery the loop breaker held is held no longer. `false`: it is not parked any more, or a successor
     /// with its key is alive.
     ///
     /// # Errors
@@ -107,13 +107,20 @@ impl Op for Unpark {
             "UPDATE jobs SET parked_at = NULL, attempt = 0, fence = fence + 1, due_at = $2, again_at = NULL
              WHERE id = $1 AND parked_at IS NOT NULL
                AND NOT EXISTS (SELECT 1 FROM jobs AS living WHERE living.key = jobs.key AND living.parked_at IS NULL)
-             RETURNING lane, due_at";
+             RETURNING lane, due_at, key";
+        // Whoever replays a delivery has seen why it was held.
+        const RELEASE: &str =
+            "UPDATE deliveries SET held = NULL WHERE interaction_id = SUBSTR($1, 9) AND held IS NOT NULL";
         let mut answers = Vec::with_capacity(all.len());
         for Self(job) in all {
             let rows = writing.tx.rows(UNPARK, vec![(*job).into(), writing.now.into()]).await?;
             answers.push(!rows.is_empty());
             for row in rows {
                 writing.wake(row.text(0)?, row.int(1)?);
+                let key = row.text(2)?;
+                if key.starts_with("deliver:") {
+                    writing.tx.rows(RELEASE, vec![key.into()]).await?;
+                }
             }
         }
         Ok(answers)

@@ -12,10 +12,12 @@ use super::db::Db;
 use super::error::StoreError;
 use super::listed::{Listed, MOST};
 use super::mailboxes::Names;
+use super::threads::basis;
 use super::value::Row;
 use super::words::{FoundBy, Mark, MessageState};
 use crate::model::clock::UnixMillis;
 use crate::model::ids;
+use crate::model::thread::Joined;
 use crate::model::work::MailboxId;
 
 /// The columns of a [`Message`], in the order [`message_of`] reads them.
@@ -23,11 +25,11 @@ macro_rules! message_columns {
     () => {
         "m.id, m.mailbox, m.immutable_id, m.found_at, m.found_by, m.received_at, m.conversation_id, m.internet_message_id,
          m.state, m.state_reason, m.base_key, m.copy, m.size, m.sha256, m.accepted_at, m.finished_at, m.mark, m.marked_at,
-         m.content_dropped_at, m.beside, m.has_attachments"
+         m.content_dropped_at, m.beside, m.has_attachments, m.thread_id, m.thread_is_new, m.thread_basis"
     };
 }
 /// Where the columns of a message end.
-const AFTER_MESSAGE: usize = 21;
+const AFTER_MESSAGE: usize = 24;
 /// How many chunks are read at once.
 const CHUNKS: i64 = 8;
 
@@ -74,6 +76,8 @@ pub struct Message {
     pub beside: Option<String>,
     /// Whether the mailbox lists attachments of it that are not shown in its text; `None`: nobody said.
     pub has_attachments: Option<bool>,
+    /// Its conversation, once accepted.
+    pub joined: Option<Joined>,
 }
 
 /// One interaction: a message on its way to a route.
@@ -91,6 +95,10 @@ pub struct Delivery {
     pub created_at: UnixMillis,
     /// When the destination accepted it.
     pub accepted_at: Option<UnixMillis>,
+    /// The interaction of the same conversation and route before this one.
+    pub previous: Option<String>,
+    /// Why the loop breaker holds it.
+    pub held: Option<String>,
 }
 
 impl Store {
@@ -112,6 +120,17 @@ impl Store {
     /// It could not be read.
     pub async fn delivery(&self, interaction_id: &str) -> Result<Option<Delivery>, StoreError> {
         self.look_up(interaction_id.to_owned()).await
+    }
+
+    /// Whether any of these interactions is one of ours.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub async fn knows_interaction(&self, interaction_ids: &[&str]) -> Result<bool, StoreError> {
+        static SELECT: Listed =
+            Listed::values("SELECT 1 FROM deliveries WHERE interaction_id IN ({rows}) LIMIT 1", "?");
+        let list = interaction_ids.iter().map(|it| (*it).into()).collect();
+        Ok(!self.db().each(&SELECT, None, list).await?.is_empty())
     }
 
     /// The content of a message. `None`: it is not stored yet, or not any more.
@@ -157,9 +176,18 @@ impl Store {
     }
 }
 
+/// The key of a message, as its two columns hold it.
+pub(super) fn key_of_copy(base_key: &str, copy: i64) -> String {
+    ids::message_key_of_copy(base_key, u32::try_from(copy).unwrap_or(u32::MAX))
+}
+
 /// A message from its columns.
 async fn message_of(db: &Db, names: &Names, row: &Row) -> Result<Message, StoreError> {
     let key = row.maybe_text(10)?.zip(row.maybe_int(11)?);
+    let joined = match (row.maybe_text(21)?, row.maybe_int(22)?, row.maybe_text(23)?) {
+        (Some(thread), Some(is_new), Some(word)) => Some(Joined { thread, is_new: is_new != 0, basis: basis(&word)? }),
+        _ => None,
+    };
     Ok(Message {
         id: row.int(0)?,
         mailbox: names.named(db, row.int(1)?).await?,
@@ -171,7 +199,7 @@ async fn message_of(db: &Db, names: &Names, row: &Row) -> Result<Message, StoreE
         internet_message_id: row.maybe_text(7)?,
         state: row.word(8)?,
         state_reason: row.maybe_text(9)?,
-        message_key: key.map(|(key, copy)| ids::message_key_of_copy(&key, u32::try_from(copy).unwrap_or(u32::MAX))),
+        message_key: key.map(|(key, copy)| key_of_copy(&key, copy)),
         size: row.maybe_int(12)?.map(i64::unsigned_abs),
         sha256: row.maybe_text(13)?,
         accepted_at: row.maybe_int(14)?,
@@ -181,6 +209,7 @@ async fn message_of(db: &Db, names: &Names, row: &Row) -> Result<Message, StoreE
         content_dropped_at: row.maybe_int(18)?,
         beside: row.maybe_text(19)?,
         has_attachments: row.maybe_int(20)?.map(|it| it != 0),
+        joined,
     })
 }
 
@@ -221,7 +250,7 @@ impl Lookups {
             concat!(
                 "SELECT ",
                 message_columns!(),
-                ", d.route, d.facts, d.created_at, d.accepted_at, d.interaction_id
+                ", d.route, d.facts, d.created_at, d.accepted_at, d.interaction_id, d.previous, d.held
                  FROM deliveries AS d JOIN messages AS m ON m.id = d.message
                  WHERE d.interaction_id IN ({rows})
                  ORDER BY CASE WHEN m.content_dropped_at IS NULL THEN 0 ELSE 1 END, d.created_at, m.id"
@@ -242,6 +271,8 @@ impl Lookups {
                 facts: row.text(AFTER_MESSAGE + 1)?,
                 created_at: row.int(AFTER_MESSAGE + 2)?,
                 accepted_at: row.maybe_int(AFTER_MESSAGE + 3)?,
+                previous: row.maybe_text(AFTER_MESSAGE + 5)?,
+                held: row.maybe_text(AFTER_MESSAGE + 6)?,
             };
             found.insert(interaction_id, delivery);
         }

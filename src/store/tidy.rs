@@ -5,9 +5,13 @@
 use super::Store;
 use super::error::StoreError;
 use super::listed::Listed;
+use super::rates;
 use super::value::Value;
 use super::writer::{Op, Writing};
 use crate::model::clock::UnixMillis;
+
+/// A conversation in which nobody wrote for so long is forgotten: a later answer begins another.
+const THREADS_KEPT_MS: i64 = 180 * 24 * 3600 * 1000;
 
 /// What was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,11 +20,14 @@ pub struct Tidied {
     pub contents: u64,
     /// Finished messages whose record was cut down to what knowing them needs.
     pub messages: u64,
+    /// What was known of conversations nobody has written in for long, and counts that count no more.
+    pub threads: u64,
 }
 
 impl Store {
-    /// Removes the content of delivered messages that need no marking any more, and the records of messages that were
-    /// finished more than `retain_ms` ago; at most `limit` of each. Less than `limit` of both: everything is tidy.
+    /// Removes the content of delivered messages that need no marking any more, the records of messages that were
+    /// finished more than `retain_ms` ago, and conversations long forgotten; at most `limit` of each kind. Less than
+    /// `limit` of each: everything is tidy.
     ///
     /// # Errors
     /// Nothing was removed.
@@ -44,7 +51,8 @@ impl Op for Tidy {
         for tidy in all {
             let contents = writing.drop_contents(tidy).await?;
             let messages = writing.drop_records(tidy).await?;
-            answers.push(Tidied { contents, messages });
+            let threads = writing.forget_threads(tidy).await?;
+            answers.push(Tidied { contents, messages, threads });
         }
         Ok(answers)
     }
@@ -71,7 +79,8 @@ impl Writing<'_> {
         // The key stays as well: a later copy must not get the id of this one.
         static MESSAGES: Listed = Listed::values(
             "UPDATE messages SET conversation_id = NULL, internet_message_id = NULL, state_reason = NULL, sha256 = NULL,
-               beside = NULL, content_dropped_at = COALESCE(content_dropped_at, {fixed}), tidied_at = {fixed}
+               beside = NULL, thread_id = NULL, thread_is_new = NULL, thread_basis = NULL,
+               content_dropped_at = COALESCE(content_dropped_at, {fixed}), tidied_at = {fixed}
              WHERE id IN ({rows})",
             "?",
         );
@@ -80,6 +89,21 @@ impl Writing<'_> {
         self.tx.each(&CONTENTS, None, messages.clone()).await?;
         self.tx.each(&DELIVERIES, None, messages.clone()).await?;
         self.tx.each(&MESSAGES, Some(tidy.now.into()), messages).await?;
+        Ok(count)
+    }
+
+    async fn forget_threads(&mut self, tidy: &Tidy) -> Result<u64, StoreError> {
+        const KEYS: &str = "DELETE FROM thread_keys WHERE key IN
+             (SELECT key FROM thread_keys WHERE seen_at < $1 ORDER BY seen_at LIMIT $2) RETURNING 1";
+        const THREADS: &str = "DELETE FROM threads WHERE id IN
+             (SELECT id FROM threads WHERE seen_at < $1 ORDER BY seen_at LIMIT $2) RETURNING 1";
+        const RATES: &str = "DELETE FROM rates WHERE (key, minute) IN
+             (SELECT key, minute FROM rates WHERE minute < $1 ORDER BY minute LIMIT $2) RETURNING 1";
+        let unseen_since = tidy.now.saturating_sub(THREADS_KEPT_MS);
+        let mut count = 0;
+        for (sql, before) in [(KEYS, unseen_since), (THREADS, unseen_since), (RATES, rates::first_counted(tidy.now))] {
+            count += self.tx.rows(sql, vec![before.into(), tidy.limit.into()]).await?.len() as u64;
+        }
         Ok(count)
     }
 

@@ -17,6 +17,7 @@ use super::due::{Due, MakeDue, Unpark};
 use super::error::StoreError;
 use super::found::FoundPage;
 use super::mailboxes::{Change, Names, NewMailbox};
+use super::secrets::OwnSecret;
 use super::settle::Settle;
 use super::tidy::Tidy;
 use super::wake::{self, Notes, Wake};
@@ -176,6 +177,7 @@ kinds! {
     mailboxes: NewMailbox,
     found: FoundPage,
     changes: Change,
+    secrets: OwnSecret,
     unpark: Unpark,
     due: MakeDue,
     tidy: Tidy,

@@ -10,11 +10,13 @@ use axum::http::{StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use mailspan::graph::{Graph, Options};
 use mailspan::inbound::hints::Hints;
+use mailspan::inbound::loops::Loops;
 use mailspan::inbound::{Inbound, MailboxConfig, Removed, Watched};
 use mailspan::memory::Budget;
 use mailspan::model::clock::SharedClock;
 use mailspan::model::outcome::{Failure, Next, Outcome};
 use mailspan::model::secret::Secret;
+use mailspan::model::thread::ThreadNames;
 use mailspan::model::token::{AccessToken, BoxFuture, TokenError, Tokens};
 use mailspan::model::work::{Job, Lane};
 use mailspan::store::{End, FoundBy, MessageState, Store};
@@ -76,6 +78,8 @@ async fn inbound(world: &World, store: &Store, answers: &Answers) -> Inbound {
         kept: Arc::new(mailspan::mail::kept::KeptMail::new(1 << 20)),
         memory: Budget::new(1 << 20),
         first_waits: HashMap::new(),
+        thread_names: ThreadNames::new(&[7; 32]),
+        loops: Loops { breaker: true, automatic_limit: 10 },
         removed: Removed::default(),
     }
 }

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use mailspan::model::address::Address;
 use mailspan::model::clock::{Clock, SharedClock, UnixMillis};
 use mailspan::model::ids;
+use mailspan::model::thread::Clues;
 use mailspan::model::work::{Claim, Job, Lane, MailboxId, Work};
-use mailspan::store::{Accept, Claims, Found, FoundBy, MarkWhen, NewDelivery, Room, Store};
+use mailspan::store::{Accept, Breaker, Claims, Found, FoundBy, MarkWhen, NewDelivery, Room, Store};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 pub(crate) const START: UnixMillis = 1_800_000_000_000;
@@ -186,11 +187,18 @@ pub(crate) fn mail(message: i64, key: &str, routes: &[&str], mark: MarkWhen, raw
         key: key.into(),
         deliveries: routes
             .iter()
-            .map(|it| NewDelivery { route: (*it).into(), facts: format!("{{\"to\":\"{it}\"}}"), wait_ms: 0 })
+            .map(|it| NewDelivery {
+                route: (*it).into(),
+                facts: format!("{{\"to\":\"{it}\"}}"),
+                wait_ms: 0,
+                breaker: Breaker::Off,
+            })
             .collect(),
         sha256: ids::sha256_hex(&raw),
         raw,
         beside: None,
+        clues: Clues::none(key),
+        pace: None,
         mark,
     }
 }

@@ -111,16 +111,25 @@ fn importance(mail: &Message<'_>) -> &'static str {
     }
 }
 
-/// The conversation is that of the first mail it refers to, else its own.
+/// The conversation is what Outlook's own index says ([MS-OXOMSG] 2.2.1.3: the GUID in its first 22 bytes), else that of
+/// the first mail it refers to, else its own.
 fn conversation(mail: &Message<'_>, message_id: &str) -> u64 {
+    let index = mail.header_raw("Thread-Index").and_then(|it| STANDARD.decode(it.trim()).ok());
+    if let Some(id) = index.as_ref().and_then(|it| it.get(6..22)) {
+        return hashed(id);
+    }
     let first = |value: &HeaderValue<'_>| match value {
         HeaderValue::Text(id) => Some(format!("<{id}>")),
         HeaderValue::TextList(ids) => ids.first().map(|id| format!("<{id}>")),
         _ => None,
     };
     let root = first(mail.references()).or_else(|| first(mail.in_reply_to())).unwrap_or_else(|| message_id.to_owned());
+    hashed(root.as_bytes())
+}
+
+fn hashed(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
-    root.hash(&mut hasher);
+    bytes.hash(&mut hasher);
     hasher.finish()
 }
 
@@ -162,6 +171,17 @@ mod tests {
         let root = Envelope::read(b"Message-ID: <1@x>\r\n\r\n");
         let reply = Envelope::read(b"Message-ID: <2@x>\r\nReferences: <1@x> <9@x>\r\nIn-Reply-To: <9@x>\r\n\r\n");
         assert_eq!(root.conversation, reply.conversation);
+    }
+
+    #[test]
+    fn mail_with_one_index_is_of_one_conversation_whatever_it_refers_to() {
+        let mail = |index: &[u8], id: &str| {
+            Envelope::read(format!("Message-ID: <{id}>\r\nThread-Index: {}\r\n\r\n", STANDARD.encode(index)).as_bytes())
+        };
+        let (first, answer) = (mail(&[1; 22], "1@x"), mail(&[1; 27], "2@x"));
+        assert_eq!(first.conversation, answer.conversation);
+        assert_ne!(first.conversation, mail(&[2; 22], "3@x").conversation);
+        assert_ne!(mail(&[1; 9], "4@x").conversation, mail(&[1; 9], "5@x").conversation, "no index at all");
     }
 
     #[test]

@@ -1,0 +1,225 @@
+//! Which conversation a mail joins, decided over what was read of the store; the answer is written with the mail.
+//!
+//! In-Reply-To, then References from the last, then a token, then Exchange's conversation for somebody who took part in it.
+//! Conversations that a mail shows to be one become one, under the older id.
+
+use std::collections::BTreeMap;
+
+use crate::model::clock::UnixMillis;
+use crate::model::thread::{Basis, Clues, Joined, ThreadKey};
+
+/// How fresh the time is at which something was last seen: writing it for every mail would be a write for nothing.
+const FRESH_MS: i64 = 24 * 3600 * 1000;
+
+/// Whether a row has to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Row {
+    Unchanged,
+    Changed,
+    New,
+}
+
+/// Something that belongs to a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) thread: String,
+    /// How a mail named it, which is how it is recognised when it comes.
+    pub(super) basis: Basis,
+    /// The key of the mail that has this id; `None` while others only name it.
+    pub(super) carried_by: Option<String>,
+    pub(super) seen_at: UnixMillis,
+    pub(super) row: Row,
+}
+
+/// A conversation. The last interaction of each route is kept with its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Thread {
+    pub(super) tenant: String,
+    pub(super) created_at: UnixMillis,
+    pub(super) merged_into: Option<String>,
+    pub(super) last: BTreeMap<String, (String, UnixMillis)>,
+    pub(super) row: Row,
+}
+
+/// What is known about the conversations of a group of mails. Sorted, so that two replicas take rows in the same order.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) now: UnixMillis,
+    pub(super) keys: BTreeMap<ThreadKey, Key>,
+    pub(super) threads: BTreeMap<String, Thread>,
+}
+
+impl Known {
+    /// Puts a mail into its conversation. `base_key` is its key without the number of its copy.
+    pub(super) fn join(&mut self, tenant: &str, base_key: &str, clues: &Clues) -> Joined {
+        let joined = self.place(tenant, base_key, clues);
+        self.remember(&joined.thread, base_key, clues);
+        joined
+    }
+
+    /// Whether the id this mail carries came with the same mail before: a copy, here or in another mailbox.
+    pub(super) fn may_be_copy(&self, base_key: &str, clues: &Clues) -> bool {
+        match clues.own.and_then(|it| self.keys.get(&it)) {
+            Some(own) => own.carried_by.as_deref() == Some(base_key),
+            None => clues.own.is_none() && self.threads.contains_key(&clues.fresh),
+        }
+    }
+
+    /// The last interaction of a conversation and route.
+    pub(super) fn previous(&self, thread: &str, route: &str) -> Option<&str> {
+        self.threads.get(&self.resolved(thread))?.last.get(route).map(|(interaction, _)| interaction.as_str())
+    }
+
+    /// This interaction is the last of its conversation and route now.
+    pub(super) fn handed_out(&mut self, thread: &str, route: &str, interaction: &str) {
+        let (thread, now) = (self.resolved(thread), self.now);
+        if let Some(thread) = self.threads.get_mut(&thread) {
+            thread.last.insert(route.to_owned(), (interaction.to_owned(), now));
+            thread.touch();
+        }
+    }
+
+    fn place(&mut self, tenant: &str, base_key: &str, clues: &Clues) -> Joined {
+        let named = self.named(base_key, clues);
+        if let Some((_, basis)) = named.first() {
+            let basis = *basis;
+            return Joined { thread: self.merge(named.into_iter().map(|(thread, _)| thread)), is_new: false, basis };
+        }
+        let token = clues.tokens.iter().filter(|it| self.is_living(tenant, it)).map(|it| (it.clone(), Basis::Token));
+        let parts = clues.answering.iter().filter_map(|it| self.keys.get(it));
+        let parts = parts.map(|it| (it.thread.clone(), Basis::ConversationId));
+        if let Some((thread, basis)) = token.chain(parts).next() {
+            return Joined { thread: self.resolved(&thread), is_new: false, basis };
+        }
+        self.begin(tenant, clues)
+    }
+
+    /// The conversations its header names, the strongest first.
+    fn named(&self, base_key: &str, clues: &Clues) -> Vec<(String, Basis)> {
+        let known = |basis| move |key: &ThreadKey| self.keys.get(key).map(|it| (self.resolved(&it.thread), basis));
+        let mut named: Vec<_> = clues.in_reply_to.iter().filter_map(known(Basis::InReplyTo)).collect();
+        named.extend(clues.references.iter().filter_map(known(Basis::References)));
+        let own = clues.own.and_then(|it| self.keys.get(&it));
+        // An id that came with another mail is one its sender uses for everything; it connects nothing.
+        let own = own.filter(|it| it.carried_by.as_deref().is_none_or(|by| by == base_key));
+        named.extend(
+            own.map(|it| (self.resolved(&it.thread), if it.carried_by.is_some() { Basis::None } else { it.basis })),
+        );
+        named
+    }
+
+    /// The one of these that is oldest; the others become part of it.
+    fn merge(&mut self, threads: impl Iterator<Item = String>) -> String {
+        let mut all: Vec<String> = threads.collect();
+        all.sort_by_key(|it| (self.threads.get(it).map_or(UnixMillis::MAX, |thread| thread.created_at), it.clone()));
+        all.dedup();
+        let mut all = all.into_iter();
+        let oldest = all.next().unwrap_or_default();
+        for younger in all {
+            let Some(thread) = self.threads.get_mut(&younger) else { continue };
+            thread.merged_into = Some(oldest.clone());
+            thread.touch();
+            let last = std::mem::take(&mut thread.last);
+            let Some(older) = self.threads.get_mut(&oldest) else { continue };
+            older.touch();
+            for (route, (interaction, at)) in last {
+                let known = older.last.get(&route).map(|(_, at)| *at);
+                if known.is_none_or(|known| known < at) {
+                    older.last.insert(route, (interaction, at));
+                }
+            }
+        }
+        oldest
+    }
+
+    fn begin(&mut self, tenant: &str, clues: &Clues) -> Joined {
+        if !self.threads.contains_key(&clues.fresh) {
+            return self.begin_as(tenant, &clues.fresh);
+        }
+        if clues.root != Basis::None {
+            return Joined { thread: self.resolved(&clues.fresh), is_new: false, basis: clues.root };
+        }
+        // Its own id began another mail's conversation.
+        self.begin_as(tenant, &clues.alone)
+    }
+
+    fn begin_as(&mut self, tenant: &str, id: &str) -> Joined {
+        let is_new = !self.threads.contains_key(id);
+        if is_new {
+            self.threads.insert(id.to_owned(), Thread::new(tenant, self.now));
+        }
+        Joined { thread: self.resolved(id), is_new, basis: Basis::None }
+    }
+
+    /// Writes down what belongs to the conversation from now on.
+    fn remember(&mut self, thread: &str, base_key: &str, clues: &Clues) {
+        if let Some(kept) = self.threads.get_mut(thread) {
+            kept.touch();
+        }
+        if let Some(own) = clues.own {
+            let is_others = |key: &Key| key.carried_by.as_deref().is_some_and(|by| by != base_key);
+            if !self.keys.get(&own).is_some_and(is_others) {
+                self.keep(own, thread, Basis::None, Some(base_key));
+            }
+        }
+        for (keys, basis) in [
+            (&clues.in_reply_to, Basis::InReplyTo),
+            (&clues.references, Basis::References),
+            (&clues.present, Basis::ConversationId),
+        ] {
+            for key in keys {
+                self.keep(*key, thread, basis, None);
+            }
+        }
+    }
+
+    fn keep(&mut self, key: ThreadKey, thread: &str, basis: Basis, carried_by: Option<&str>) {
+        let now = self.now;
+        let Some(kept) = self.keys.get_mut(&key) else {
+            let (thread, carried_by) = (thread.to_owned(), carried_by.map(str::to_owned));
+            self.keys.insert(key, Key { thread, basis, carried_by, seen_at: now, row: Row::New });
+            return;
+        };
+        let is_carried_now = carried_by.is_some() && kept.carried_by.is_none();
+        if kept.thread == thread && !is_carried_now && now - kept.seen_at < FRESH_MS {
+            return;
+        }
+        thread.clone_into(&mut kept.thread);
+        kept.seen_at = now;
+        if is_carried_now {
+            kept.carried_by = carried_by.map(str::to_owned);
+        }
+        if kept.row == Row::Unchanged {
+            kept.row = Row::Changed;
+        }
+    }
+
+    fn is_living(&self, tenant: &str, thread: &str) -> bool {
+        self.threads.get(thread).is_some_and(|it| it.tenant == tenant)
+    }
+
+    /// The conversation this one is part of by now.
+    pub(super) fn resolved(&self, thread: &str) -> String {
+        let mut at = thread;
+        // Merging goes to the older, so it never goes round; the bound is for a table somebody wrote into.
+        for _ in 0..self.threads.len() {
+            match self.threads.get(at).and_then(|it| it.merged_into.as_deref()) {
+                Some(older) if self.threads.contains_key(older) => at = older,
+                _ => break,
+            }
+        }
+        at.to_owned()
+    }
+}
+
+impl Thread {
+    pub(super) fn new(tenant: &str, now: UnixMillis) -> Self {
+        Self { tenant: tenant.to_owned(), created_at: now, merged_into: None, last: BTreeMap::new(), row: Row::New }
+    }
+
+    fn touch(&mut self) {
+        if self.row == Row::Unchanged {
+            self.row = Row::Changed;
+        }
+    }
+}
