@@ -133,15 +133,53 @@ fn event(mail: &Mail, raw: &[u8]) -> Vec<u8> {
 }
 
 fn is_name(name: &str) -> bool {
-    !name.trim().is_empty() && !matches!(name, "." | "..") && !name.contains(|c: char| c.is_control() || "/\\".contains(c))
+    !name.trim().is_empty()
+        && !matches!(name, "." | "..")
+        && !name.contains(|c: char| c.is_control() || "/\\".contains(c))
 }
 
 /// Elements that run, load, submit, or change how what follows is read.
 const FORBIDDEN: &[&str] = &[
-    "animate", "annotation-xml", "applet", "audio", "base", "body", "button", "embed", "form", "frame", "frameset",
-    "head", "html", "iframe", "image", "input", "isindex", "link", "listing", "math", "meta", "noembed", "noframes",
-    "noscript", "object", "option", "param", "plaintext", "script", "select", "set", "source", "style", "svg",
-    "template", "textarea", "title", "track", "video", "xmp",
+    "animate",
+    "annotation-xml",
+    "applet",
+    "audio",
+    "base",
+    "body",
+    "button",
+    "embed",
+    "form",
+    "frame",
+    "frameset",
+    "head",
+    "html",
+    "iframe",
+    "image",
+    "input",
+    "isindex",
+    "link",
+    "listing",
+    "math",
+    "meta",
+    "noembed",
+    "noframes",
+    "noscript",
+    "object",
+    "option",
+    "param",
+    "plaintext",
+    "script",
+    "select",
+    "set",
+    "source",
+    "style",
+    "svg",
+    "template",
+    "textarea",
+    "title",
+    "track",
+    "video",
+    "xmp",
 ];
 /// Attributes that hold an address.
 const ADDRESSES: &[&str] = &["href", "src", "cite", "background", "poster", "action", "data", "longdesc"];

@@ -225,9 +225,25 @@ mod tests {
     }
 
     const PIECES: &[&str] = &[
-        "x", "-", "\n", "x\n", " ", "--\n", "\n\n--b\n", "\n--b--\n", "\n--c\r\n", "\n--c--\r\n", "--b ", "--b--c",
-        "Content-Type: multipart/mixed; boundary=c\r\n\r\n", "Content-Type: multipart/x; boundary=\"b\"\n\n",
-        "Content-Type: text/plain\n\n", "Content-Type: message/rfc822\n\n", "Subject: x\n", "x\n\n", "x\r\n\r\n",
+        "x",
+        "-",
+        "\n",
+        "x\n",
+        " ",
+        "--\n",
+        "\n\n--b\n",
+        "\n--b--\n",
+        "\n--c\r\n",
+        "\n--c--\r\n",
+        "--b ",
+        "--b--c",
+        "Content-Type: multipart/mixed; boundary=c\r\n\r\n",
+        "Content-Type: multipart/x; boundary=\"b\"\n\n",
+        "Content-Type: text/plain\n\n",
+        "Content-Type: message/rfc822\n\n",
+        "Subject: x\n",
+        "x\n\n",
+        "x\r\n\r\n",
     ];
 
     #[test]
@@ -247,7 +263,10 @@ mod tests {
             (missing(5000), "too many boundaries that never come"),
             (format!("a: {}", "x".repeat(9 << 20)), "more than 8 MiB of header lines"),
             ("boundary=b;".repeat(200_001), "more than 200000 boundaries"),
-            (format!("a: boundary={}\n{}", "-".repeat(200), format!("x: {}\n", "-".repeat(999)).repeat(2000)), "too many dashes"),
+            (
+                format!("a: boundary={}\n{}", "-".repeat(200), format!("x: {}\n", "-".repeat(999)).repeat(2000)),
+                "too many dashes",
+            ),
         ] {
             assert_eq!(shown(raw.as_bytes()).unwrap_err(), problem);
         }
