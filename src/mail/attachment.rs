@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -12,7 +13,7 @@ use super::parameters::file_name;
 use super::structure::Part;
 use super::transfer::TransferEncoding;
 use super::{header, security, tnef, uuencode};
-use crate::model::ids::sha256_hex;
+use crate::model::ids::{hex, sha256_hex};
 
 /// Whether a part is a file of its own or part of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -197,9 +198,14 @@ pub fn of_cloud(files: &[CloudFile]) -> impl Iterator<Item = Attachment> {
 /// The type of a file that says none.
 const UNTOLD: &str = "application/octet-stream";
 
+/// Size and SHA-256 of what a part holds, without a copy of it.
 fn measure(part: &Part, raw: &[u8]) -> (u64, String) {
-    let bytes = part.encoding.decode(part.written(raw));
-    (bytes.len() as u64, sha256_hex(&bytes))
+    let (mut size, mut digest) = (0, Context::new(&SHA256));
+    part.encoding.pieces(part.written(raw), |piece| {
+        size += piece.len() as u64;
+        digest.update(piece);
+    });
+    (size, hex(digest.finish().as_ref()))
 }
 
 fn disposition(part: &Part, parent: &str, referenced: &HashSet<String>) -> Disposition {

@@ -4,6 +4,7 @@
 //! boundary in a header section, or past an outer one, and so loses parts of mail that is only a little broken.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use regex::bytes::Regex;
@@ -21,17 +22,25 @@ const MISSING_BYTES: usize = 1 << 29;
 /// With boundaries of more different lengths the false ones are not looked for.
 const MOST_LENGTHS: usize = 16;
 
-const BOUNDARY: &[u8] = b"boundary";
+/// Header sections larger than this together belong to no mail that is to be split (Exchange accepts 256 KiB for one).
+const MOST_HEADER_BYTES: usize = 8 << 20;
+/// A mail that speaks of more boundaries than this is not split.
+const MOST_BOUNDARIES: usize = 200_000;
+/// RFC 2046 §5.1.1 allows 70 letters.
+const LONGEST_BOUNDARY: usize = 256;
+/// So many bytes are compared with boundaries where none should stand.
+const MOST_COMPARED: usize = 1 << 28;
+/// Of a body that is longer, only the ends are looked at …
+const LONG_BODY: usize = 1024;
+/// … this much of each.
+const KEPT: usize = 64;
 
+/// What announces a boundary. It is looked for everywhere, not only where a header stands.
+static BOUNDARY: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("(?i-u)boundary").ok());
 /// Words at which the library would do more than find parts: types that hold mails (`message/rfc822`,
-/// `message/global`, `multipart/digest`), and what announces a boundary. They are looked for everywhere: a letter less
-/// in a text or a boundary harms nobody in a copy, as long as it is everywhere.
-static KEYWORDS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("(?i-u)boundary|rfc822|global|digest").ok());
-
-fn keywords(raw: &[u8]) -> impl Iterator<Item = (usize, bool)> {
-    let found = KEYWORDS.iter().flat_map(|keywords| keywords.find_iter(raw));
-    found.map(|it| (it.start(), it.as_bytes().eq_ignore_ascii_case(BOUNDARY)))
-}
+/// `message/global`, `multipart/digest`). They are looked for everywhere: a letter less in a text or a boundary harms
+/// nobody in a copy, as long as it is everywhere.
+static TEMPTING: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("(?i-u)rfc822|global|digest").ok());
 
 /// The lines with their ends.
 fn lines(raw: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -42,7 +51,7 @@ fn lines(raw: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Where words stand that the library must not see.
 pub(super) fn tempting(raw: &[u8]) -> impl Iterator<Item = usize> {
-    keywords(raw).filter(|(_, is_boundary)| !is_boundary).map(|(at, _)| at)
+    TEMPTING.iter().flat_map(|words| words.find_iter(raw)).map(|it| it.start())
 }
 
 /// What is known of one boundary.
@@ -65,22 +74,28 @@ pub(super) struct Boundaries<'a> {
 }
 
 impl<'a> Boundaries<'a> {
-    pub(super) fn declared(raw: &'a [u8]) -> Self {
-        let places = keywords(raw).filter(|(_, is_boundary)| *is_boundary).map(|(at, _)| at);
+    /// # Errors
+    /// Why the mail is not to be split.
+    pub(super) fn declared(raw: &'a [u8]) -> Result<Self, &'static str> {
+        let places = BOUNDARY.iter().flat_map(|word| word.find_iter(raw));
         let declared: Vec<_> = places
-            .filter_map(|at| {
-                let rest = raw[at + BOUNDARY.len()..].trim_ascii_start();
+            .filter_map(|word| {
+                let rest = raw[word.end()..].trim_ascii_start();
                 match rest.first() {
-                    Some(b'=') => Some((at, plain_value(&rest[1..]))),
-                    Some(b'*') => Some((at, None)),
+                    Some(b'=') => Some((word.start(), plain_value(&rest[1..]))),
+                    Some(b'*') => Some((word.start(), None)),
                     _ => None,
                 }
             })
+            .take(MOST_BOUNDARIES + 1)
             .collect();
+        if declared.len() > MOST_BOUNDARIES {
+            return Err("more than 200000 boundaries");
+        }
         let seen: HashMap<_, _> = declared.iter().filter_map(|(_, it)| it.map(|it| (it, Seen::default()))).collect();
         let lengths: BTreeSet<usize> = seen.keys().map(|it| it.len()).collect();
         let are_known = declared.iter().all(|(_, it)| it.is_some()) && lengths.len() <= MOST_LENGTHS;
-        Self { seen, declared, are_known, lengths }
+        Ok(Self { seen, declared, are_known, lengths })
     }
 
     /// The boundary on this line, and whether it ends its multipart.
@@ -102,7 +117,8 @@ fn plain_value(text: &[u8]) -> Option<&[u8]> {
         None => text.split(|byte| b";\r\n(".contains(byte)).next()?.trim_ascii_end(),
     };
     let is_odd = value.iter().any(|byte| b"\\\"\r\n".contains(byte)) || value.windows(2).any(|it| it == b"=?");
-    (!is_odd && !value.is_empty() && value == value.trim_ascii() && std::str::from_utf8(value).is_ok()).then_some(value)
+    let is_plain = !is_odd && !value.is_empty() && value.len() <= LONGEST_BOUNDARY && value == value.trim_ascii();
+    (is_plain && std::str::from_utf8(value).is_ok()).then_some(value)
 }
 
 /// One walk over the lines of a mail.
@@ -113,8 +129,13 @@ pub(super) struct Walk<'a> {
     pub(super) missing_lines: Vec<(usize, Option<&'a [u8]>)>,
     /// Where a field begins that its section has already; the library would take the last.
     pub(super) repeated: Vec<usize>,
+    /// The middle of every long body.
+    pub(super) long_bodies: Vec<Range<usize>>,
+    /// Where the body of this line begins.
+    body: Option<usize>,
     parts: usize,
     header_lines: usize,
+    header_bytes: usize,
     /// The header section of this line. What follows the end of a multipart is none, but costs no more if it is one.
     section: Option<Section>,
 }
@@ -139,8 +160,11 @@ impl<'a> Walk<'a> {
             open: Vec::new(),
             missing_lines: Vec::new(),
             repeated: Vec::new(),
+            long_bodies: Vec::new(),
+            body: None,
             parts: 0,
             header_lines: 0,
+            header_bytes: 0,
             section: Some(Section { is_of_part: true, ..Section::default() }),
         };
         let mut at = 0;
@@ -151,16 +175,21 @@ impl<'a> Walk<'a> {
                 // The newline before a boundary belongs to it.
                 let newline = raw[..at].ends_with(b"\r\n");
                 walk.boundary(boundary, is_last, at.saturating_sub(1 + usize::from(newline)));
-            } else if !walk.boundaries.are_known && text.windows(2).any(|it| it == b"--") {
+            } else if !walk.boundaries.are_known && memchr::memmem::find(text, b"--").is_some() {
                 walk.parts += 1;
                 walk.section = Some(Section::default());
             }
             walk.header_line(text, at)?;
+            match walk.section {
+                Some(_) => walk.end_body(at),
+                None => drop(walk.body.get_or_insert(at)),
+            }
             if walk.parts > MOST_PARTS {
                 return Err("more than 20000 parts");
             }
             at += line.len();
         }
+        walk.end_body(at);
         if !walk.open.is_empty() {
             walk.end_section(at);
         }
@@ -209,12 +238,18 @@ impl<'a> Walk<'a> {
         }
     }
 
+    fn end_body(&mut self, at: usize) {
+        let long = self.body.take().filter(|start| at - start > LONG_BODY);
+        self.long_bodies.extend(long.map(|start| start + KEPT..at - KEPT));
+    }
+
     fn header_line(&mut self, text: &[u8], at: usize) -> Result<(), &'static str> {
         let Some(section) = self.section.as_mut().filter(|_| !text.is_empty()) else {
             self.section = None;
             return Ok(());
         };
         self.header_lines += 1;
+        self.header_bytes += text.len();
         let is_folded = text.starts_with(b" ") || text.starts_with(b"\t");
         section.field = match (section.field, field_with_parameters(text)) {
             (Some(length), _) if is_folded => Some(length + text.len()),
@@ -229,6 +264,7 @@ impl<'a> Walk<'a> {
         match section.field {
             Some(length) if length > LONGEST_VALUE => Err("a content type longer than 8 KiB"),
             _ if self.header_lines > MOST_HEADER_LINES => Err("more than 200000 header lines"),
+            _ if self.header_bytes > MOST_HEADER_BYTES => Err("more than 8 MiB of header lines"),
             _ => Ok(()),
         }
     }
@@ -238,27 +274,46 @@ impl<'a> Walk<'a> {
         self.boundaries.declared.iter().filter(|(at, it)| !it.is_some_and(|it| comes_after(*at, it))).count()
     }
 
-    /// Where a boundary stands that is none: in the middle of a line, or with more text behind it.
-    pub(super) fn false_boundaries(&self, raw: &[u8]) -> Vec<usize> {
+    /// Where a boundary stands that is none: in the middle of a line, or with more text behind it. What is in the middle
+    /// of a long body is not looked for.
+    ///
+    /// # Errors
+    /// Why the mail is not to be split.
+    pub(super) fn false_boundaries(&self, raw: &[u8]) -> Result<Vec<usize>, &'static str> {
         let boundaries = &self.boundaries;
         if boundaries.lengths.is_empty() || boundaries.lengths.len() > MOST_LENGTHS {
-            return Vec::new();
+            return Ok(Vec::new());
         }
+        let cost: usize = boundaries.lengths.iter().sum();
+        let mut compared = 0;
+        let is_boundary = |at: usize| {
+            let rest = &raw[at + 2..];
+            boundaries.lengths.iter().any(|&it| rest.get(..it).is_some_and(|it| boundaries.seen.contains_key(it)))
+        };
         let dashed = memchr::memmem::Finder::new(b"--");
         let mut found = Vec::new();
-        let mut start = 0;
-        for line in lines(raw) {
-            let is_boundary = |at: usize| {
-                let rest = &line[at + 2..];
-                boundaries.lengths.iter().any(|&it| rest.get(..it).is_some_and(|it| boundaries.seen.contains_key(it)))
-            };
-            if dashed.find(line).is_some() && boundaries.on_line(line).is_none() {
-                let dashes = line.windows(2).enumerate().filter(|(_, it)| *it == b"--").map(|(at, _)| at);
-                found.extend(dashes.filter(|&at| is_boundary(at)).map(|at| start + at));
+        let mut from = 0;
+        let ends = self.long_bodies.iter().map(|it| it.start).chain([raw.len()]);
+        let starts = self.long_bodies.iter().map(|it| it.end);
+        for (end, next) in ends.zip(starts.chain([raw.len()])) {
+            while let Some(at) = raw.get(from..end).and_then(|it| dashed.find(it)).map(|it| from + it) {
+                let start = memchr::memrchr(b'\n', &raw[..at]).map_or(0, |it| it + 1);
+                let line_end = memchr::memchr(b'\n', &raw[at..]).map_or(raw.len(), |it| at + it + 1);
+                let (line, last) = (&raw[start..line_end], line_end.min(end));
+                if boundaries.on_line(line).is_none() {
+                    for at in (at..last).filter(|&it| raw[it..last].starts_with(b"--")) {
+                        compared += cost;
+                        if compared > MOST_COMPARED {
+                            return Err("too many dashes");
+                        }
+                        found.extend(is_boundary(at).then_some(at));
+                    }
+                }
+                from = last;
             }
-            start += line.len();
+            from = next;
         }
-        found
+        Ok(found)
     }
 }
 

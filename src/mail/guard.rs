@@ -2,19 +2,22 @@
 //!
 //! The library opens mails inside mails, each of which costs stack; takes a boundary for one wherever it stands; never
 //! lets an outer boundary end an inner part; and looks through the rest of the mail for every boundary that never
-//! comes. Walks over the mail, each linear, see all that before. Only offsets are taken from what the library reads.
+//! comes. Walks over the mail, each linear, see all that before. Only offsets are taken from what the library reads, so
+//! long bodies are left out: copied, and decoded by the library, they would take memory twice more.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::boundaries::{self, Boundaries, Walk};
 
-/// Where something was put into the copy, how much, and how much before it.
+/// Where the copy differs from the mail.
 #[derive(Debug)]
-struct Insertion {
-    at: usize,
-    length: usize,
-    before: usize,
+struct Edit {
+    /// What of the mail is not in the copy; empty where something is only put in.
+    left_out: Range<usize>,
+    /// What stands in its place in the copy.
+    put_in: Range<usize>,
 }
 
 /// What the library may read.
@@ -24,7 +27,7 @@ pub(super) struct Shown<'a> {
     pub bytes: Cow<'a, [u8]>,
     /// Boundaries of multiparts that end without saying so.
     pub unclosed: BTreeSet<&'a [u8]>,
-    inserted: Vec<Insertion>,
+    edits: Vec<Edit>,
     size: usize,
 }
 
@@ -32,10 +35,14 @@ impl Shown<'_> {
     /// The offset in the mail for one in the copy.
     pub(super) fn offset(&self, shown: u32) -> usize {
         let shown = shown as usize;
-        let passed = self.inserted.partition_point(|it| it.at <= shown);
-        let last = passed.checked_sub(1).and_then(|it| self.inserted.get(it));
-        let put_in = last.map_or(0, |it| it.before + it.length.min(shown - it.at));
-        shown.saturating_sub(put_in).min(self.size)
+        let passed = self.edits.partition_point(|it| it.put_in.start <= shown);
+        let last = passed.checked_sub(1).and_then(|it| self.edits.get(it));
+        let offset = match last {
+            None => shown,
+            Some(edit) if shown < edit.put_in.end => edit.left_out.start,
+            Some(edit) => edit.left_out.end + (shown - edit.put_in.end),
+        };
+        offset.min(self.size)
     }
 }
 
@@ -44,34 +51,30 @@ impl Shown<'_> {
 /// # Errors
 /// Why it is not split into parts.
 pub(super) fn shown(raw: &[u8]) -> Result<Shown<'_>, &'static str> {
-    let boundaries = Boundaries::declared(raw);
-    let walk = Walk::over(raw, boundaries)?;
-    let mut falsely = walk.false_boundaries(raw);
+    copy(raw, &Walk::over(raw, Boundaries::declared(raw)?)?)
+}
+
+fn copy<'a>(raw: &'a [u8], walk: &Walk<'a>) -> Result<Shown<'a>, &'static str> {
+    let mut falsely = walk.false_boundaries(raw)?;
     falsely.extend(&walk.repeated);
-    let mut shown =
-        Shown { bytes: Cow::Borrowed(raw), unclosed: BTreeSet::new(), inserted: Vec::new(), size: raw.len() };
-    if !walk.missing_lines.is_empty() || !falsely.is_empty() {
-        let mut hidden = raw.to_vec();
-        falsely.iter().for_each(|&at| hidden[at] = b'_');
-        let mut copy = Vec::with_capacity(raw.len() + 1024);
-        let mut from = 0;
-        for &(at, boundary) in &walk.missing_lines {
-            copy.extend_from_slice(&hidden[from..at]);
-            let before = copy.len();
-            copy.extend_from_slice(b"\r\n");
-            if let Some(boundary) = boundary {
-                copy.extend_from_slice(b"--");
-                copy.extend_from_slice(boundary);
-                copy.extend_from_slice(b"--");
-                shown.unclosed.insert(boundary);
+    falsely.sort_unstable();
+    let mut shown = if walk.missing_lines.is_empty() && falsely.is_empty() && walk.long_bodies.is_empty() {
+        Shown { bytes: Cow::Borrowed(raw), unclosed: BTreeSet::new(), edits: Vec::new(), size: raw.len() }
+    } else {
+        let mut copying = Copying::of(raw, &falsely);
+        let mut long_bodies = walk.long_bodies.iter().cloned().peekable();
+        for (at, boundary) in &walk.missing_lines {
+            while let Some(body) = long_bodies.next_if(|it| it.end <= *at) {
+                copying.replace(body, &[b"\n"]);
             }
-            let until_here = shown.inserted.last().map_or(0, |it| it.before + it.length);
-            shown.inserted.push(Insertion { at: before, length: copy.len() - before, before: until_here });
-            from = at;
+            match boundary {
+                Some(boundary) => copying.close(*at, boundary),
+                None => copying.replace(*at..*at, &[b"\r\n"]),
+            }
         }
-        copy.extend_from_slice(&hidden[from..]);
-        shown.bytes = Cow::Owned(copy);
-    }
+        long_bodies.for_each(|it| copying.replace(it, &[b"\n"]));
+        copying.finish()
+    };
     let tempting: Vec<usize> = boundaries::tempting(&shown.bytes).collect();
     if !tempting.is_empty() {
         let copy = shown.bytes.to_mut();
@@ -83,7 +86,55 @@ pub(super) fn shown(raw: &[u8]) -> Result<Shown<'_>, &'static str> {
     Ok(shown)
 }
 
+/// A copy in the making.
+struct Copying<'a, 'h> {
+    raw: &'a [u8],
+    /// Where something is to be hidden, in order.
+    hidden: &'h [usize],
+    copy: Vec<u8>,
+    /// The copy has everything before this place.
+    done: usize,
+    shown: Shown<'a>,
+}
+
+impl<'a, 'h> Copying<'a, 'h> {
+    fn of(raw: &'a [u8], hidden: &'h [usize]) -> Self {
+        let shown = Shown { bytes: Cow::Borrowed(raw), unclosed: BTreeSet::new(), edits: Vec::new(), size: raw.len() };
+        Self { raw, hidden, copy: Vec::new(), done: 0, shown }
+    }
+
+    fn close(&mut self, at: usize, boundary: &'a [u8]) {
+        self.replace(at..at, &[b"\r\n--", boundary, b"--"]);
+        self.shown.unclosed.insert(boundary);
+    }
+
+    fn replace(&mut self, left_out: Range<usize>, by: &[&[u8]]) {
+        self.copy_until(left_out.start);
+        let start = self.copy.len();
+        by.iter().for_each(|it| self.copy.extend_from_slice(it));
+        self.done = left_out.end.max(self.done);
+        self.shown.edits.push(Edit { left_out, put_in: start..self.copy.len() });
+    }
+
+    fn copy_until(&mut self, end: usize) {
+        let Some(text) = self.raw.get(self.done..end) else { return };
+        let shift = self.copy.len();
+        self.copy.extend_from_slice(text);
+        let passed = self.hidden.partition_point(|it| *it < end);
+        let (here, later) = self.hidden.split_at(passed);
+        here.iter().filter(|it| **it >= self.done).for_each(|it| self.copy[shift + it - self.done] = b'_');
+        (self.hidden, self.done) = (later, end);
+    }
+
+    fn finish(mut self) -> Shown<'a> {
+        self.copy_until(self.raw.len());
+        self.shown.bytes = Cow::Owned(self.copy);
+        self.shown
+    }
+}
+
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +180,73 @@ mod tests {
     }
 
     #[test]
+    fn of_a_long_body_only_the_ends_are_shown() {
+        let long = "x".repeat(5000);
+        let raw = format!("a: boundary=b\n\n--b\n\n{long}\n--b\n\n{long} --b {long}\n--b--\n");
+        let shown = shown(raw.as_bytes()).unwrap();
+        assert!(shown.bytes.len() < 500, "{} bytes", shown.bytes.len());
+        let copy = String::from_utf8_lossy(&shown.bytes);
+        for (mark, nth) in [("--b", 0), ("--b", 1), ("--b--", 0)] {
+            let in_copy = copy.match_indices(&format!("\n{mark}\n")).nth(nth).unwrap().0;
+            let in_mail = raw.match_indices(&format!("\n{mark}\n")).nth(nth).unwrap().0;
+            assert_eq!(shown.offset(u32::try_from(in_copy).unwrap()), in_mail, "{mark:?} {nth}");
+        }
+    }
+
+    /// All places the library finds, as places in the mail.
+    fn places(shown: &Shown<'_>) -> Vec<usize> {
+        let parser = mail_parser::MessageParser::new()
+            .header_content_type(mail_parser::HeaderName::ContentType)
+            .default_header_ignore();
+        let parts = parser.parse(&shown.bytes).map(|it| it.parts).unwrap_or_default();
+        let places = |it: &mail_parser::MessagePart<'_>| {
+            let fields = it.headers.iter().flat_map(|it| [it.offset_field, it.offset_start, it.offset_end]);
+            fields.chain([it.offset_body, it.offset_end]).map(|it| shown.offset(it)).collect::<Vec<_>>()
+        };
+        parts.iter().flat_map(places).collect()
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_library_finds_the_same_with_and_without_long_bodies(
+            pieces in proptest::collection::vec((0..PIECES.len(), 0..1400_usize), 0..30)
+        ) {
+            let mut raw = b"Content-Type: multipart/mixed; boundary=b\n\n".to_vec();
+            for (piece, times) in pieces {
+                let times = if PIECES[piece].len() < 4 { times } else { 1 };
+                raw.extend(PIECES[piece].as_bytes().repeat(times));
+            }
+            if let Ok(mut walk) = Boundaries::declared(&raw).and_then(|it| Walk::over(&raw, it)) {
+                let with = copy(&raw, &walk).unwrap();
+                walk.long_bodies.clear();
+                proptest::prop_assert_eq!(places(&with), places(&copy(&raw, &walk).unwrap()));
+            }
+        }
+    }
+
+    const PIECES: &[&str] = &[
+        "x",
+        "-",
+        "\n",
+        "x\n",
+        " ",
+        "--\n",
+        "\n\n--b\n",
+        "\n--b--\n",
+        "\n--c\r\n",
+        "\n--c--\r\n",
+        "--b ",
+        "--b--c",
+        "Content-Type: multipart/mixed; boundary=c\r\n\r\n",
+        "Content-Type: multipart/x; boundary=\"b\"\n\n",
+        "Content-Type: text/plain\n\n",
+        "Content-Type: message/rfc822\n\n",
+        "Subject: x\n",
+        "x\n\n",
+        "x\r\n\r\n",
+    ];
+
+    #[test]
     fn mail_that_would_cost_too_much_is_not_split() {
         let missing = |count: usize| {
             let part = |it| format!("--b\nContent-Type: multipart/mixed; boundary=z{it}\n\n{}", "x".repeat(1000));
@@ -143,6 +261,12 @@ mod tests {
                 "a content type longer than 8 KiB",
             ),
             (missing(5000), "too many boundaries that never come"),
+            (format!("a: {}", "x".repeat(9 << 20)), "more than 8 MiB of header lines"),
+            ("boundary=b;".repeat(200_001), "more than 200000 boundaries"),
+            (
+                format!("a: boundary={}\n{}", "-".repeat(200), format!("x: {}\n", "-".repeat(999)).repeat(2000)),
+                "too many dashes",
+            ),
         ] {
             assert_eq!(shown(raw.as_bytes()).unwrap_err(), problem);
         }

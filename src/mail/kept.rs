@@ -2,7 +2,7 @@
 //!
 //! A memory bounded by bytes. Losing it costs a second reading, nothing else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,8 @@ use crate::model::outcome::Failure;
 const PARSE_INLINE: usize = 256 * 1024;
 /// Mail that was not asked for in this time may go.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What a mail takes for each of its bytes: the bytes, the texts made of them, and the same as JSON.
-const WEIGHT: usize = 3;
+/// What each part takes beside its content: its fields, its names, its digest.
+const PART: usize = 512;
 
 /// One mail, understood.
 #[derive(Debug)]
@@ -73,6 +73,21 @@ impl Understood {
         let classification = classify(&mail, &raw, &beside);
         Ok(Self { classification, shared: Shared::new(&mail)?, mail, beside, raw })
     }
+
+    /// What it takes in memory at most: the bytes, the texts made of them, both as JSON, and attachments as base64.
+    fn weight(&self) -> usize {
+        let mail = &self.mail;
+        let text = mail.text.as_ref().map_or(0, |it| 2 * it.value.len());
+        let html = mail.html.as_ref().map_or(0, |it| 3 * it.original.value.len());
+        let attached: u64 = mail.attachments.iter().map(|it| it.size.div_ceil(3) * 4).sum();
+        let fields = 2 * self.shared.headers.get().len();
+        self.raw.len()
+            + text
+            + html
+            + usize::try_from(attached).unwrap_or(usize::MAX / 2)
+            + fields
+            + PART * mail.parts.len()
+    }
 }
 
 /// Mail on its way to its deliveries.
@@ -84,11 +99,14 @@ pub struct KeptMail {
 #[derive(Default)]
 struct Kept {
     mails: HashMap<i64, Entry>,
+    /// The mails by age, among them some that are gone: a place here is only given up at the front.
+    by_age: VecDeque<(i64, Instant)>,
     bytes: usize,
 }
 
 struct Entry {
     mail: Arc<Understood>,
+    weight: usize,
     /// How often it will still be asked for.
     uses: usize,
     since: Instant,
@@ -115,17 +133,23 @@ impl KeptMail {
     /// Keeps a mail that will be asked for so many times. Where there is no room it is not kept: in a backlog those
     /// that came first are asked for first, so the newcomer is the one to go.
     pub fn keep(&self, message: i64, mail: &Arc<Understood>, uses: usize) {
-        let weight = weight(mail);
+        self.keep_since(Instant::now(), message, mail, uses);
+    }
+
+    fn keep_since(&self, now: Instant, message: i64, mail: &Arc<Understood>, uses: usize) {
+        let weight = mail.weight();
         let mut kept = self.kept();
+        kept.remove(message);
         if kept.bytes + weight > self.bytes {
-            kept.forget_the_old();
+            kept.forget_the_old(now);
         }
         if uses == 0 || kept.bytes + weight > self.bytes {
             return;
         }
-        kept.remove(message);
         kept.bytes += weight;
-        kept.mails.insert(message, Entry { mail: Arc::clone(mail), uses, since: Instant::now() });
+        kept.mails.insert(message, Entry { mail: Arc::clone(mail), weight, uses, since: now });
+        kept.by_age.push_back((message, now));
+        kept.tidy();
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -136,20 +160,30 @@ impl KeptMail {
 impl Kept {
     fn remove(&mut self, message: i64) {
         if let Some(entry) = self.mails.remove(&message) {
-            self.bytes -= weight(&entry.mail);
+            self.bytes -= entry.weight;
         }
     }
 
     /// What waits for long waits for a destination that is down, and is read again when that is back.
-    fn forget_the_old(&mut self) {
-        let old: Vec<i64> =
-            self.mails.iter().filter(|(_, it)| it.since.elapsed() > PATIENCE).map(|(id, _)| *id).collect();
-        old.into_iter().for_each(|message| self.remove(message));
+    fn forget_the_old(&mut self, now: Instant) {
+        while let Some((message, since)) = self.by_age.pop_front_if(|(_, it)| now.duration_since(*it) > PATIENCE) {
+            if self.is_there(message, since) {
+                self.remove(message);
+            }
+        }
     }
-}
 
-fn weight(mail: &Understood) -> usize {
-    mail.raw.len().saturating_mul(WEIGHT)
+    /// Most mails leave by being asked for; now and then their places are given up all at once.
+    fn tidy(&mut self) {
+        if self.by_age.len() > 2 * self.mails.len() + 64 {
+            let by_age = std::mem::take(&mut self.by_age);
+            self.by_age = by_age.into_iter().filter(|&(message, since)| self.is_there(message, since)).collect();
+        }
+    }
+
+    fn is_there(&self, message: i64, since: Instant) -> bool {
+        self.mails.get(&message).is_some_and(|it| it.since == since)
+    }
 }
 
 #[cfg(test)]
@@ -162,16 +196,54 @@ mod tests {
 
     #[test]
     fn a_mail_goes_after_its_last_use_and_a_newcomer_pushes_nobody_out() {
-        let kept = KeptMail::new(3_000);
+        let small = mail(300);
+        let kept = KeptMail::new(3 * small.weight());
         for number in 0..4 {
-            kept.keep(number, &mail(300), 2);
+            kept.keep(number, &small, 2);
         }
         assert!(kept.find(3).is_none(), "there was no room for it");
         assert!(kept.find(0).is_some() && kept.find(0).is_some());
         assert!(kept.find(0).is_none(), "it was announced for two uses");
-        kept.keep(3, &mail(300), 1);
+        kept.keep(3, &small, 1);
         assert!(kept.find(3).is_some());
-        kept.keep(9, &mail(2_000), 1);
+        kept.keep(9, &mail(20_000), 1);
         assert!(kept.find(9).is_none(), "a mail larger than the memory is not kept");
+    }
+
+    #[test]
+    fn what_was_not_asked_for_makes_room_after_a_while() {
+        let small = mail(300);
+        let kept = KeptMail::new(2 * small.weight());
+        let start = Instant::now();
+        kept.keep_since(start, 1, &small, 1);
+        kept.keep_since(start + PATIENCE, 2, &small, 1);
+        kept.keep_since(start + PATIENCE, 3, &small, 1);
+        assert!(kept.find(3).is_none(), "nobody has waited for too long yet");
+        kept.keep_since(start + PATIENCE + Duration::from_millis(1), 4, &small, 1);
+        assert!(kept.find(1).is_none() && kept.find(2).is_some() && kept.find(4).is_some());
+        kept.keep_since(start + PATIENCE, 2, &small, 1);
+        kept.keep_since(start + 3 * PATIENCE, 2, &small, 1);
+        kept.keep_since(start + 3 * PATIENCE, 5, &small, 1);
+        kept.keep_since(start + 3 * PATIENCE, 6, &small, 1);
+        assert!(kept.find(2).is_some(), "it was kept again since");
+    }
+
+    #[test]
+    fn places_of_mail_that_is_gone_are_given_up() {
+        let small = mail(300);
+        let kept = KeptMail::new(3 * small.weight());
+        for number in 0..10_000 {
+            kept.keep(number, &small, 1);
+            assert!(kept.find(number).is_some());
+        }
+        let kept = kept.kept();
+        assert!(kept.by_age.len() <= 65 && kept.mails.is_empty() && kept.bytes == 0, "{}", kept.by_age.len());
+    }
+
+    #[test]
+    fn the_weight_of_a_mail_is_what_is_held_of_it() {
+        let file = format!("Content-Type: a/b\r\nContent-Transfer-Encoding: base64\r\n\r\n{}", "QUJD".repeat(10_000));
+        let mail = Understood::new(Bytes::from(file), Beside::default()).unwrap();
+        assert!((80_000..82_000).contains(&mail.weight()), "{}: the bytes, and as many in JSON", mail.weight());
     }
 }

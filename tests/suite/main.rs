@@ -23,6 +23,7 @@ mod mail_interaction;
 mod mail_parse;
 mod mail_sample;
 mod mail_schema;
+mod mail_seeds;
 mod queue_shares;
 mod receiver;
 mod store_alone;

@@ -1,0 +1,40 @@
+//! What the fuzzer asks of bytes nobody wrote holds of the seeds it begins with, and of everything it ever found.
+
+use std::path::{Path, PathBuf};
+
+use super::mail_interaction::fixtures;
+
+#[path = "../../fuzz/src/checks.rs"]
+mod checks;
+
+fn seeds(kind: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(kind);
+    let paths = std::fs::read_dir(&folder).unwrap().map(|it| it.unwrap().path());
+    let found: Vec<_> = paths.map(|it| (it.clone(), std::fs::read(it).unwrap())).collect();
+    assert!(!found.is_empty(), "{} is empty", folder.display());
+    found
+}
+
+#[test]
+fn the_seeds_of_the_fuzzer_hold_what_is_asked_of_them() {
+    let asked: [(&str, fn(&[u8])); 4] = [
+        ("interaction", checks::interaction),
+        ("sanitise", checks::sanitise),
+        ("headers", checks::headers),
+        ("transfer", checks::transfer),
+    ];
+    for (kind, check) in asked {
+        for (path, bytes) in seeds(kind) {
+            println!("{}", path.display());
+            check(&bytes);
+        }
+    }
+}
+
+#[test]
+fn our_own_mails_hold_what_the_fuzzer_asks() {
+    for (name, raw) in fixtures() {
+        println!("{name}");
+        checks::interaction(&raw);
+    }
+}
