@@ -143,6 +143,7 @@ impl Run {
                     raw: self.raw.clone(),
                     sha256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".into(),
                     beside: None,
+                    places: None,
                     mark: MarkWhen::OnDelivered,
                 };
                 self.written(self.store.accept(job.claim, accept)).await;

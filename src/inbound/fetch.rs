@@ -13,6 +13,7 @@ use crate::mail::beside::Beside;
 use crate::mail::digest::content_digest;
 use crate::mail::kept::Understood;
 use crate::mail::parse::Mail;
+use crate::mail::places;
 use crate::memory::Held;
 use crate::model::ids;
 use crate::model::outcome::{Failure, Next, Outcome};
@@ -62,6 +63,7 @@ impl Inbound {
             key: ids::message_key(&mailbox.tenant, identity, &digest),
             sha256: ids::sha256_hex(&raw),
             raw,
+            places: self.places(&understood, &deliveries)?,
             deliveries,
             beside: understood.beside.stored().map_err(Failure::permanent)?,
             mark: mark_when(watched),
@@ -123,6 +125,16 @@ impl Inbound {
             .to_string(),
         };
         matches.into_iter().enumerate().map(delivery).collect()
+    }
+
+    /// Where the attachments stand, if a route hands out links to them.
+    fn places(&self, understood: &Understood, deliveries: &[NewDelivery]) -> Result<Option<String>, Failure> {
+        let links = |route: &str| self.renderings.get(route).is_some_and(|it| !it["links"].is_null());
+        if understood.mail.attachments.is_empty() || !deliveries.iter().any(|it| links(&it.route)) {
+            return Ok(None);
+        }
+        let places = places::of(&understood.mail, &understood.raw);
+        serde_json::to_string(&places).map(Some).map_err(Failure::permanent)
     }
 
     async fn unmatched(&self, job: &Job, message: i64) -> Outcome {

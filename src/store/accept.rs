@@ -37,6 +37,8 @@ pub struct Accept {
     pub sha256: String,
     /// What is known of it and stands in none of its bytes; the store does not look inside.
     pub beside: Option<String>,
+    /// Where its attachments stand in `raw`, where links lead to them; the store does not look inside.
+    pub places: Option<String>,
     /// When to mark it as read.
     pub mark: MarkWhen,
 }
@@ -117,6 +119,7 @@ impl Op for Accepting {
         let mut mails = writing.number_copies(&good).await?;
         let deliveries = writing.plan_deliveries(&mut mails).await?;
         writing.update_messages(&mails).await?;
+        writing.note_places(&mails).await?;
         writing.insert_contents(&mails).await?;
         writing.insert_deliveries(deliveries).await?;
         for mail in mails {
@@ -242,6 +245,16 @@ impl Writing<'_> {
             rows.push(mail.accept.beside.as_deref().into());
         }
         self.tx.each(&UPDATE, Some(self.now.into()), rows).await.map(drop)
+    }
+
+    async fn note_places(&mut self, mails: &[Mail<'_>]) -> Result<(), StoreError> {
+        static UPDATE: Listed = Listed::values(
+            "UPDATE messages SET places = v.column2 FROM (VALUES {rows}) AS v WHERE messages.id = v.column1",
+            "(?, ?)",
+        );
+        let placed = mails.iter().filter_map(|it| Some((it.accept.message, it.accept.places.as_deref()?)));
+        let rows = placed.flat_map(|(message, places)| [message.into(), places.into()]).collect();
+        self.tx.each(&UPDATE, None, rows).await.map(drop)
     }
 
     async fn insert_contents(&mut self, mails: &[Mail<'_>]) -> Result<(), StoreError> {

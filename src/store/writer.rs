@@ -17,6 +17,7 @@ use super::due::{Due, MakeDue, Unpark};
 use super::error::StoreError;
 use super::found::FoundPage;
 use super::mailboxes::{Change, Names, NewMailbox};
+use super::secrets::Secret;
 use super::settle::Settle;
 use super::tidy::Tidy;
 use super::wake::{self, Notes, Wake};
@@ -177,6 +178,7 @@ kinds! {
     found: FoundPage,
     changes: Change,
     unpark: Unpark,
+    secrets: Secret,
     due: MakeDue,
     tidy: Tidy,
     claims: Rooms,

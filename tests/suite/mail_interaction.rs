@@ -83,7 +83,7 @@ fn handover<'a>(
         fan_out_index: 0,
         fan_out_count: 2,
         attributes,
-        inline_limit,
+        inline_limit: Some(inline_limit),
         links,
         thread,
     }

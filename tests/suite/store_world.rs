@@ -190,6 +190,7 @@ pub(crate) fn mail(message: i64, key: &str, routes: &[&str], mark: MarkWhen, raw
         sha256: ids::sha256_hex(&raw),
         raw,
         beside: None,
+        places: None,
         mark,
     }
 }
