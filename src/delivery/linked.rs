@@ -30,12 +30,12 @@ pub struct Linked {
     /// Its SHA-256 in hexadecimal.
     pub sha256: String,
     /// Where its bytes are.
-    pub place: From,
+    pub place: Where,
 }
 
 /// Where bytes are.
 #[derive(Debug)]
-pub enum From {
+pub enum Where {
     /// In the stored content of this message.
     Stored {
         /// The store's number of the message.
@@ -64,13 +64,13 @@ pub enum Unlinked {
     Failed(Failure),
 }
 
-impl std::convert::From<Failure> for Unlinked {
+impl From<Failure> for Unlinked {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
 }
 
-impl std::convert::From<crate::store::StoreError> for Unlinked {
+impl From<crate::store::StoreError> for Unlinked {
     fn from(error: crate::store::StoreError) -> Self {
         Self::Failed(error.into())
     }
@@ -90,7 +90,7 @@ impl Delivery {
             kind: "message/rfc822".into(),
             size,
             sha256: row.message.sha256.unwrap_or_default(),
-            place: From::Stored { message: row.message.id, written },
+            place: Where::Stored { message: row.message.id, written },
         })
     }
 
@@ -116,7 +116,7 @@ impl Delivery {
             Some(written) => stored(&row, place, written),
             None => {
                 let bytes = Bytes::copy_from_slice(&found.bytes(&mail.raw));
-                linked(place, From::Here(bytes, room))
+                linked(place, Where::Here(bytes, room))
             }
         })
     }
@@ -147,9 +147,9 @@ impl Delivery {
 }
 
 fn stored(row: &Row, place: Place, written: Written) -> Linked {
-    linked(place, From::Stored { message: row.message.id, written })
+    linked(place, Where::Stored { message: row.message.id, written })
 }
 
-fn linked(place: Place, from: From) -> Linked {
-    Linked { name: place.name, kind: place.kind, size: place.size, sha256: place.sha256, place: from }
+fn linked(place: Place, bytes: Where) -> Linked {
+    Linked { name: place.name, kind: place.kind, size: place.size, sha256: place.sha256, place: bytes }
 }

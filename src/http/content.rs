@@ -17,7 +17,7 @@ use super::gate::Asker;
 use super::problem::Problem;
 use super::range::{self, Wanted};
 use crate::app::Daemon;
-use crate::delivery::linked::{From, Linked, Unlinked};
+use crate::delivery::linked::{Linked, Unlinked, Where};
 use crate::model::link::Target;
 
 /// The JSON Schema of the interaction.
@@ -45,7 +45,7 @@ pub(super) async fn interaction(
     let (body, room) = delivery.interaction(&interaction).await?;
     let sha256 = crate::model::ids::sha256_hex(&body);
     let size = body.len() as u64;
-    let linked = Linked { name: None, kind: "application/json".into(), size, sha256, place: From::Here(body, room) };
+    let linked = Linked { name: None, kind: "application/json".into(), size, sha256, place: Where::Here(body, room) };
     let mut response = hand_out(&daemon, &Method::GET, &HeaderMap::new(), linked, permit);
     response.headers_mut().remove(header::CONTENT_DISPOSITION);
     Ok(response)
@@ -141,7 +141,7 @@ fn hand_out(
     (status, headers, flow::body(daemon.store.clone(), linked, part, permit)).into_response()
 }
 
-impl std::convert::From<Unlinked> for Problem {
+impl From<Unlinked> for Problem {
     /// The one place where content that cannot be had becomes an answer.
     fn from(unlinked: Unlinked) -> Self {
         let (status, name) = match &unlinked {

@@ -10,7 +10,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::delivery::linked::{From, Linked};
+use crate::delivery::linked::{Linked, Where};
 use crate::mail::passing::Passing;
 use crate::mail::transfer::TransferEncoding;
 use crate::memory::Held;
@@ -37,7 +37,7 @@ pub fn downloads(memory_budget: u64) -> usize {
 pub(super) fn body(store: Store, linked: Linked, part: Range<u64>, permit: OwnedSemaphorePermit) -> Body {
     let size = part.end - part.start;
     match linked.place {
-        From::Stored { message, written } => {
+        Where::Stored { message, written } => {
             let (at, skip) = written.seek(part.start);
             let decoding = (written.encoding != TransferEncoding::Identity).then(|| Passing::new(written.encoding));
             let until = Instant::now() + AT_LEAST + Duration::from_secs(size / SLOWEST);
@@ -45,7 +45,7 @@ pub(super) fn body(store: Store, linked: Linked, part: Range<u64>, permit: Owned
                 Flow { store, message, at, end: written.end, decoding, skip, left: size, until, _permit: permit };
             Body::from_stream(futures_util::stream::try_unfold(flow, Flow::next))
         }
-        From::Here(bytes, room) => {
+        Where::Here(bytes, room) => {
             let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
             let rest = bytes.slice(index(part.start)..index(part.end));
             let until = Instant::now() + WHOLE_AT_LEAST + Duration::from_secs(size / WHOLE_SLOWEST);
