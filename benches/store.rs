@@ -148,6 +148,7 @@ impl Run {
                     beside: None,
                     clues: clues(*message),
                     pace: Some(Pace { sender: "someone".into(), automatic_limit: None }),
+                    places: None,
                     mark: MarkWhen::OnDelivered,
                 };
                 self.written(self.store.accept(job.claim, accept)).await;

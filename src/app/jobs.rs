@@ -77,6 +77,11 @@ impl RoutePlan {
     pub(super) fn new(room: u32, timeout: Duration, backoff: Backoff) -> Self {
         Self { room, plan: Plan { timeout: timeout + AROUND_DELIVERY, backoff } }
     }
+
+    /// How long the whole schedule takes at the longest.
+    pub(super) fn longest(&self) -> Duration {
+        self.plan.backoff.longest(self.plan.timeout)
+    }
 }
 
 impl Works for Jobs {

@@ -6,12 +6,13 @@ mod checks;
 mod jobs;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,7 @@ use crate::inbound::{Inbound, Removed, Watched, loops};
 use crate::mail::kept::KeptMail;
 use crate::memory::Budget;
 use crate::model::clock::{Clock, SharedClock, UnixMillis};
+use crate::model::link::LinkKey;
 use crate::model::token::Tokens;
 use crate::model::work::{MailboxId, NewJob, Work};
 use crate::queue::Runner;
@@ -41,6 +43,9 @@ use jobs::{Jobs, RoutePlan, RoutePlans};
 const UPKEEP_TURN: Duration = Duration::from_secs(5);
 /// The part of the memory budget that may hold mail ready for several routes.
 const KEPT_SHARE: u64 = 8;
+
+/// The store's secret that signs links to content.
+const LINKS: &str = "links";
 
 /// The system's clock.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,6 +71,15 @@ pub struct Daemon {
     mailboxes: Vec<MailboxId>,
     routes: Vec<String>,
     jobs: Arc<Jobs>,
+    /// Room for content that is passed on by link.
+    pub downloads: Arc<Semaphore>,
+}
+
+impl Daemon {
+    /// The delivery journey, for whoever asks for what it handed out.
+    pub fn delivery(&self) -> &Delivery {
+        &self.jobs.delivery
+    }
 }
 
 /// A wired bridge that has bound its listeners and has not begun to run.
@@ -93,6 +107,8 @@ impl Bridge {
         let tenants = tenants(&config, &egress, &clock)?;
         let mailboxes = mailboxes(&config, &tenants)?;
         let (routes, plans) = routes(&config, &egress, &clock)?;
+        let links = LinkKey::new(&store.secret(LINKS).await?);
+        let content_url = content_url(&config, admin.address()?);
         watch(&store, &mailboxes).await?;
 
         let hints = Arc::new(Hints::default());
@@ -112,7 +128,7 @@ impl Bridge {
             mailboxes,
             hints: Arc::clone(&hints),
             rules: config.routes.iter().map(RouteConfig::rule).collect(),
-            renderings: renderings(&config)?,
+            renderings: renderings(&config, &content_url, &plans)?,
             multiple_destinations: config.routing.multiple_destinations,
             park_unmatched: config.routing.unmatched == Unmatched::Park,
             public_url: config.server.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
@@ -125,8 +141,8 @@ impl Bridge {
             loops: config.routing.loops(),
             removed: Removed::default(),
         };
-        let delivery =
-            Delivery { store: store.clone(), clock: Arc::clone(&clock), routes, content: Content::new(kept), memory };
+        let content = Content::new(kept);
+        let delivery = Delivery { store: store.clone(), clock: Arc::clone(&clock), routes, content, memory, links };
         let jobs = Arc::new(Jobs {
             inbound,
             delivery,
@@ -145,6 +161,7 @@ impl Bridge {
             mailboxes: daemon_mailboxes,
             routes: config.routes.iter().map(|route| route.name.clone()).collect(),
             jobs,
+            downloads: Arc::new(Semaphore::new(http::downloads(config.limits.memory_budget.0))),
         });
         let grace = config.server.shutdown_timeout.0;
         Ok(Self { daemon, hints, public, admin, public_router, first_jobs, grace })
@@ -292,13 +309,33 @@ fn first_wait(route: &RouteConfig) -> i64 {
 }
 
 /// What each route's deliveries must know whatever the configuration says by the time they are attempted.
-fn renderings(config: &Config) -> anyhow::Result<HashMap<String, serde_json::Value>> {
+fn renderings(
+    config: &Config,
+    content_url: &str,
+    plans: &RoutePlans,
+) -> anyhow::Result<HashMap<String, serde_json::Value>> {
+    let base = (content_url, config.server.content_url.is_some());
     let rendering = |route: &RouteConfig| {
-        let inline_limit = route.destination.inline_limit();
-        let rendering = Rendering { inline_limit, attributes: route.attributes.clone() };
+        let schedule = plans.get(&route.name).map_or(Duration::ZERO, RoutePlan::longest);
+        let schedule_ms = i64::try_from(schedule.as_millis()).unwrap_or(i64::MAX);
+        let rendering = Rendering::new(route.destination.body(), route.attributes.clone(), schedule_ms, base);
         anyhow::Ok((route.name.clone(), serde_json::to_value(rendering)?))
     };
     config.routes.iter().map(rendering).collect()
+}
+
+/// What links to content begin with: as configured, else the private listener's own address.
+fn content_url(config: &Config, admin: SocketAddr) -> String {
+    let configured = config.server.content_url.as_ref().map(|it| it.as_str().trim_end_matches('/').to_owned());
+    configured.unwrap_or_else(|| {
+        // A listener on every address is reached by none of that name.
+        let ip = match admin.ip() {
+            ip if !ip.is_unspecified() => ip,
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+        format!("http://{}", SocketAddr::new(ip, admin.port()))
+    })
 }
 
 /// The restart is the recovery: at start every mailbox is due for a look and its subscription for a check.

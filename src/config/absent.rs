@@ -6,7 +6,6 @@
 const KEYS: &[(&str, &str)] = &[
     ("outbound", "sending mail"),
     ("api_tokens", "bearer tokens for the API; the API answers loopback only"),
-    ("server.content_url", "links to content"),
     ("store.encryption_key_file", "encryption of stored content; encrypt the volume instead"),
     ("telemetry.otlp_endpoint", "OpenTelemetry export; metrics are at /metrics of the admin listener"),
     ("mailboxes.send", "sending mail"),
@@ -18,9 +17,6 @@ const KEYS: &[(&str, &str)] = &[
 const VALUES: &[(&str, &str, &str)] = &[
     ("mailboxes.access", "delegated", "grant the application access and write application"),
     ("routes.order", "thread", "write none; receivers can order by thread.threadId"),
-    ("routes.destination.content", "link", "write inline and choose inline_limit"),
-    ("routes.destination.format", "mime", "write json"),
-    ("routes.destination.format", "cloudevents", "write json"),
     ("tenants.credentials.kind", "certificate", "write client_secret"),
     ("tenants.credentials.kind", "federated", "write client_secret"),
     ("tenants.credentials.kind", "managed_identity", "write client_secret"),

@@ -23,6 +23,7 @@ pub(super) fn everything(draft: &Draft, report: &mut Report) {
     let root = Path::default();
     listeners(draft, &root.key("server"), report);
     public_url(draft, &root.key("server"), report);
+    content_url(draft, &root.key("server"), report);
     store(draft, &root.key("store"), report);
     egress(draft, &root.key("egress"), report);
     limits(draft, &root.key("limits"), report);
@@ -82,6 +83,20 @@ fn public_url(draft: &Draft, server: &Path, report: &mut Report) {
             report.wrong(&at, "must be scheme, host and path only; /graph/… is put behind it");
         }
         Some(_) => {}
+    }
+}
+
+fn content_url(draft: &Draft, server: &Path, report: &mut Report) {
+    let at = server.key("content_url");
+    let Some(url) = draft.server.as_ref().and_then(|it| it.content_url.as_ref()) else { return };
+    match url.scheme() {
+        "http" | "https" => {}
+        _ => return report.wrong(&at, "must begin with https:// or http://"),
+    }
+    if url.query().is_some() || url.fragment().is_some() || has_user(url) {
+        report.wrong(&at, "must be scheme, host and path only; /api/v1/interactions/… is put behind it");
+    } else if url.scheme() == "http" && !is_loopback(url) {
+        report.warn(&at, "is not https: content travels unencrypted");
     }
 }
 

@@ -14,6 +14,7 @@ use super::problem::Report;
 use super::route::RouteConfig;
 use super::tree::Path;
 use crate::destinations;
+use crate::destinations::body::{Content, Format};
 use crate::destinations::webhook::{self, OneOrMany};
 use crate::model::secret::Secret;
 
@@ -51,6 +52,7 @@ pub(super) fn routes(draft: &Draft, report: &mut Report) {
         sizes(route, draft, &at, report);
         if let destinations::Config::Webhook(config) = &route.destination {
             webhook(config, &at.key("destination"), report);
+            linked(config, draft, &at.key("destination"), report);
         }
     }
 }
@@ -91,6 +93,26 @@ fn webhook(config: &webhook::Config, at: &Path, report: &mut Report) {
     let values = several(config.signing_secret.as_ref());
     let files = several(config.signing_secret_file.as_ref());
     signing_secrets(at, values, files, report);
+}
+
+fn linked(config: &webhook::Config, draft: &Draft, at: &Path, report: &mut Report) {
+    if config.content != Content::Link {
+        return;
+    }
+    let at = at.key("content");
+    if config.format == Format::Mime {
+        let says = "cannot be `link` with format = \"mime\", whose body is the mail with all that is in it; write \
+                    format = \"json\" or \"cloudevents\", or content = \"inline\"";
+        report.wrong(&at, says);
+    }
+    let Some(server) = &draft.server else { return };
+    if server.content_url.is_none() && server.admin_listen.ip().is_loopback() {
+        let says = format!(
+            "leads to http://{}, which only this machine reaches; set server.content_url to where receivers reach the private listener",
+            server.admin_listen
+        );
+        report.warn(&at, says);
+    }
 }
 
 fn url(config: &webhook::Config, at: &Path, report: &mut Report) {

@@ -22,6 +22,8 @@ pub struct ServerConfig {
     pub admin_listen: SocketAddr,
     /// Where Graph reaches the public listener from the internet; needed in push mode.
     pub public_url: Option<Url>,
+    /// What the links in interactions begin with; without it the private listener's own address.
+    pub content_url: Option<Url>,
     /// How long attempts in flight may take to finish when the daemon stops.
     pub shutdown_timeout: Span,
     /// TLS on the public listener; without it TLS ends at the proxy in front.

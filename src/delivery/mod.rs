@@ -4,6 +4,8 @@
 //! the configuration says by then.
 
 mod content;
+pub mod linked;
+mod render;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,19 +13,24 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::destinations::body::Format;
 use crate::destinations::{Destination, Handover};
 use crate::mail;
 use crate::mail::facts::Thread;
 use crate::mail::interaction::{Prepared, Source};
+use crate::mail::kept::Understood;
 use crate::memory::{Budget, WEIGHT};
 use crate::model::address::Address;
 use crate::model::clock::SharedClock;
+use crate::model::link::LinkKey;
 use crate::model::outcome::{Failure, Next, Outcome};
 use crate::model::route::MatchedBy;
 use crate::model::thread::Joined;
 use crate::model::work::Job;
 use crate::store::{Delivery as Row, Store};
 pub use content::Content;
+use render::Rendered;
+pub use render::{Linking, Rendering};
 
 /// How long a delivery waits for room in memory before it gives its place to others …
 const ROOM_PATIENCE: Duration = Duration::from_secs(3);
@@ -42,13 +49,15 @@ pub struct Delivery {
     pub content: Content,
     /// Message bytes in flight.
     pub memory: Budget,
+    /// Signs the links to content.
+    pub links: LinkKey,
 }
 
 /// One route as deliveries need it.
 pub struct Route {
     /// Where it leads.
     pub destination: Arc<dyn Destination>,
-    /// Larger mail is parked.
+    /// Larger mail is parked, unless its content is linked.
     pub max_message_size: u64,
 }
 
@@ -63,13 +72,11 @@ struct Facts {
     rendering: Rendering,
 }
 
-/// How a route's interactions are rendered: fixed when the mail is accepted.
-#[derive(Debug, Clone, Deserialize, serde::Serialize)]
-pub struct Rendering {
-    /// Attachments larger than this are left out of the body and say so.
-    pub inline_limit: u64,
-    /// The route's own attributes.
-    pub attributes: std::collections::BTreeMap<String, String>,
+impl Facts {
+    fn read(stored: &str) -> Result<Self, Failure> {
+        serde_json::from_str(stored)
+            .map_err(|error| Failure::permanent(format!("the stored facts of this delivery cannot be read: {error}")))
+    }
 }
 
 impl Delivery {
@@ -92,7 +99,9 @@ impl Delivery {
         let Some(to) = self.routes.get(route) else {
             return Err(Failure::permanent("the route is no longer configured"));
         };
-        if row.message.size.is_some_and(|size| size > to.max_message_size) {
+        let facts = Facts::read(&row.facts)?;
+        let is_too_large = row.message.size.is_some_and(|size| size > to.max_message_size);
+        if is_too_large && !facts.rendering.takes_any_size() {
             return Err(Failure::permanent("the mail is larger than the route's max_message_size"));
         }
         // The mail itself, and its attachments once more as base64 in the body.
@@ -100,7 +109,8 @@ impl Delivery {
         let Ok(_room) = tokio::time::timeout(ROOM_PATIENCE, self.memory.take(weight)).await else {
             return Err(Failure::Postponed { reason: "no room in memory just now".into(), after: ROOM_WAIT });
         };
-        let handover = self.handover(job, route, interaction, &row).await?;
+        let expires = facts.rendering.expires(job.created_at, self.clock.now());
+        let handover = self.handover(job, &row, &facts, expires).await?;
         let sent = to.destination.deliver(&handover).await;
         let outcome = match &sent {
             Ok(()) => "accepted",
@@ -113,7 +123,14 @@ impl Delivery {
         #[expect(clippy::cast_precision_loss, reason = "seconds in a histogram need no exact millisecond")]
         metrics::histogram!("mailspan_delivery_seconds", "route" => route.to_owned())
             .record(waited.max(0) as f64 / 1000.0);
-        if !self.store.delivered(job.claim, interaction).await? {
+        let settled = match expires {
+            Some(at) => {
+                let until = at.saturating_mul(1000);
+                self.store.delivered_with_links(job.claim, interaction, row.message.id, until).await?
+            }
+            None => self.store.delivered(job.claim, interaction).await?,
+        };
+        if !settled {
             tracing::warn!(
                 interaction,
                 route,
@@ -123,11 +140,30 @@ impl Delivery {
         Ok(Next::Settled)
     }
 
-    async fn handover(&self, job: &Job, route: &str, interaction: &str, row: &Row) -> Result<Handover, Failure> {
-        let facts: Facts = serde_json::from_str(&row.facts).map_err(|error| {
-            Failure::permanent(format!("the stored facts of this delivery cannot be read: {error}"))
-        })?;
+    async fn handover(&self, job: &Job, row: &Row, facts: &Facts, expires: Option<i64>) -> Result<Handover, Failure> {
         let kept = self.content.of(&self.store, &row.message).await?;
+        let Rendered { body, content_type, headers } =
+            self.rendered(row, facts, &kept, facts.rendering.format, expires)?;
+        Ok(Handover {
+            interaction: row.interaction_id.clone(),
+            attempt: job.attempt,
+            route: row.route.clone(),
+            body,
+            content_type,
+            headers,
+            raw: kept.raw.clone(),
+        })
+    }
+
+    fn rendered(
+        &self,
+        row: &Row,
+        facts: &Facts,
+        kept: &Understood,
+        format: Format,
+        expires: Option<i64>,
+    ) -> Result<Rendered, Failure> {
+        let interaction = row.interaction_id.as_str();
         let message_key = row.message.message_key.as_deref().unwrap_or_default();
         let source = Source {
             tenant: &row.message.mailbox.tenant,
@@ -143,29 +179,23 @@ impl Delivery {
             calendar: kept.mail.calendar.as_ref(),
         };
         let thread = thread(row, message_key);
+        let linking = facts.rendering.links.as_ref().zip(expires);
+        let links = linking.map(|(linking, expires)| render::links(&self.links, linking, interaction, kept, expires));
         let own = mail::interaction::Handover {
             interaction_id: interaction,
-            route,
+            route: &row.route,
             matched_by: facts.matched_by,
             matched_recipient: facts.matched_recipient.as_ref(),
             fan_out_index: facts.fan_out_index,
             fan_out_count: facts.fan_out_count,
             attributes: &facts.rendering.attributes,
             inline_limit: facts.rendering.inline_limit,
-            links: None,
+            links: links.as_ref(),
             thread: &thread,
         };
-        let body = Prepared::new(&kept.mail, &kept.raw, &kept.shared, source).event(&own);
-        let body = body.map_err(|error| Failure::permanent(format!("the interaction cannot be written: {error}")))?;
-        Ok(Handover {
-            interaction: interaction.to_owned(),
-            attempt: job.attempt,
-            route: route.to_owned(),
-            body: body.into(),
-            content_type: "application/json",
-            headers: Vec::new(),
-            raw: kept.raw.clone(),
-        })
+        let prepared = Prepared::new(&kept.mail, &kept.raw, &kept.shared, source);
+        let rendered = render::write(format, &prepared, &own, &kept.raw);
+        rendered.map_err(|error| Failure::permanent(format!("the interaction cannot be written: {error}")))
     }
 }
 

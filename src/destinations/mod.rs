@@ -1,5 +1,6 @@
 //! Where interactions go: one file per kind, one trait, one list.
 
+pub mod body;
 pub mod maildir;
 pub mod webhook;
 
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::body::{Body, Content, Format};
 use crate::egress::Egress;
 use crate::model::clock::SharedClock;
 use crate::model::outcome::Failure;
@@ -26,11 +28,14 @@ pub enum Config {
 }
 
 impl Config {
-    /// Attachments up to this many bytes travel in the interaction; `0` where the mail itself travels.
-    pub fn inline_limit(&self) -> u64 {
+    /// What it wants to be handed.
+    pub fn body(&self) -> Body {
         match self {
-            Self::Webhook(config) => config.inline_limit.0,
-            Self::Maildir(_) => 0,
+            Self::Webhook(config) => {
+                let inline_limit = (config.content == Content::Inline).then_some(config.inline_limit.0);
+                Body { format: config.format, inline_limit, content: config.content }
+            }
+            Self::Maildir(_) => Body { format: Format::Mime, inline_limit: None, content: Content::Inline },
         }
     }
 }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use url::Host;
 
 use self::signature::Signer;
+use super::body::{Content, Format};
 use super::{BuildError, Destination, Handover};
 use crate::egress::private_networks::{PrivateOnly, is_private};
 use crate::egress::{Egress, causes};
@@ -82,24 +83,6 @@ pub struct Config {
     /// to, at every connection; behind a proxy it is the proxy that resolves them, and its rules apply.
     #[serde(default)]
     pub allow_private_networks: bool,
-}
-
-/// What a webhook's body is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// The interaction in the shape of Standard Webhooks.
-    #[default]
-    Json,
-}
-
-/// How attachments travel.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Content {
-    /// In the body, base64, up to the inline limit.
-    #[default]
-    Inline,
 }
 
 /// A webhook's address can hold a password or a token.

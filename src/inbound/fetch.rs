@@ -13,6 +13,7 @@ use crate::mail::beside::{Beside, CloudFile};
 use crate::mail::digest::content_digest;
 use crate::mail::kept::Understood;
 use crate::mail::parse::Mail;
+use crate::mail::places;
 use crate::mail::thread::{self, Around};
 use crate::memory::Held;
 use crate::model::address::Address;
@@ -76,6 +77,7 @@ impl Inbound {
             key,
             sha256: ids::sha256_hex(&raw),
             raw,
+            places: self.places(&understood, &deliveries)?,
             deliveries,
             beside: understood.beside.stored().map_err(Failure::permanent)?,
             mark: mark_when(watched),
@@ -190,6 +192,16 @@ impl Inbound {
     fn is_watched(&self, tenant: &str, address: &str) -> bool {
         let mailbox = |address| MailboxId { tenant: tenant.to_owned(), address };
         Address::parse(address).is_ok_and(|it| self.mailboxes.contains_key(&mailbox(it)))
+    }
+
+    /// Where the attachments stand, if a route hands out links to them.
+    fn places(&self, understood: &Understood, deliveries: &[NewDelivery]) -> Result<Option<String>, Failure> {
+        let links = |route: &str| self.renderings.get(route).is_some_and(|it| !it["links"].is_null());
+        if understood.mail.attachments.is_empty() || !deliveries.iter().any(|it| links(&it.route)) {
+            return Ok(None);
+        }
+        let places = places::of(&understood.mail, &understood.raw);
+        serde_json::to_string(&places).map(Some).map_err(Failure::permanent)
     }
 
     async fn unmatched(&self, job: &Job, message: i64) -> Outcome {

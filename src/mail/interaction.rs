@@ -69,9 +69,9 @@ pub struct Handover<'a> {
     pub fan_out_count: usize,
     /// The route's attributes.
     pub attributes: &'a BTreeMap<String, String>,
-    /// Attachments up to this many bytes are put into the interaction.
-    pub inline_limit: u64,
-    /// Where larger ones, and the raw mail, can be had; `None` where nothing is linked.
+    /// Attachments up to this many bytes are put into the interaction; `None`: none is.
+    pub inline_limit: Option<u64>,
+    /// Where the others, and the raw mail, can be had; `None` where nothing is linked.
     pub links: Option<&'a Links>,
     /// The conversation it belongs to.
     pub thread: &'a Thread,
@@ -93,8 +93,8 @@ pub struct Links {
 pub struct Prepared<'a> {
     mail: &'a Mail,
     raw: &'a [u8],
-    source: Source<'a>,
-    received_at: String,
+    pub(super) source: Source<'a>,
+    pub(super) received_at: String,
     shared: &'a Shared,
 }
 
@@ -112,20 +112,7 @@ impl<'a> Prepared<'a> {
         self.write(&Event { kind: EVENT, timestamp: &self.received_at, interaction: self.interaction_of(handover) })
     }
 
-    /// The interaction alone, the event's `data`, for envelopes of another shape.
-    ///
-    /// # Errors
-    /// Only where JSON itself cannot be written, which texts and numbers never cause.
-    pub fn interaction(&self, handover: &Handover<'_>) -> serde_json::Result<Vec<u8>> {
-        self.write(&self.interaction_of(handover))
-    }
-
-    /// When the mailbox received it, in RFC 3339, as the interaction says it.
-    pub fn received_at(&self) -> &str {
-        &self.received_at
-    }
-
-    fn write(&self, value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    pub(super) fn write(&self, value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
         let long = [&self.shared.text_body, &self.shared.html_body]
             .into_iter()
             .flatten()
@@ -137,7 +124,7 @@ impl<'a> Prepared<'a> {
         Ok(out)
     }
 
-    fn interaction_of<'b>(&'b self, handover: &'b Handover<'b>) -> Interaction<'b> {
+    pub(super) fn interaction_of<'b>(&'b self, handover: &'b Handover<'b>) -> Interaction<'b> {
         let source = &self.source;
         Interaction {
             schema: SCHEMA,
@@ -214,7 +201,8 @@ impl<'a> Prepared<'a> {
         content: &'b OnceLock<String>,
         handover: &'b Handover<'b>,
     ) -> Attached<'b> {
-        let is_inline = attachment.origin != Origin::Reference && attachment.size <= handover.inline_limit;
+        let is_inline =
+            attachment.origin != Origin::Reference && handover.inline_limit.is_some_and(|it| attachment.size <= it);
         let content =
             is_inline.then(|| content.get_or_init(|| BASE64_STANDARD.encode(attachment.bytes(self.raw))).as_str());
         let is_in_cloud = attachment.origin == Origin::Reference;
@@ -252,9 +240,10 @@ struct Event<'a> {
     interaction: Interaction<'a>,
 }
 
+/// The interaction alone, the event's `data`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Interaction<'a> {
+pub(super) struct Interaction<'a> {
     schema: &'static str,
     interaction_id: &'a str,
     message_key: &'a str,

@@ -34,6 +34,12 @@ impl Backoff {
         let spread = step.mul_f64(1.0 - JITTER + 2.0 * JITTER * chance.clamp(0.0, 1.0));
         Some(at_least.map_or(spread, |least| spread.max(least)))
     }
+
+    /// How long the whole schedule takes at the longest, where each attempt takes up to `attempt` and nobody asks for
+    /// more patience.
+    pub fn longest(&self, attempt: Duration) -> Duration {
+        self.steps.iter().map(|step| step.mul_f64(1.0 + JITTER).saturating_add(attempt)).sum()
+    }
 }
 
 #[cfg(test)]
@@ -49,6 +55,11 @@ mod tests {
         let backoff = secs(&[0, 10, 60], Then::Park);
         let waits: Vec<_> = (1..=3).map(|n| backoff.wait(n, 0.5, None).map(|d| d.as_secs())).collect();
         assert_eq!(waits, [Some(10), Some(60), None]);
+    }
+
+    #[test]
+    fn the_whole_schedule_takes_its_waits_their_spread_and_its_attempts() {
+        assert_eq!(secs(&[0, 10, 60], Then::Park).longest(Duration::from_secs(2)), Duration::from_secs(84 + 6));
     }
 
     #[test]

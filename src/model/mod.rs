@@ -4,6 +4,7 @@ pub mod address;
 pub mod backoff;
 pub mod clock;
 pub mod ids;
+pub mod link;
 pub mod outcome;
 pub mod retry_after;
 pub mod route;

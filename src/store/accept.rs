@@ -44,6 +44,8 @@ pub struct Accept {
     pub clues: Clues,
     /// Whose mail is counted; `None`: nobody's.
     pub pace: Option<Pace>,
+    /// Where its attachments stand in `raw`, where links lead to them; the store does not look inside.
+    pub places: Option<String>,
     /// When to mark it as read.
     pub mark: MarkWhen,
 }
@@ -158,6 +160,7 @@ impl Op for Accepting {
         let deliveries = writing.plan_deliveries(&mut mails, &mut threads).await?;
         writing.keep_threads(threads).await?;
         writing.update_messages(&mails).await?;
+        writing.note_places(&mails).await?;
         writing.insert_contents(&mails).await?;
         writing.insert_deliveries(deliveries).await?;
         for mail in mails {
@@ -310,6 +313,16 @@ impl Writing<'_> {
             rows.extend([joined.thread.as_str().into(), i64::from(joined.is_new).into(), joined.basis.as_str().into()]);
         }
         self.tx.each(&UPDATE, Some(self.now.into()), rows).await.map(drop)
+    }
+
+    async fn note_places(&mut self, mails: &[Mail<'_>]) -> Result<(), StoreError> {
+        static UPDATE: Listed = Listed::values(
+            "UPDATE messages SET places = v.column2 FROM (VALUES {rows}) AS v WHERE messages.id = v.column1",
+            "(?, ?)",
+        );
+        let placed = mails.iter().filter_map(|it| Some((it.accept.message, it.accept.places.as_deref()?)));
+        let rows = placed.flat_map(|(message, places)| [message.into(), places.into()]).collect();
+        self.tx.each(&UPDATE, None, rows).await.map(drop)
     }
 
     async fn insert_contents(&mut self, mails: &[Mail<'_>]) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 //!
 //! The last destination to accept a message makes it delivered, and due to be marked, in the same transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Store;
 use super::error::StoreError;
@@ -10,6 +10,7 @@ use super::listed::Listed;
 use super::value::Value;
 use super::words::{Mark, MessageState};
 use super::writer::{Op, Writing};
+use crate::model::clock::UnixMillis;
 use crate::model::work::{Claim, MailboxId, Work};
 
 /// Marks wait this long for others of their mailbox, because Graph takes twenty in one request.
@@ -31,7 +32,23 @@ impl Store {
     /// # Errors
     /// Nothing changed; the interaction will be delivered again with the same id.
     pub async fn delivered(&self, claim: Claim, interaction_id: &str) -> Result<bool, StoreError> {
-        self.ask(Delivered { claim, interaction_id: interaction_id.to_owned() }).await
+        self.ask(Delivered { claim, interaction_id: interaction_id.to_owned(), linked: None }).await
+    }
+
+    /// As [`Self::delivered`], after links to the content of this message were handed out: the content stays until the
+    /// given time, longer if it was to stay longer already.
+    ///
+    /// # Errors
+    /// Nothing changed; the interaction will be delivered again with the same id.
+    pub async fn delivered_with_links(
+        &self,
+        claim: Claim,
+        interaction_id: &str,
+        message: i64,
+        until: UnixMillis,
+    ) -> Result<bool, StoreError> {
+        let linked = Some((message, until));
+        self.ask(Delivered { claim, interaction_id: interaction_id.to_owned(), linked }).await
     }
 
     /// The message is no longer in the mailbox: ends its Fetch job. `false`: the lease was lost; nothing changed.
@@ -75,6 +92,8 @@ impl Store {
 pub(super) struct Delivered {
     claim: Claim,
     interaction_id: String,
+    /// The message whose content is linked, and until when.
+    linked: Option<(i64, UnixMillis)>,
 }
 
 impl Op for Delivered {
@@ -84,15 +103,23 @@ impl Op for Delivered {
         let claims: Vec<Claim> = all.iter().map(|op| op.claim).collect();
         let mut won = writing.end(&claims).await?;
         let good: Vec<bool> = all.iter().map(|op| won.remove(&op.claim)).collect();
-        let accepted =
-            all.iter().zip(&good).filter(|(_, good)| **good).map(|(op, _)| op.interaction_id.as_str().into());
-        writing.accepted(accepted.collect()).await?;
+        let won = || all.iter().zip(&good).filter(|(_, good)| **good).map(|(op, _)| op);
+        let mut linked = BTreeMap::new();
+        for (message, until) in won().filter_map(|op| op.linked) {
+            linked.entry(message).and_modify(|known: &mut UnixMillis| *known = until.max(*known)).or_insert(until);
+        }
+        let accepted = won().map(|op| op.interaction_id.as_str().into()).collect();
+        writing.accepted(accepted, linked).await?;
         Ok(good)
     }
 }
 
 impl Writing<'_> {
-    async fn accepted(&mut self, interactions: Vec<Value>) -> Result<(), StoreError> {
+    async fn accepted(
+        &mut self,
+        interactions: Vec<Value>,
+        linked: BTreeMap<i64, UnixMillis>,
+    ) -> Result<(), StoreError> {
         static DELIVERIES: Listed = Listed::values(
             "UPDATE deliveries SET accepted_at = {fixed}
              WHERE interaction_id IN ({rows}) AND accepted_at IS NULL RETURNING message",
@@ -106,14 +133,22 @@ impl Writing<'_> {
              RETURNING mailbox, mark",
             "?",
         );
+        static LINKED: Listed = Listed::values(
+            "UPDATE messages SET content_until = v.column2 FROM (VALUES {rows}) AS v
+             WHERE messages.id = v.column1 AND (messages.content_until IS NULL OR messages.content_until < v.column2)",
+            "(?, ?)",
+        );
         // Held first: only a statement that begins after that sees a copy which was accepted meanwhile.
         self.tx.hold_interactions(interactions.clone()).await?;
         let mut touched = BTreeSet::new();
         for row in self.tx.each(&DELIVERIES, Some(self.now.into()), interactions).await? {
             touched.insert(row.int(0)?);
         }
+        touched.extend(linked.keys());
         let messages: Vec<Value> = touched.into_iter().map(Value::from).collect();
         self.tx.hold_messages(messages.clone()).await?;
+        let linked = linked.into_iter().flat_map(|(message, until)| [message.into(), until.into()]).collect();
+        self.tx.each(&LINKED, None, linked).await?;
         let mut mailboxes = BTreeSet::new();
         for row in self.tx.each(&MESSAGES, Some(self.now.into()), messages).await? {
             if row.word::<Mark>(1)? == Mark::Due {

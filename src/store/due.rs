@@ -104,7 +104,7 @@ impl Op for Unpark {
 
     async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<bool>, StoreError> {
         const UNPARK: &str =
-            "UPDATE jobs SET parked_at = NULL, attempt = 0, fence = fence + 1, due_at = $2, again_at = NULL
+            "UPDATE jobs SET parked_at = NULL, attempt = 0, fence = fence + 1, due_at = $2, again_at = NULL, created_at = $2
              WHERE id = $1 AND parked_at IS NOT NULL
                AND NOT EXISTS (SELECT 1 FROM jobs AS living WHERE living.key = jobs.key AND living.parked_at IS NULL)
              RETURNING lane, due_at, key";

@@ -25,9 +25,9 @@ pub struct Tidied {
 }
 
 impl Store {
-    /// Removes the content of delivered messages that need no marking any more, the records of messages that were
-    /// finished more than `retain_ms` ago, and conversations long forgotten; at most `limit` of each kind. Less than
-    /// `limit` of each: everything is tidy.
+    /// Removes the content of delivered messages that need no marking any more and to which no link leads any more, the
+    /// records of messages that were finished more than `retain_ms` ago, and conversations long forgotten; at most
+    /// `limit` of each kind. Less than `limit` of each: everything is tidy.
     ///
     /// # Errors
     /// Nothing was removed.
@@ -60,11 +60,17 @@ impl Op for Tidy {
 
 impl Writing<'_> {
     async fn drop_contents(&mut self, tidy: &Tidy) -> Result<u64, StoreError> {
-        const SELECT: &str = "SELECT id FROM messages WHERE state = 'delivered' AND content_dropped_at IS NULL
-               AND mark IN ('never', 'done') ORDER BY id LIMIT $1";
+        // Two questions, an index each: what links keep may be far more than what is to go.
+        const UNLINKED: &str = "SELECT id FROM messages WHERE state = 'delivered' AND content_dropped_at IS NULL
+               AND content_until IS NULL AND mark IN ('never', 'done') ORDER BY id LIMIT $1";
+        const EXPIRED: &str = "SELECT id FROM messages WHERE content_until <= $1 AND content_until IS NOT NULL
+               AND content_dropped_at IS NULL AND state = 'delivered' AND mark IN ('never', 'done')
+             ORDER BY content_until LIMIT $2";
         static DROPPED: Listed =
-            Listed::values("UPDATE messages SET content_dropped_at = {fixed} WHERE id IN ({rows})", "?");
-        let messages = self.numbers(SELECT, vec![tidy.limit.into()]).await?;
+            Listed::values("UPDATE messages SET content_dropped_at = {fixed}, places = NULL WHERE id IN ({rows})", "?");
+        let mut messages = self.numbers(UNLINKED, vec![tidy.limit.into()]).await?;
+        let left = tidy.limit - i64::try_from(messages.len()).unwrap_or(tidy.limit);
+        messages.extend(self.numbers(EXPIRED, vec![tidy.now.into(), left.into()]).await?);
         let count = messages.len() as u64;
         self.tx.each(&CONTENTS, None, messages.clone()).await?;
         self.tx.each(&DROPPED, Some(tidy.now.into()), messages).await?;
@@ -74,17 +80,18 @@ impl Writing<'_> {
     async fn drop_records(&mut self, tidy: &Tidy) -> Result<u64, StoreError> {
         const SELECT: &str = "SELECT id FROM messages WHERE finished_at < $1 AND tidied_at IS NULL
                AND state IN ('delivered', 'gone', 'filtered') AND mark IN ('never', 'done')
+               AND (content_until IS NULL OR content_until <= $3)
              ORDER BY finished_at LIMIT $2";
         static DELIVERIES: Listed = Listed::values("DELETE FROM deliveries WHERE message IN ({rows})", "?");
         // The key stays as well: a later copy must not get the id of this one.
         static MESSAGES: Listed = Listed::values(
             "UPDATE messages SET conversation_id = NULL, internet_message_id = NULL, state_reason = NULL, sha256 = NULL,
-               beside = NULL, thread_id = NULL, thread_is_new = NULL, thread_basis = NULL,
+               beside = NULL, places = NULL, thread_id = NULL, thread_is_new = NULL, thread_basis = NULL,
                content_dropped_at = COALESCE(content_dropped_at, {fixed}), tidied_at = {fixed}
              WHERE id IN ({rows})",
             "?",
         );
-        let messages = self.numbers(SELECT, vec![tidy.before.into(), tidy.limit.into()]).await?;
+        let messages = self.numbers(SELECT, vec![tidy.before.into(), tidy.limit.into(), tidy.now.into()]).await?;
         let count = messages.len() as u64;
         self.tx.each(&CONTENTS, None, messages.clone()).await?;
         self.tx.each(&DELIVERIES, None, messages.clone()).await?;

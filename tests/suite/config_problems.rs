@@ -90,7 +90,7 @@ fn each_mistake_has_its_message() {
         // Keys.
         (
             with(PUBLIC, "colour = 1"),
-            "line 4 server.colour unknown key; known here: admin_listen, allowed_sources, public_url, shutdown_timeout, webhook_listen, webhook_tls",
+            "line 4 server.colour unknown key; known here: admin_listen, allowed_sources, content_url, public_url, shutdown_timeout, webhook_listen, webhook_tls",
         ),
         (with(PUBLIC, "retain = \"3d\""), "line 4 server.retain unknown key here; it belongs to [store]"),
         (

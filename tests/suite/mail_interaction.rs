@@ -85,7 +85,7 @@ fn handover<'a>(
         fan_out_index: 0,
         fan_out_count: 2,
         attributes,
-        inline_limit,
+        inline_limit: Some(inline_limit),
         links,
         thread,
     }
@@ -200,7 +200,7 @@ fn long_bodies_are_cut_on_a_letter_and_say_so() {
 }
 
 #[test]
-fn the_interaction_alone_is_the_data_of_the_event() {
+fn a_cloud_event_and_headers_say_what_the_event_says() {
     let raw = fixture("alternative");
     let mail = parse(&raw);
     let mailbox = Address::parse("support@contoso.com").unwrap();
@@ -210,7 +210,26 @@ fn the_interaction_alone_is_the_data_of_the_event() {
     let (attributes, thread) = (BTreeMap::new(), Thread::alone("mk_1"));
     let handover = handover("flow", &mailbox, &attributes, &thread, 0, None);
     let event: Value = serde_json::from_slice(&prepared.event(&handover).unwrap()).unwrap();
-    let data: Value = serde_json::from_slice(&prepared.interaction(&handover).unwrap()).unwrap();
-    assert_eq!(event["data"], data);
-    assert_eq!(event["timestamp"], prepared.received_at());
+    let cloud: Value = serde_json::from_slice(&prepared.cloud_event(&handover).unwrap()).unwrap();
+    let context = json!({
+        "specversion": "1.0", "id": "ix_1", "source": "/tenants/contoso/mailboxes/support@contoso.com",
+        "type": "interaction.email.received", "subject": "mk_1", "time": event["timestamp"],
+        "datacontenttype": "application/json", "data": event["data"],
+    });
+    assert_eq!(cloud, context);
+    let attributes = BTreeMap::from([("queue".to_owned(), "für 100 %".to_owned()), ("a&b".to_owned(), String::new())]);
+    let fields: BTreeMap<_, _> =
+        prepared.headers(&Handover { attributes: &attributes, ..handover }).into_iter().collect();
+    for (name, value) in [
+        ("mailspan-interaction-id", "ix_1"),
+        ("mailspan-mailbox", "support@contoso.com"),
+        ("mailspan-matched-by", "recipient"),
+        ("mailspan-received-at", "2026-11-21T18:42:33.123Z"),
+        ("mailspan-kind", "unknown"),
+        ("mailspan-thread-is-new", "true"),
+        ("mailspan-attributes", "a%26b=&queue=f%C3%BCr%20100%20%25"),
+    ] {
+        assert_eq!(fields[name], value, "{name}");
+    }
+    assert!(!fields.contains_key("mailspan-previous-interaction-id"), "what is absent has no field");
 }

@@ -1,114 +1,74 @@
-//! A strict reader of the published JSON Schema: what a rendered interaction breaks is named with its place.
-//!
-//! It knows the keywords the schema uses and refuses to run over one it does not know.
+//! The published JSON Schema, read by a public validator: what a body breaks is named with its place.
 
-use serde_json::Value;
+use std::sync::LazyLock;
+
+use jsonschema::Validator;
+use serde_json::{Value, json};
+
+use crate::receiver::Received;
+
+/// The schema as it is shipped.
+pub(crate) static SCHEMA: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../../docs/interaction.schema.json")).unwrap());
+
+static EVENT: LazyLock<Validator> = LazyLock::new(|| validator(&SCHEMA));
+
+/// What CloudEvents 1.0 asks of its attributes, and what the manual promises beyond that.
+static CLOUD_EVENT: LazyLock<Validator> = LazyLock::new(|| {
+    validator(&json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "required": ["specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"],
+        "additionalProperties": false,
+        "properties": {
+            "specversion": { "const": "1.0" },
+            "id": { "type": "string", "minLength": 1 },
+            "source": { "type": "string", "minLength": 1, "format": "uri-reference" },
+            "type": { "const": "interaction.email.received" },
+            "subject": { "type": "string", "minLength": 1 },
+            "time": { "type": "string", "format": "date-time" },
+            "datacontenttype": { "const": "application/json" },
+            "data": { "$ref": "#/$defs/interaction" },
+        },
+        "$defs": SCHEMA["$defs"],
+    }))
+});
+
+fn validator(schema: &Value) -> Validator {
+    jsonschema::options().should_validate_formats(true).build(schema).unwrap()
+}
 
 /// Everything this interaction breaks; empty when it is valid.
 pub(crate) fn violations(instance: &Value) -> Vec<String> {
-    let schema: Value = serde_json::from_str(include_str!("../../docs/interaction.schema.json")).unwrap();
-    let mut found = Vec::new();
-    check(&schema, &schema, instance, "$", &mut found);
-    found
+    broken(&EVENT, instance)
 }
 
-fn check(root: &Value, schema: &Value, instance: &Value, at: &str, found: &mut Vec<String>) {
-    for (keyword, rule) in schema.as_object().unwrap() {
-        match keyword.as_str() {
-            "$schema" | "$id" | "$defs" | "title" | "description" | "contentEncoding" => {}
-            "$ref" => {
-                let path = rule.as_str().unwrap().strip_prefix('#').unwrap();
-                check(root, root.pointer(path).unwrap(), instance, at, found);
-            }
-            "type" => {
-                let types = rule.as_array().cloned().unwrap_or_else(|| vec![rule.clone()]);
-                if !types.iter().any(|it| is_of(instance, it.as_str().unwrap())) {
-                    found.push(format!("{at}: not of type {rule}"));
-                }
-            }
-            "const" if instance == rule => {}
-            "const" => found.push(format!("{at}: not {rule}")),
-            "enum" if rule.as_array().unwrap().contains(instance) => {}
-            "enum" => found.push(format!("{at}: none of {rule}")),
-            "anyOf" => {
-                let fits = |it: &Value| {
-                    let mut broken = Vec::new();
-                    check(root, it, instance, at, &mut broken);
-                    broken
-                };
-                let all: Vec<_> = rule.as_array().unwrap().iter().map(fits).collect();
-                if all.iter().all(|it| !it.is_empty()) {
-                    found.extend(all.into_iter().flatten());
-                }
-            }
-            "properties" => {
-                for (name, rule) in rule.as_object().unwrap() {
-                    if let Some(value) = instance.get(name) {
-                        check(root, rule, value, &format!("{at}.{name}"), found);
-                    }
-                }
-            }
-            "required" => {
-                for name in rule.as_array().unwrap() {
-                    if instance.is_object() && instance.get(name.as_str().unwrap()).is_none() {
-                        found.push(format!("{at}: {name} is missing"));
-                    }
-                }
-            }
-            "additionalProperties" => {
-                for (name, value) in instance.as_object().into_iter().flatten() {
-                    if schema.get("properties").is_none_or(|it| it.get(name).is_none()) {
-                        match rule {
-                            Value::Bool(false) => found.push(format!("{at}: {name} is not in the schema")),
-                            rule => check(root, rule, value, &format!("{at}.{name}"), found),
-                        }
-                    }
-                }
-            }
-            "items" => {
-                for (index, value) in instance.as_array().into_iter().flatten().enumerate() {
-                    check(root, rule, value, &format!("{at}[{index}]"), found);
-                }
-            }
-            "minimum" if instance.as_i64().is_some_and(|it| it < rule.as_i64().unwrap()) => {
-                found.push(format!("{at}: below {rule}"));
-            }
-            "maxLength" if letters(instance) > rule.as_u64() => found.push(format!("{at}: longer than {rule}")),
-            "minLength" if instance.is_string() && letters(instance) < rule.as_u64() => {
-                found.push(format!("{at}: shorter than {rule}"));
-            }
-            "minimum" | "maxLength" | "minLength" => {}
-            "pattern" => {
-                let pattern = regex::Regex::new(rule.as_str().unwrap()).unwrap();
-                if instance.as_str().is_some_and(|it| !pattern.is_match(it)) {
-                    found.push(format!("{at}: does not match {rule}"));
-                }
-            }
-            "format" => {
-                assert_eq!(rule, "date-time");
-                if instance.as_str().is_some_and(|it| it.parse::<jiff::Timestamp>().is_err()) {
-                    found.push(format!("{at}: is no date-time"));
-                }
-            }
-            unknown => panic!("the schema uses {unknown}, which nothing checks"),
+fn broken(validator: &Validator, instance: &Value) -> Vec<String> {
+    validator.iter_errors(instance).map(|it| format!("{}: {it}", it.instance_path())).collect()
+}
+
+/// What the body of a request breaks, in whichever format it came.
+pub(crate) fn violations_of(received: &Received) -> Vec<String> {
+    let read = || serde_json::from_slice(&received.body).unwrap_or(Value::Null);
+    match received.header("content-type") {
+        "application/json" => violations(&read()),
+        "application/cloudevents+json; charset=utf-8" => broken(&CLOUD_EVENT, &read()),
+        "message/rfc822" => {
+            const NEEDED: [&str; 4] =
+                ["mailspan-interaction-id", "mailspan-message-key", "mailspan-route", "mailspan-raw-sha256"];
+            NEEDED
+                .into_iter()
+                .filter(|it| received.header(it).is_empty())
+                .map(|it| format!("{it} is missing"))
+                .collect()
         }
+        other => vec![format!("the content type is {other}")],
     }
 }
 
-fn letters(instance: &Value) -> Option<u64> {
-    instance.as_str().map(|it| it.chars().count() as u64)
-}
-
-fn is_of(instance: &Value, name: &str) -> bool {
-    match name {
-        "object" => instance.is_object(),
-        "array" => instance.is_array(),
-        "string" => instance.is_string(),
-        "integer" => instance.is_i64() || instance.is_u64(),
-        "boolean" => instance.is_boolean(),
-        "null" => instance.is_null(),
-        other => panic!("the schema uses the type {other}"),
-    }
+#[test]
+fn the_schema_is_one() {
+    assert!(jsonschema::meta::is_valid(&SCHEMA));
 }
 
 #[test]
@@ -121,4 +81,20 @@ fn what_the_schema_does_not_allow_is_found() {
     interaction["timestamp"] = "yesterday".into();
     interaction.as_object_mut().unwrap().remove("type");
     assert_eq!(violations(&interaction).len(), 5, "{:?}", violations(&interaction));
+}
+
+#[test]
+fn the_examples_in_the_manual_are_valid() {
+    let manual = include_str!("../../docs/interaction.md");
+    let examples: Vec<Value> = manual
+        .split("```json\n")
+        .skip(1)
+        .map(|it| it.split("```").next().unwrap())
+        .map(|it| serde_json::from_str(it).unwrap_or_else(|error| panic!("{error}: {it}")))
+        .collect();
+    assert!(examples.len() >= 2, "the manual shows an event and a CloudEvent");
+    for example in examples {
+        let validator = if example.get("specversion").is_some() { &CLOUD_EVENT } else { &EVENT };
+        assert_eq!(broken(validator, &example), Vec::<String>::new(), "{example:#}");
+    }
 }

@@ -9,6 +9,7 @@
 
 mod architecture;
 mod config_layers;
+mod config_links;
 mod config_problems;
 mod config_reference;
 mod crash;
@@ -35,10 +36,12 @@ mod store_replicas;
 mod store_threads;
 mod store_world;
 mod story_delivery;
+mod story_formats;
 mod story_front_door;
 mod story_hints;
 mod story_identity;
 mod story_isolation;
+mod story_links;
 mod story_loops;
 mod story_marking;
 mod story_outside;

@@ -199,6 +199,7 @@ pub(crate) fn mail(message: i64, key: &str, routes: &[&str], mark: MarkWhen, raw
         beside: None,
         clues: Clues::none(key),
         pace: None,
+        places: None,
         mark,
     }
 }

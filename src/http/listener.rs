@@ -1,92 +1,20 @@
-//! Every URL of both listeners in one table each; their limits and time-outs; how they start and stop.
+//! How a listener is bound, serves and stops; its limits on slow peers; its certificate.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
-use axum::http::{StatusCode, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::Router;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::TokioTimer;
 
-use crate::app::Daemon;
-use crate::config::network::Network;
+use super::patience::Patient;
 use crate::config::server::TlsConfig;
-use crate::inbound::webhook::{self, Door};
-use crate::ops::health::Status;
 
-/// Graph's batches stay far below this; what is larger is not Graph's.
-const BODY_LIMIT: usize = 4 << 20;
 /// A request's head must have come within this time: half-sent requests must not hold a connection or a shutdown.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often certificate files are looked at for a change.
 const CERTIFICATE_TURN: Duration = Duration::from_secs(10);
-
-/// The public listener: Graph's notifications and nothing else. With `allowed` networks, others find nothing here.
-pub fn public(door: Door, allowed: Vec<Network>) -> Router {
-    let receive = || post(webhook::receive).fallback(nothing_here);
-    let router = Router::new()
-        .route("/graph/notifications", receive())
-        .route("/graph/lifecycle", receive())
-        .fallback(nothing_here)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .with_state(door);
-    if allowed.is_empty() {
-        return router;
-    }
-    let allowed: Arc<[Network]> = allowed.into();
-    router.layer(axum::middleware::from_fn(move |ConnectInfo(peer): ConnectInfo<SocketAddr>, request, next: Next| {
-        let welcome = allowed.iter().any(|network| network.contains(peer.ip()));
-        async move { if welcome { next.run(request).await } else { StatusCode::NOT_FOUND.into_response() } }
-    }))
-}
-
-/// The private listener: health and metrics.
-pub fn admin(daemon: Arc<Daemon>) -> Router {
-    Router::new()
-        .route("/health/live", get(live))
-        .route("/health/ready", get(ready))
-        .route("/health", get(health))
-        .route("/metrics", get(metrics))
-        .fallback(nothing_here)
-        .with_state(daemon)
-}
-
-async fn nothing_here() -> StatusCode {
-    StatusCode::NOT_FOUND
-}
-
-async fn live() -> &'static str {
-    "alive\n"
-}
-
-async fn ready(State(daemon): State<Arc<Daemon>>) -> Response {
-    if daemon.draining.load(Ordering::Relaxed) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
-    }
-    match daemon.store.ping().await {
-        Ok(()) => "ready\n".into_response(),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("store: {error}\n")).into_response(),
-    }
-}
-
-async fn health(State(daemon): State<Arc<Daemon>>) -> Response {
-    let health = daemon.health().await;
-    let code = if health.status == Status::Failing { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    (code, Json(health)).into_response()
-}
-
-async fn metrics(State(daemon): State<Arc<Daemon>>) -> Response {
-    daemon.read_gauges().await;
-    let text = daemon.metrics.render();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
-}
 
 /// A bound listener that has not begun to serve.
 pub struct Listener {
@@ -127,7 +55,7 @@ impl Listener {
     pub async fn serve(self, router: Router) -> anyhow::Result<()> {
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let Some(tls) = self.tls else {
-            let mut server = axum_server::from_tcp(self.socket)?.handle(self.handle);
+            let mut server = axum_server::from_tcp(self.socket)?.acceptor(Patient).handle(self.handle);
             server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
             server.http_builder().http2().timer(TokioTimer::new());
             return Ok(server.serve(service).await?);
