@@ -112,7 +112,7 @@ impl Inbound {
         }
         let listed = match watched.graph.attachments(&watched.config.address, &row.immutable_id).await {
             Ok(listed) => listed,
-            Err(error) if attempt < LIST_ATTEMPTS => return Err(error.into()),
+            Err(error) if !is_given_up(&error, attempt) => return Err(error.into()),
             Err(error) => {
                 let message = row.id;
                 tracing::warn!(message, reason = %error, "What is attached to message {message} could not be listed; it goes without its cloud files");
@@ -212,6 +212,20 @@ impl Inbound {
             metrics::counter!("mailspan_messages_filtered_total").increment(1);
         }
         Ok(Next::Settled)
+    }
+}
+
+/// Whether the list of what is attached will not come: it is refused, or was asked for often enough. What holds up all
+/// of the mailbox says nothing about the list.
+fn is_given_up(error: &GraphError, attempt: u32) -> bool {
+    match error {
+        GraphError::Throttled { .. } | GraphError::NoToken(_) | GraphError::NoRoom => false,
+        GraphError::AccessDenied(_)
+        | GraphError::NoMailbox(_)
+        | GraphError::Refused(_)
+        | GraphError::TooLarge { .. }
+        | GraphError::LeadsElsewhere => true,
+        _ => attempt >= LIST_ATTEMPTS,
     }
 }
 

@@ -83,6 +83,8 @@ pub struct Attachment {
     pub content: Content,
     /// Whether what it holds stands beside it: a winmail.dat that was unpacked.
     pub is_wrapper: bool,
+    /// Whether it stands with the text as its image or another form of it (`multipart/related`, `/alternative`).
+    pub stands_with_text: bool,
 }
 
 impl Attachment {
@@ -104,12 +106,15 @@ impl Attachment {
     }
 
     /// Whether a person would call it an attachment: a file, and neither a signature, nor a wrapping, nor an image in the
-    /// text. A named
-    /// document is one even where its sender asks to show it inline.
+    /// text. A named document is one even where its sender asks to show it inline, and so is a photograph as telephones
+    /// send it.
     pub fn is_file(&self) -> bool {
-        let is_document = self.kind.starts_with("application/") && self.name.is_some() && self.cid.is_none();
+        let is_of_kind = |kinds: &[&str]| kinds.iter().any(|it| self.kind.starts_with(it));
+        let is_document =
+            is_of_kind(&["application/"]) || is_of_kind(&["image/", "audio/", "video/"]) && !self.stands_with_text;
+        let is_hidden_file = is_document && self.name.is_some() && self.cid.is_none();
         let is_wrapping = self.is_wrapper || security::is_signature(&self.kind);
-        !is_wrapping && (self.disposition == Disposition::Attachment || is_document)
+        !is_wrapping && (self.disposition == Disposition::Attachment || is_hidden_file)
     }
 }
 
@@ -137,6 +142,7 @@ pub fn read(part: &Part, parent: &str, referenced: &HashSet<String>, raw: &[u8])
         origin: if is_mail { Origin::Item } else { Origin::Mime },
         content: Content::InMail { range: part.body.clone(), encoding: part.encoding },
         is_wrapper: false,
+        stands_with_text: matches!(parent, "multipart/related" | "multipart/alternative" | "multipart/report"),
     }
 }
 
@@ -152,6 +158,7 @@ fn unpacked(part_id: String, name: Option<String>, kind: &str, bytes: Bytes) -> 
         origin: Origin::Mime,
         content: Content::Unpacked(bytes),
         is_wrapper: false,
+        stands_with_text: false,
     }
 }
 
@@ -218,7 +225,7 @@ fn disposition(part: &Part, parent: &str, referenced: &HashSet<String>) -> Dispo
         None => match parent {
             // Another form of the text, a report about it, or an image of it that nothing refers to.
             "multipart/alternative" | "multipart/report" => Disposition::Inline,
-            "multipart/related" if part.cid.is_some() => Disposition::Inline,
+            "multipart/related" if part.cid.is_some() || part.has_location => Disposition::Inline,
             _ if part.name.is_none() && part.kind().starts_with("image/") => Disposition::Inline,
             _ => Disposition::Attachment,
         },

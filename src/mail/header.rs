@@ -60,15 +60,15 @@ impl Fields {
 
 /// The fields the library found, with their text. What has a name no field can have is left out: a line of text with a
 /// colon, or the `From ` line with which mbox files part mails.
-/// `offset` turns the library's offsets into those of the mail.
-pub(super) fn fields(found: &[Header<'_>], raw: &[u8], offset: impl Fn(u32) -> usize) -> Fields {
+/// `offset` turns the library's offsets into those of the mail; `hint` is the character set of what is not encoded.
+pub(super) fn fields(found: &[Header<'_>], raw: &[u8], hint: Option<&str>, offset: impl Fn(u32) -> usize) -> Fields {
     let field = |header: &Header<'_>| {
         let start = offset(header.offset_start);
         let name = raw.get(offset(header.offset_field)..start)?;
         let name = name.strip_suffix(b":").unwrap_or(name).trim_ascii();
         let is_name = !name.is_empty() && name.iter().all(|it| it.is_ascii_graphic() && *it != b':');
         let value = raw.get(start..offset(header.offset_end))?.trim_ascii();
-        let value = charset::unlabelled(value).replace(['\r', '\n'], "");
+        let value = charset::unencoded(hint, value).replace(['\r', '\n'], "");
         is_name.then(|| Field { name: String::from_utf8_lossy(name).into_owned(), value })
     };
     Fields(found.iter().filter_map(field).collect())
@@ -81,7 +81,7 @@ pub(super) fn section(raw: &[u8]) -> (Fields, usize) {
     let parser = MessageParser::new().ignore_header(HeaderName::ContentTransferEncoding).default_header_ignore();
     let found = caught(|| parser.parse_headers(head).and_then(|mut it| it.parts.drain(..).next())).flatten();
     let headers = found.map(|part| part.headers).unwrap_or_default();
-    (fields(&headers, raw, |it| it as usize), headers.last().map_or(0, |it| it.offset_end as usize))
+    (fields(&headers, raw, None, |it| it as usize), headers.last().map_or(0, |it| it.offset_end as usize))
 }
 
 /// Has the library read this text as the value of a field.
@@ -132,6 +132,14 @@ fn labelled(beginning: &str, payload: &str) -> String {
     let mut pieces = beginning.split('?').skip(1);
     let (label, encoding) = (pieces.next().unwrap_or_default(), pieces.next().unwrap_or_default());
     let label = label.split('*').next().unwrap_or_default().to_ascii_lowercase();
+    // UTF-7 only ever hid things: what it would say is shown as it is written.
+    if label.contains("utf-7") || label.contains("utf7") {
+        return format!("=?us-ascii?{encoding}?{payload}?=");
+    }
+    let known = charset::known_as(&label);
+    if known != label {
+        return format!("=?{known}?{encoding}?{payload}?=");
+    }
     if charset::is_western(&label) {
         let word = format!("=?utf-8?{encoding}?{payload}?=");
         // The library's reader of words begins behind the equal sign.
@@ -223,6 +231,8 @@ mod tests {
             ("=?iso-2022-jp?B?GyRCJU8lbSE8GyhC?=", "ハロー"),
             ("=?iso-2022-jp?B?GyRCJU8bKEI=?= =?iso-2022-jp?B?GyRCJU8bKEI=?=", "ハハ"),
             ("=?gb18030?B?xOO6ww==?=", "你好"),
+            ("=?cp932?B?g2WDWINn?=", "テスト"),
+            ("=?utf-7?Q?+ADw-script+AD4-?=", "+ADw-script+AD4-"),
             // Labels that are wrong.
             ("=?iso-8859-1?Q?Gr=C3=BCn?= =?utf-8?Q?Gr=FCn?=", "GrünGrün"),
             ("=?no end", "=?no end"),

@@ -35,6 +35,8 @@ pub struct Part {
     pub name: Option<String>,
     /// The id by which HTML refers to it, without `<` and `>`.
     pub cid: Option<String>,
+    /// Whether HTML can refer to it by an address of its own (Content-Location, RFC 2557).
+    pub has_location: bool,
     /// How its bytes are written.
     pub encoding: TransferEncoding,
     /// Whether they are written as mailers did before base64 (`x-uuencode`), with a first and a last line.
@@ -80,6 +82,7 @@ impl Part {
             children: Vec::new(),
             name,
             cid: fields.value("content-id").and_then(content_id),
+            has_location: fields.value("content-location").is_some_and(|it| !it.is_empty()),
             encoding: encoding.map(TransferEncoding::named).unwrap_or_default(),
             is_uuencoded: encoding.is_some_and(uuencode::is_named),
             disposition: Some(disposition.value).filter(|it| !it.is_empty()),
@@ -144,7 +147,8 @@ pub fn read(raw: &[u8]) -> Structure {
         .default_header_ignore();
     match parser.parse(&shown.bytes) {
         Some(message) => {
-            let found = Reading { raw, shown: &shown, found: Structure::default() }.of(&message);
+            let hint = hint(&message, raw, &shown);
+            let found = Reading { raw, shown: &shown, hint, found: Structure::default() }.of(&message);
             if found.fields.0.is_empty() { unsplit(raw, "no header section") } else { found }
         }
         None => unsplit(raw, if raw.is_empty() { "empty" } else { "no header section" }),
@@ -170,9 +174,29 @@ fn after_blank_line(raw: &[u8], at: usize) -> usize {
     raw.len() - body.len()
 }
 
+/// The character set of the mail's own text, for header fields that are not encoded and not UTF-8. It is looked for only
+/// where there are such fields.
+fn hint(message: &Message<'_>, raw: &[u8], shown: &Shown<'_>) -> Option<String> {
+    let parts = || message.parts.iter().take(PARTS_FOR_HINT);
+    let is_odd = |part: &MessagePart<'_>| {
+        let value = |it: &Header<'_>| raw.get(shown.offset(it.offset_start)..shown.offset(it.offset_end));
+        part.headers.iter().filter_map(value).any(|it| std::str::from_utf8(it).is_err())
+    };
+    let charset = |part: &MessagePart<'_>| {
+        let fields = header::fields(&part.headers, raw, None, |it| shown.offset(it));
+        let content_type = fields.value("content-type").map(Parameterised::read)?;
+        content_type.parameter("charset").map(str::to_owned)
+    };
+    parts().any(is_odd).then(|| parts().find_map(charset)).flatten()
+}
+
+/// The text stands among the first parts.
+const PARTS_FOR_HINT: usize = 10;
+
 struct Reading<'a> {
     raw: &'a [u8],
     shown: &'a Shown<'a>,
+    hint: Option<String>,
     found: Structure,
 }
 
@@ -217,7 +241,7 @@ impl Reading<'_> {
 
     fn add(&mut self, part: &MessagePart<'_>, parent: Option<usize>) {
         let (raw, offset) = (self.raw, |it| self.shown.offset(it));
-        let fields = header::fields(&part.headers, raw, offset);
+        let fields = header::fields(&part.headers, raw, self.hint.as_deref(), offset);
         let mut body = offset(part.offset_body)..offset(part.offset_end);
         body.end = body.end.max(body.start);
         let found = &mut self.found;

@@ -1,4 +1,4 @@
-use mailspan_tenant::{Access, Quirks};
+use mailspan_tenant::{Access, CloudFile, Quirks};
 use reqwest::Method;
 use serde_json::json;
 
@@ -232,4 +232,43 @@ async fn a_folder_counts_what_lies_in_it() {
     assert_eq!(client.get(&format!("/users/{MAILBOX}/mailFolders/Handled")).await.status, 404);
     let all = client.get(&format!("/users/{MAILBOX}/mailFolders")).await;
     assert_eq!(all.json["value"].as_array().unwrap().len(), 10);
+}
+
+#[tokio::test]
+async fn what_is_attached_is_listed_and_files_in_the_cloud_are_not_in_the_mime() {
+    let client = Client::new().await;
+    let part = |head: &str, body: &str| format!("--b\r\n{head}\r\n\r\n{body}\r\n");
+    let mime = format!(
+        "Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n{}{}{}{}--b--\r\n",
+        part("Content-Type: text/plain", "text"),
+        part("Content-Type: application/pdf\r\nContent-Disposition: attachment; filename=a.pdf", "pdf"),
+        part("Content-Type: image/png; name=l.png\r\nContent-ID: <l@x>\r\nContent-Disposition: inline", "png"),
+        part("Content-Type: message/rfc822", "Subject: inner\r\n\r\ninner text"),
+    );
+    let cloud = CloudFile { name: "plan.docx".into(), content_type: None, size: 9 };
+    let id = client.tenant.receive_with_cloud_files(MAILBOX, mime.clone(), vec![cloud]);
+    assert_eq!(client.tenant.mime(&id).unwrap(), mime);
+    let select = "?$select=name,contentType,size,isInline";
+    let listed = client.get(&(message(&id) + "/attachments" + select)).await;
+    let seen: Vec<_> = listed.json["value"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (it["@odata.type"].as_str().unwrap(), it["name"].as_str().unwrap(), it["isInline"] == true))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("#microsoft.graph.fileAttachment", "a.pdf", false),
+            ("#microsoft.graph.fileAttachment", "l.png", true),
+            ("#microsoft.graph.itemAttachment", "inner", false),
+            ("#microsoft.graph.referenceAttachment", "plan.docx", false),
+        ]
+    );
+    assert_eq!(client.get(&(message(&id) + "/attachments?$select=sourceUrl")).await.status, 400);
+    let has = async |id| client.get(&(message(id) + "?$select=hasAttachments")).await.json["hasAttachments"] == true;
+    assert!(has(&id).await);
+    let only_cloud = client.tenant.receive_with_cloud_files(MAILBOX, mail(1), vec![CloudFile::default()]);
+    assert!(has(&only_cloud).await);
+    assert!(!has(&client.tenant.receive(MAILBOX, mail(2))).await);
 }
