@@ -142,6 +142,9 @@ fn absence_needs_its_words_and_a_sign_of_a_machine() {
         "On vacation with us.",
     );
     assert_eq!(news.kind, Kind::Bulk, "{:?}", news.reasons);
+    let notice = "Subject: Absence notice: Anna is on vacation\nAuto-Submitted: auto-generated";
+    let notice = plain("From: personnel@example.net\n", notice, "Anna is on annual leave until Monday.");
+    assert_eq!(notice.kind, Kind::Bulk, "{:?}", notice.reasons);
 }
 
 #[test]

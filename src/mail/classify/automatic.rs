@@ -106,8 +106,9 @@ fn asks_for_silence(clues: &Clues<'_>) -> bool {
 
 fn absence(clues: &Clues<'_>, signs: &Signs) -> Option<Verdict> {
     let answers = !signs.answers.is_empty();
-    // Newsletters speak of holidays, and are generated.
-    let is_generated = !signs.machine.is_empty() && !signs.is_to_many();
+    // Newsletters and personnel systems speak of holidays and are generated, but answer nobody.
+    let is_answer = clues.is_reply() || clues.return_path == ReturnPath::Null || is_by_rule(clues);
+    let is_generated = !signs.machine.is_empty() && !signs.is_to_many() && is_answer;
     let is_quiet_reply = clues.is_reply() && (asks_for_silence(clues) || !signs.bulk.is_empty());
     if !answers && !is_generated && !is_quiet_reply && !signs.is_vacation {
         return None;
@@ -134,8 +135,11 @@ fn absence(clues: &Clues<'_>, signs: &Signs) -> Option<Verdict> {
 
 /// Every mail in a mailbox of Exchange has fields of Exchange; these come from the Exchange that wrote it.
 fn is_by_exchange(clues: &Clues<'_>) -> bool {
+    is_by_rule(clues) || clues.has("x-ms-has-attach") && clues.has("thread-index")
+}
+
+fn is_by_rule(clues: &Clues<'_>) -> bool {
     ["x-ms-exchange-inbox-rules-loop", "x-ms-exchange-generated-message-source"].iter().any(|it| clues.has(it))
-        || clues.has("x-ms-has-attach") && clues.has("thread-index")
 }
 
 /// The beginning of the text, without what it quotes.
