@@ -20,6 +20,7 @@ mod destination_webhook;
 mod inbound_gone;
 mod mail_calendar;
 mod mail_classify;
+mod mail_classify_reports;
 mod mail_html;
 mod mail_interaction;
 mod mail_parse;

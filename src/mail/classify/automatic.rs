@@ -55,8 +55,10 @@ impl Signs {
             "list" => signs.list.push("precedence: list".to_owned()),
             _ => {}
         }
+        // RFC 5230 §4.6 and others name the program in a comment.
+        let by_comment = clues.mail.fields.value("auto-submitted").unwrap_or_default().contains("(vacation)");
         signs.is_vacation =
-            clues.has("x-vacation") || ["x-mailer", "user-agent"].iter().any(|it| is_vacation(clues, it));
+            by_comment || clues.has("x-vacation") || ["x-mailer", "user-agent"].iter().any(|it| is_vacation(clues, it));
         if clues.return_path == ReturnPath::Null {
             signs.machine.push("return-path: null".to_owned());
         }
@@ -65,6 +67,8 @@ impl Signs {
         };
         signs.machine.extend(named(&["x-ms-exchange-generated-message-source"]));
         signs.bulk.extend(named(BULK_FIELDS));
+        // Providers write it into whatever passes, also into what people answer from a ticket system.
+        signs.bulk.extend((clues.has("feedback-id") && !clues.is_reply()).then(|| "feedback-id".to_owned()));
         signs.list.splice(..0, named(LIST_FIELDS));
         signs
     }
@@ -88,7 +92,7 @@ const LIST_FIELDS: &[&str] = &[
     "x-mlserver",
 ];
 /// What senders of much mail write: for those who want less of it, and for their providers.
-const BULK_FIELDS: &[&str] = &["list-unsubscribe", "feedback-id", "x-campaign", "x-campaign-id", "x-campaignid"];
+const BULK_FIELDS: &[&str] = &["list-unsubscribe", "x-campaign", "x-campaign-id", "x-campaignid"];
 
 fn is_vacation(clues: &Clues<'_>, name: &str) -> bool {
     let value = clues.mail.fields.value(name).unwrap_or_default().to_ascii_lowercase();
@@ -102,8 +106,9 @@ fn asks_for_silence(clues: &Clues<'_>) -> bool {
 
 fn absence(clues: &Clues<'_>, signs: &Signs) -> Option<Verdict> {
     let answers = !signs.answers.is_empty();
-    // Newsletters speak of holidays, and are generated.
-    let is_generated = !signs.machine.is_empty() && !signs.is_to_many();
+    // Newsletters and personnel systems speak of holidays and are generated, but answer nobody.
+    let is_answer = clues.is_reply() || clues.return_path == ReturnPath::Null || is_by_rule(clues);
+    let is_generated = !signs.machine.is_empty() && !signs.is_to_many() && is_answer;
     let is_quiet_reply = clues.is_reply() && (asks_for_silence(clues) || !signs.bulk.is_empty());
     if !answers && !is_generated && !is_quiet_reply && !signs.is_vacation {
         return None;
@@ -128,11 +133,13 @@ fn absence(clues: &Clues<'_>, signs: &Signs) -> Option<Verdict> {
         .flatten()
 }
 
+/// Every mail in a mailbox of Exchange has fields of Exchange; these come from the Exchange that wrote it.
 fn is_by_exchange(clues: &Clues<'_>) -> bool {
-    clues.mail.fields.0.iter().any(|it| {
-        let name = it.name.as_bytes();
-        name.get(..14).is_some_and(|it| it.eq_ignore_ascii_case(b"x-ms-exchange-"))
-    }) || clues.has("x-ms-has-attach")
+    is_by_rule(clues) || clues.has("x-ms-has-attach") && clues.has("thread-index")
+}
+
+fn is_by_rule(clues: &Clues<'_>) -> bool {
+    ["x-ms-exchange-inbox-rules-loop", "x-ms-exchange-generated-message-source"].iter().any(|it| clues.has(it))
 }
 
 /// The beginning of the text, without what it quotes.

@@ -29,10 +29,20 @@ const ENCLOSED: &str = "original enclosed";
 const QUOTED: &str = "original quoted";
 const FIELDS: &str = "delivery-status part";
 
+/// Marks of Exchange: a reason, the field, and its value where that matters. The newer mark has none.
+const EXCHANGE: &[(&str, &str, &str)] = &[
+    ("x-ms-exchange-message-is-ndr", "x-ms-exchange-message-is-ndr", ""),
+    ("content-class: dsn", "content-class", "urn:content-classes:dsn"),
+];
+
+fn is_said(clues: &Clues<'_>, (_, field, value): &(&str, &str, &str)) -> bool {
+    clues.mail.fields.value(field).is_some_and(|it| value.is_empty() || it.eq_ignore_ascii_case(value))
+}
+
 /// Signs that a mail system sent it.
 fn sent_by(clues: &Clues<'_>) -> Vec<&'static str> {
     let mut signs = Vec::new();
-    signs.extend(clues.has("x-ms-exchange-message-is-ndr").then_some("x-ms-exchange-message-is-ndr"));
+    signs.extend(EXCHANGE.iter().find(|it| is_said(clues, it)).map(|it| it.0));
     signs.extend(clues.has("x-failed-recipients").then_some("x-failed-recipients"));
     signs.extend(match clues.return_path {
         ReturnPath::Null => Some("return-path: null"),
@@ -66,7 +76,7 @@ fn is_bounce(clues: &Clues<'_>, speaks_of: &[&str]) -> bool {
     let says = |sign: &str| speaks_of.contains(&sign);
     let encloses = says(ENCLOSED) || says(QUOTED);
     let has_words = says(SUBJECT) || says(TEXT);
-    if clues.has("x-ms-exchange-message-is-ndr") || says(FIELDS) && clues.is_by_machine() {
+    if EXCHANGE.iter().any(|it| is_said(clues, it)) || says(FIELDS) && clues.is_by_machine() {
         return true;
     }
     if clues.has("x-failed-recipients") {
@@ -78,10 +88,10 @@ fn is_bounce(clues: &Clues<'_>, speaks_of: &[&str]) -> bool {
         (Sender::Daemon, _) => has_words || says(CODE),
         (_, ReturnPath::Daemon) => has_words && !is_answer,
         (_, ReturnPath::Null) if is_answer => false,
-        (Sender::Postmaster, ReturnPath::Null) => has_words || says(CODE),
         (_, ReturnPath::Null) => says(SUBJECT) || says(TEXT) && (says(CODE) || encloses),
         // The postmaster may be a person.
         (Sender::Postmaster | Sender::Nobody, _) => says(SUBJECT) && (says(TEXT) || says(CODE) || encloses),
-        (Sender::NoReply | Sender::Somebody, _) => false,
+        // A gateway under a name of its own, that at least says it is one and shows all there is to show.
+        _ => clues.is_auto_submitted() && says(SUBJECT) && (says(TEXT) || says(CODE)) && encloses && !is_answer,
     }
 }

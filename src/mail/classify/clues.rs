@@ -157,37 +157,31 @@ fn return_path(mail: &Mail) -> ReturnPath {
 
 fn sender(mail: &Mail) -> Sender {
     let Some(from) = mail.from.first() else { return Sender::Nobody };
-    let local = from.email.split('@').next().unwrap_or_default().to_ascii_lowercase();
-    let name: String = letters(from.name.as_deref().unwrap_or_default());
+    let local = from.email.split('@').next().unwrap_or_default();
+    let name = letters(from.name.as_deref().unwrap_or_default());
     match () {
-        () if is_daemon(&local) || DAEMONS.iter().any(|it| name.starts_with(it)) => Sender::Daemon,
+        () if is_daemon(local) || DAEMONS.iter().any(|it| name.starts_with(it)) => Sender::Daemon,
         () if !from.email.contains('@') => Sender::Nobody,
-        () if letters(&local).starts_with("postmaster") => Sender::Postmaster,
-        () if NO_REPLY.iter().any(|it| letters(&local).contains(it)) => Sender::NoReply,
+        () if POSTMASTERS.iter().any(|it| letters(local).starts_with(it)) => Sender::Postmaster,
+        () if is_match(&NO_REPLY, local) => Sender::NoReply,
         () => Sender::Somebody,
     }
 }
 
-/// Display names of programs that deliver mail, only their letters.
-const DAEMONS: &[&str] = &["mailerdaemon", "maildeliverysystem", "maildeliverysubsystem", "maildeliversystem"];
+/// How display names of programs that deliver mail begin, only their letters: Mail Delivery System, Subsystem, Service.
+const DAEMONS: &[&str] = &["mailerdaemon", "maildeliver", "internetmaildeliver"];
+/// Exchange writes its own notes from an address that begins like this, on bounces and on full mailboxes.
+const POSTMASTERS: &[&str] = &["postmaster", "microsoftexchange329e71"];
 
 fn is_daemon(local: &str) -> bool {
     matches!(letters(local).as_str(), "mailerdaemon" | "maildaemon" | "maildeliverysystem")
 }
 
-/// Local parts that ask for no answer, only their letters.
-const NO_REPLY: &[&str] = &[
-    "noreply",
-    "donotreply",
-    "dontreply",
-    "noresponse",
-    "nichtantworten",
-    "keineantwort",
-    "nepasrepondre",
-    "noresponder",
-    "nonrispondere",
-    "naoresponda",
-];
+/// Local parts that ask for no answer. What stands before must be no letter: `casino.reply` is somebody.
+static NO_REPLY: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let words = "no_reply|do_not_reply|dont_reply|no_response|nicht_antworten|keine_antwort|ne_pas_repondre|no_responder|non_rispondere|nao_responda";
+    Regex::new(&format!("(?i)(?:^|[^a-z])(?:{})", words.replace('_', "[-_.]?"))).ok()
+});
 
 fn letters(text: &str) -> String {
     text.chars().filter(|it| it.is_alphanumeric()).flat_map(char::to_lowercase).take(200).collect()

@@ -20,7 +20,9 @@ pub(super) fn look(clues: &Clues<'_>) -> Option<Verdict> {
         reasons.push("feedback report".to_owned());
         return Verdict::of(Kind::Bulk, reasons);
     }
-    if named("disposition-notification") || has(RECEIPT) {
+    let is_receipt = clues.word("content-class").is_some_and(|it| it == "urn:content-classes:mdn");
+    if named("disposition-notification") || has(RECEIPT) || is_receipt {
+        reasons.extend(is_receipt.then(|| "content-class: mdn".to_owned()));
         reasons.extend(disposition(clues));
         if reasons.is_empty() {
             reasons.push("disposition-notification part".to_owned());
