@@ -29,6 +29,7 @@ mod listed;
 mod mailboxes;
 mod messages;
 mod open;
+mod planned;
 mod rates;
 mod secrets;
 mod settle;
