@@ -9,14 +9,11 @@ use bytes::Bytes;
 
 use super::Store;
 use super::error::StoreError;
-use super::joining::Known;
 use super::listed::Listed;
 use super::messages::key_of_copy;
 use super::value::Value;
 use super::words::{Mark, MessageState};
 use super::writer::{Op, Writing};
-use crate::model::clock::UnixMillis;
-use crate::model::ids;
 use crate::model::thread::{Clues, Joined};
 use crate::model::work::{Claim, Work};
 
@@ -111,14 +108,14 @@ impl Store {
     /// # Errors
     /// Nothing is stored.
     pub async fn accept(&self, claim: Claim, accept: Accept) -> Result<Option<Accepted>, StoreError> {
-        self.ask(Accepting { claim, accept }).await
+        self.ask(Accepting { claim, accept: Box::new(accept) }).await
     }
 }
 
 /// A mail to be accepted.
 pub(super) struct Accepting {
     claim: Claim,
-    accept: Accept,
+    accept: Box<Accept>,
 }
 
 /// A mail of this group whose lease was good, and what is known about it.
@@ -131,16 +128,9 @@ pub(super) struct Mail<'a> {
     copy: i64,
     /// Its conversation.
     pub(super) joined: Joined,
-    interactions: Vec<String>,
+    pub(super) interactions: Vec<String>,
     /// Every destination accepted it already, through another mailbox.
-    delivered: bool,
-}
-
-/// What is settled about an interaction, for all its copies.
-struct Planned {
-    accepted_at: Option<UnixMillis>,
-    previous: Option<String>,
-    held: Option<String>,
+    pub(super) delivered: bool,
 }
 
 impl Op for Accepting {
@@ -150,7 +140,7 @@ impl Op for Accepting {
         let claims: Vec<Claim> = all.iter().map(|op| op.claim).collect();
         let mut won = writing.end(&claims).await?;
         let good: Vec<(usize, &Accept)> =
-            all.iter().enumerate().filter(|(_, op)| won.remove(&op.claim)).map(|(at, op)| (at, &op.accept)).collect();
+            all.iter().enumerate().filter(|(_, op)| won.remove(&op.claim)).map(|(at, op)| (at, &*op.accept)).collect();
         let mut answers: Vec<Option<Accepted>> = all.iter().map(|_| None).collect();
         if good.is_empty() {
             return Ok(answers);
@@ -233,60 +223,6 @@ impl Writing<'_> {
         Ok(mails)
     }
 
-    /// Names the interactions and makes a Deliver job for each that is new. Returns the rows to insert.
-    async fn plan_deliveries(&mut self, mails: &mut [Mail<'_>], threads: &mut Known) -> Result<Vec<Value>, StoreError> {
-        static SELECT: Listed = Listed::values(
-            "SELECT interaction_id, MAX(accepted_at), MAX(previous), MAX(held) FROM deliveries
-             WHERE interaction_id IN ({rows}) GROUP BY interaction_id",
-            "?",
-        );
-        for mail in mails.iter_mut() {
-            let key = mail.key();
-            mail.interactions = mail.accept.deliveries.iter().map(|it| ids::interaction_id(&key, &it.route)).collect();
-        }
-        let list: Vec<Value> = mails.iter().flat_map(|mail| &mail.interactions).map(|id| id.as_str().into()).collect();
-        self.tx.hold_interactions(list.clone()).await?;
-        let mut known: HashMap<String, Planned> = HashMap::new();
-        for row in self.tx.each(&SELECT, None, list).await? {
-            let planned =
-                Planned { accepted_at: row.maybe_int(1)?, previous: row.maybe_text(2)?, held: row.maybe_text(3)? };
-            known.insert(row.text(0)?, planned);
-        }
-        let mut rates = self.read_rates(mails).await?;
-        let mut rows: Vec<Value> = Vec::new();
-        for mail in mails {
-            let new: Vec<bool> = mail.interactions.iter().map(|it| !known.contains_key(it)).collect();
-            let counts = mail.accept.deliveries.iter().zip(&new).any(|(it, new)| *new && it.breaker == Breaker::Counts);
-            let too_many = if counts { rates.in_thread(mail) } else { None };
-            mail.delivered = true;
-            for ((delivery, interaction), new) in mail.accept.deliveries.iter().zip(&mail.interactions).zip(new) {
-                if new {
-                    let work = Work::Deliver { route: delivery.route.clone(), interaction: interaction.clone() };
-                    self.due.add(work.due(self.now + delivery.wait_ms));
-                    let held = match &delivery.breaker {
-                        Breaker::Off => None,
-                        Breaker::Counts => rates.on_route(mail, &delivery.route).or_else(|| too_many.clone()),
-                        Breaker::Holds(reason) => Some(reason.clone()),
-                    };
-                    let thread = &mail.joined.thread;
-                    let previous = threads.previous(thread, &delivery.route).map(str::to_owned);
-                    // What is held may never be handed out, so what follows does not refer to it.
-                    if held.is_none() {
-                        threads.handed_out(thread, &delivery.route, interaction);
-                    }
-                    known.insert(interaction.clone(), Planned { accepted_at: None, previous, held });
-                }
-                let Some(planned) = known.get(interaction) else { continue };
-                mail.delivered &= planned.accepted_at.is_some();
-                rows.extend([mail.accept.message.into(), delivery.route.as_str().into(), interaction.as_str().into()]);
-                rows.extend([delivery.facts.as_str().into(), planned.accepted_at.into()]);
-                rows.extend([planned.previous.as_deref().into(), planned.held.as_deref().into()]);
-            }
-        }
-        self.keep_rates(rates).await?;
-        Ok(rows)
-    }
-
     async fn update_messages(&mut self, mails: &[Mail<'_>]) -> Result<(), StoreError> {
         // Columns: id, base key, copy, size, sha256, state, finished_at, mark, beside, thread, whether it is new, basis.
         static UPDATE: Listed = Listed::values(
@@ -347,17 +283,6 @@ impl Writing<'_> {
             }
         }
         self.tx.each(&INSERT, None, rows).await.map(drop)
-    }
-
-    async fn insert_deliveries(&mut self, rows: Vec<Value>) -> Result<(), StoreError> {
-        static INSERT: Listed = Listed::values(
-            "INSERT INTO deliveries (message, route, interaction_id, facts, created_at, accepted_at, previous, held)
-             SELECT column1, column2, column3, column4, {fixed}, column5, column6, column7 FROM (VALUES {rows}) AS v
-             WHERE column1 IS NOT NULL
-             ON CONFLICT (message, route) DO NOTHING",
-            "(?, ?, ?, ?, ?, ?, ?)",
-        );
-        self.tx.each(&INSERT, Some(self.now.into()), rows).await.map(drop)
     }
 
     async fn mark_if_due(&mut self, mail: &Mail<'_>) -> Result<(), StoreError> {

@@ -223,3 +223,124 @@ impl Thread {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(n: u8) -> ThreadKey {
+        ThreadKey([n; 16])
+    }
+
+    fn mail(n: u8, in_reply_to: &[u8], references: &[u8]) -> Clues {
+        let keys = |ids: &[u8]| ids.iter().map(|it| key(*it)).collect::<Vec<_>>();
+        let (root, fresh) = match (references.last(), in_reply_to.first()) {
+            (Some(id), _) => (Basis::References, *id),
+            (None, Some(id)) => (Basis::InReplyTo, *id),
+            (None, None) => (Basis::None, n),
+        };
+        Clues {
+            own: Some(key(n)),
+            in_reply_to: keys(in_reply_to),
+            references: keys(references),
+            root,
+            alone: format!("alone {n}"),
+            ..Clues::none(&format!("th {fresh}"))
+        }
+    }
+
+    fn join(known: &mut Known, n: u8, clues: &Clues) -> Joined {
+        known.now += 1;
+        known.join("contoso", &format!("mk {n}"), clues)
+    }
+
+    /// As if everything had been written and read again.
+    fn settle(known: &mut Known) {
+        known.keys.values_mut().for_each(|it| it.row = Row::Unchanged);
+        known.threads.values_mut().for_each(|it| it.row = Row::Unchanged);
+    }
+
+    #[test]
+    fn the_strongest_link_names_the_basis() {
+        let mut known = Known::default();
+        join(&mut known, 1, &mail(1, &[], &[]));
+        for (clues, basis) in [
+            (mail(2, &[1], &[9, 1]), Basis::InReplyTo),
+            (mail(3, &[8], &[9, 1]), Basis::References),
+            (Clues { tokens: vec!["th 1".into()], ..mail(4, &[7], &[]) }, Basis::Token),
+            (Clues { tokens: vec!["th 1".into()], ..mail(5, &[1], &[]) }, Basis::InReplyTo),
+        ] {
+            let joined = join(&mut known, 2, &clues);
+            assert_eq!((joined.thread.as_str(), joined.is_new, joined.basis), ("th 1", false, basis));
+        }
+    }
+
+    #[test]
+    fn only_what_changed_is_written() {
+        let mut known = Known::default();
+        join(&mut known, 1, &mail(1, &[], &[]));
+        settle(&mut known);
+        join(&mut known, 2, &mail(2, &[1], &[]));
+        let rows: Vec<_> = known.keys.iter().map(|(key, it)| (key.0[0], it.row)).collect();
+        assert_eq!(rows, [(1, Row::Unchanged), (2, Row::New)]);
+        assert_eq!(known.threads["th 1"].row, Row::Changed, "somebody wrote in it");
+        settle(&mut known);
+        known.now += FRESH_MS;
+        join(&mut known, 3, &mail(3, &[1], &[]));
+        assert_eq!(known.keys[&key(1)].row, Row::Changed, "it was seen again after a while");
+        assert_eq!(known.keys[&key(2)].row, Row::Unchanged);
+    }
+
+    #[test]
+    fn a_table_that_goes_round_in_a_circle_stops_nobody() {
+        let mut known = Known::default();
+        join(&mut known, 1, &mail(1, &[], &[]));
+        join(&mut known, 2, &mail(2, &[], &[]));
+        for (one, other) in [("th 1", "th 2"), ("th 2", "th 1")] {
+            known.threads.get_mut(one).unwrap().merged_into = Some(other.into());
+        }
+        assert!(["th 1", "th 2"].contains(&join(&mut known, 3, &mail(3, &[1], &[])).thread.as_str()));
+    }
+
+    proptest! {
+        /// Mails and whom each answers, arriving in any order: what hangs together ends in one conversation, what does not
+        /// stays apart, and whatever was handed out still leads there.
+        #[test]
+        fn what_hangs_together_ends_in_one_conversation(
+            parents in prop::collection::vec(prop::option::of(0..40_u8), 1..40),
+            order in prop::collection::vec(any::<u16>(), 40),
+            full in any::<bool>(),
+        ) {
+            let count = u8::try_from(parents.len()).unwrap();
+            // A parent is an earlier mail, or one that never arrives.
+            let parent = |n: u8| parents[usize::from(n)].filter(|it| *it < n || *it >= count);
+            let ancestors = |n: u8| std::iter::successors(parent(n), |it| (*it < count).then(|| parent(*it)).flatten());
+            let root = |n: u8| ancestors(n).last().unwrap_or(n);
+            let mut arrival: Vec<u8> = (0..count).collect();
+            arrival.sort_by_key(|n| order[usize::from(*n)]);
+            let mut known = Known::default();
+            let mut told = BTreeMap::new();
+            for n in arrival {
+                let references: Vec<u8> = if full { ancestors(n).collect() } else { Vec::new() };
+                let joined = join(&mut known, n, &mail(n, parent(n).as_slice(), &references));
+                prop_assert!(joined.is_new == (joined.basis == Basis::None));
+                told.insert(n, joined.thread);
+                settle(&mut known);
+            }
+            for a in 0..count {
+                for b in 0..count {
+                    let together = known.resolved(&told[&a]) == known.resolved(&told[&b]);
+                    prop_assert_eq!(together, root(a) == root(b), "{} and {}", a, b);
+                    if full && together {
+                        prop_assert_eq!(&told[&a], &told[&b], "with all references they agree from the beginning");
+                    }
+                }
+                let answer = known.join("contoso", "mk answer", &mail(200, &[a], &[]));
+                prop_assert_eq!(answer.thread, known.resolved(&told[&a]));
+                known.keys.remove(&key(200));
+            }
+        }
+    }
+}

@@ -30,6 +30,7 @@ mod mailboxes;
 mod messages;
 mod open;
 mod pieces;
+mod planned;
 mod rates;
 mod secrets;
 mod settle;

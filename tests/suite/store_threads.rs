@@ -25,7 +25,6 @@ fn keys(names: &[&str]) -> Vec<ThreadKey> {
 /// A mail in the making.
 #[derive(Clone)]
 struct Letter {
-    id: String,
     key: String,
     clues: Clues,
 }
@@ -33,7 +32,7 @@ struct Letter {
 /// A mail with this Message-ID and nothing that connects it.
 fn letter(id: &str) -> Letter {
     let clues = Clues { own: Some(key(id)), alone: format!("th_alone_{id}"), ..Clues::none(&format!("th_{id}")) };
-    Letter { id: id.to_owned(), key: format!("mk_{id}"), clues }
+    Letter { key: format!("mk_{id}"), clues }
 }
 
 impl Letter {

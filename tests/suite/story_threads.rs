@@ -156,7 +156,7 @@ async fn two_bridges_on_one_database_see_one_thread() {
 async fn two_strangers_with_one_subject_and_one_conversation_of_exchange_are_two_threads() {
     let world = World::new().await;
     let bridge = Bridge::start(&world.plan()).await;
-    let index = |bytes: usize| base64::engine::general_purpose::STANDARD.encode(vec![7; bytes]);
+    let index = |bytes: usize| base64::engine::general_purpose::STANDARD.encode(vec![1; bytes]);
     let from = |who: &str, id: &str, more: &str| {
         let head = format!("From: {who}@x.example\r\nTo: {SUPPORT}\r\nMessage-ID: <{id}@x.example>{more}");
         world.tenant.receive(SUPPORT, written(&head, "Invoice"))

@@ -111,11 +111,11 @@ fn importance(mail: &Message<'_>) -> &'static str {
     }
 }
 
-/// The conversation is what Outlook's own index says ([MS-OXOMSG] 2.2.1.3: the GUID in its first 22 bytes), else that of
-/// the first mail it refers to, else its own.
+/// The conversation is what Outlook's own index says ([MS-OXOMSG] 2.2.1.2 and 3: the GUID in its first 22 bytes, behind
+/// a 1), else that of the first mail it refers to, else its own.
 fn conversation(mail: &Message<'_>, message_id: &str) -> u64 {
     let index = mail.header_raw("Thread-Index").and_then(|it| STANDARD.decode(it.trim()).ok());
-    if let Some(id) = index.as_ref().and_then(|it| it.get(6..22)) {
+    if let Some(id) = index.as_ref().filter(|it| it.first() == Some(&1)).and_then(|it| it.get(6..22)) {
         return hashed(id);
     }
     let first = |value: &HeaderValue<'_>| match value {
@@ -180,8 +180,13 @@ mod tests {
         };
         let (first, answer) = (mail(&[1; 22], "1@x"), mail(&[1; 27], "2@x"));
         assert_eq!(first.conversation, answer.conversation);
-        assert_ne!(first.conversation, mail(&[2; 22], "3@x").conversation);
-        assert_ne!(mail(&[1; 9], "4@x").conversation, mail(&[1; 9], "5@x").conversation, "no index at all");
+        let mut other = [2; 22];
+        other[0] = 1;
+        assert_eq!(mail(&other, "3@x").conversation, mail(&other, "4@x").conversation);
+        assert_ne!(first.conversation, mail(&other, "5@x").conversation);
+        for none in [&[1; 9][..], &[2; 22]] {
+            assert_ne!(mail(none, "6@x").conversation, mail(none, "7@x").conversation, "no index at all");
+        }
     }
 
     #[test]
