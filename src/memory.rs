@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What a mail takes for each of its bytes while it is handled: the bytes, what is decoded of them, and the same again
-/// as JSON or on its way into the store.
+/// What a mail takes for each of its bytes while it is delivered: the bytes, its attachments as base64, and the body
+/// they stand in.
 pub const WEIGHT: u64 = 3;
+/// A mail that is larger than this is so by its attachments, of which nothing is copied before it is delivered.
+const MOSTLY_TEXT: u64 = 1 << 20;
 /// What one permit stands for.
 const UNIT: u64 = 1024;
 /// What content of unknown size takes at first: most mail is smaller.
@@ -16,6 +18,13 @@ const UNKNOWN: u64 = 256 * 1024;
 const SMALL_SHARE: u32 = 8;
 /// What may use that share.
 const SMALL: u64 = 1 << 20;
+
+/// What a mail of this size takes while it is fetched, understood and stored: its bytes, what is made of its texts, and
+/// a share for what is on its way into the store.
+pub fn while_fetched(bytes: u64) -> u64 {
+    let beyond = bytes.saturating_sub(MOSTLY_TEXT);
+    bytes.min(MOSTLY_TEXT) * WEIGHT + beyond + beyond / 8
+}
 
 /// The room for message bytes. Clones share it.
 #[derive(Debug, Clone)]
@@ -106,6 +115,14 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_largest_mail_leaves_room_beside_it() {
+        let budget = Budget::new(256 << 20);
+        assert_eq!(while_fetched(8 << 10), 24 << 10);
+        assert!(while_fetched(150 << 20) < u64::from(budget.all_large) * UNIT / 4 * 3, "{}", while_fetched(150 << 20));
+        assert!(while_fetched(u64::MAX / 2) > u64::MAX / 2);
+    }
 
     #[tokio::test]
     async fn room_is_given_back_and_nothing_waits_for_ever() {

@@ -15,7 +15,7 @@ use super::Graph;
 use super::error::GraphError;
 use super::refusal::{Answer, word};
 use super::slots::Room;
-use crate::memory::{Budget, Held, WEIGHT};
+use crate::memory::{Budget, Held, while_fetched};
 use crate::model::retry_after;
 use crate::model::token::AccessToken;
 
@@ -31,6 +31,10 @@ const REQUEST_ID: &str = "request-id";
 const ERROR_LIMIT: u64 = 64 * 1024;
 /// The largest answer that is read as JSON: a batch of twenty whole messages fits.
 const JSON_LIMIT: u64 = 64 * 1024 * 1024;
+
+/// A body of unknown length that is larger than this gets room for the longest there may be: what is not written to
+/// takes no memory, while growing on would copy the body again and again.
+const GROWS_UNTIL: usize = 1 << 20;
 
 /// What to ask.
 pub(super) struct Call {
@@ -96,14 +100,13 @@ impl Graph {
         let _slots = room.enter(1, &*self.options.clock).await?;
         self.in_time(async {
             let answer = self.answer(room, &call).await?;
-            let weight = |bytes: u64| bytes.saturating_mul(WEIGHT);
             let taken = match answer.content_length() {
                 Some(length) if length > limit => return Err(GraphError::TooLarge { limit }),
-                Some(length) => tokio::time::timeout(self.options.idle, budget.take(weight(length))).await,
+                Some(length) => tokio::time::timeout(self.options.idle, budget.take(while_fetched(length))).await,
                 None => tokio::time::timeout(self.options.idle, budget.take_unknown()).await,
             };
             let Ok(mut held) = taken else { return Err(GraphError::NoRoom) };
-            let body = self.read(answer, limit, |bytes| held.grow_to(weight(bytes))).await?;
+            let body = self.read(answer, limit, |bytes| held.grow_to(while_fetched(bytes))).await?;
             Ok((body, held))
         })
         .await
@@ -205,7 +208,8 @@ impl Graph {
         if announced.is_some_and(|length| length > limit) {
             return Err(GraphError::TooLarge { limit });
         }
-        let mut body = Vec::with_capacity(announced.and_then(|length| usize::try_from(length).ok()).unwrap_or(0));
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let mut body = Vec::with_capacity(announced.map_or(0, size));
         while let Some(chunk) = self.chunk(&mut answer).await? {
             let so_far = (body.len() + chunk.len()) as u64;
             if so_far > limit {
@@ -213,6 +217,9 @@ impl Graph {
             }
             if !room(so_far) {
                 return Err(GraphError::NoRoom);
+            }
+            if size(so_far) > body.capacity().max(GROWS_UNTIL) {
+                body.reserve_exact(size(limit).saturating_sub(body.len()));
             }
             body.extend_from_slice(&chunk);
         }

@@ -10,6 +10,8 @@ use crate::model::ids::sha256_hex;
 
 /// Bodies are cut at this many bytes of UTF-8. The whole is in the raw mail.
 pub const LONGEST_BODY: usize = 1 << 20;
+/// Of texts that are longer than this as they are written, all parts together, no more is read.
+const LONGEST_WRITTEN: usize = 8 << 20;
 
 /// A text body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,7 @@ impl Body {
         let end = text.floor_char_boundary(LONGEST_BODY);
         let is_truncated = end < text.len();
         text.truncate(end);
+        text.shrink_to_fit();
         Self { value: text, is_truncated, sha256 }
     }
 }
@@ -64,7 +67,7 @@ impl Bodies {
 /// Reads the chosen parts.
 pub fn read(parts: &[Part], chosen: &Chosen, raw: &[u8]) -> Bodies {
     let mut files = BTreeMap::new();
-    let html = chosen.html.iter().any(|&it| parts[it].kind() == "text/html").then(|| {
+    let mut html = chosen.html.iter().any(|&it| parts[it].kind() == "text/html").then(|| {
         let shown = chosen.html.iter().filter_map(|&it| match parts[it].kind() {
             "text/html" => Some(text_of(&parts[it], raw)),
             "text/plain" => Some(html::from_text(&without_files(it, &parts[it], raw, &mut files))),
@@ -85,8 +88,13 @@ pub fn read(parts: &[Part], chosen: &Chosen, raw: &[u8]) -> Bodies {
         }
         _ => None,
     });
-    let plain: Vec<String> = plain.collect();
-    let text = (!plain.is_empty()).then(|| Body::new(joined(plain.into_iter(), "\n")));
+    let mut plain = plain.peekable();
+    let mut text = plain.peek().is_some().then(|| Body::new(joined(&mut plain, "\n")));
+    drop(plain);
+    // What was not read to its end was cut, whatever became of the beginning.
+    let is_cut = |list: &[usize]| list.iter().map(|&it| parts[it].body.len()).sum::<usize>() > LONGEST_WRITTEN;
+    text.iter_mut().for_each(|it| it.is_truncated |= is_cut(&chosen.text));
+    html.iter_mut().for_each(|it| it.original.is_truncated |= is_cut(&chosen.html));
     Bodies { text, text_is_derived, html, files }
 }
 
@@ -130,13 +138,16 @@ fn joined(texts: impl Iterator<Item = String>, between: &str) -> String {
             }
             all.push_str(&text);
         }
+        if all.len() > LONGEST_WRITTEN {
+            break;
+        }
     }
     all
 }
 
 /// A text part as text with `\n` for line ends.
 pub fn text_of(part: &Part, raw: &[u8]) -> String {
-    let bytes = part.decoded(raw);
+    let bytes = part.beginning(raw, LONGEST_WRITTEN);
     let label = part.content_type.parameter("charset");
     let sniffed = if label.is_none() && part.kind() == "text/html" { html::charset(&bytes) } else { None };
     let text = charset::decode(label.or(sniffed), &bytes);

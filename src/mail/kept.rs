@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use super::beside::Beside;
 use super::classify::classify;
@@ -17,6 +18,9 @@ use crate::model::outcome::Failure;
 
 /// Mail larger than this is parsed beside the async workers.
 const PARSE_INLINE: usize = 256 * 1024;
+/// So many large mails are parsed at once. The tree of hostile HTML takes a hundred bytes for each of its own, which no
+/// budget counts.
+static LARGE_AT_ONCE: Semaphore = Semaphore::const_new(2);
 /// Mail that was not asked for in this time may go.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What each part takes beside its content: its fields, its names, its digest.
@@ -46,6 +50,7 @@ impl Understood {
         let read = if raw.len() <= PARSE_INLINE {
             Self::new(raw, beside)
         } else {
+            let _turn = LARGE_AT_ONCE.acquire().await.map_err(Failure::transient)?;
             tokio::task::spawn_blocking(move || Self::new(raw, beside)).await.map_err(Failure::transient)?
         };
         read.map_err(|error| Failure::permanent(format!("the interaction cannot be written: {error}")))

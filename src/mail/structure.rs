@@ -70,6 +70,15 @@ impl Part {
         }
     }
 
+    /// The bytes that are meant, of as much of the body as stands in its first `longest` bytes.
+    pub fn beginning<'a>(&self, raw: &'a [u8], longest: usize) -> Cow<'a, [u8]> {
+        let written = self.written(raw);
+        match written.get(..longest) {
+            Some(beginning) => self.encoding.decode(beginning),
+            None => self.decoded(raw),
+        }
+    }
+
     fn new(fields: &Fields, parent: Option<(usize, &Part)>, body: Range<usize>) -> Self {
         let content_type = fields.value("content-type").map(Parameterised::read).unwrap_or_default();
         let disposition = fields.value("content-disposition").map(Parameterised::read).unwrap_or_default();
