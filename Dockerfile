@@ -27,6 +27,7 @@ RUN set -eu; \
 # Then the program. Copied files keep their old times and cargo goes by times, so they are touched.
 COPY config config
 COPY tests/tenant tests/tenant
+COPY docs/interaction.schema.json docs/
 COPY src src
 RUN set -eu; \
     find src config tests -type f -exec touch {} +; \

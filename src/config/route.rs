@@ -44,7 +44,7 @@ pub struct RouteConfig {
     /// How many deliveries run at once.
     #[serde(default = "default_concurrency")]
     pub concurrency: NonZeroU16,
-    /// Larger messages are parked for this route.
+    /// Larger messages are parked for this route; with linked content they are not.
     #[serde(default = "default_max_message_size")]
     pub max_message_size: Size,
     /// The wait before each attempt, the first included; after the last the delivery is parked.

@@ -124,12 +124,9 @@ mod tests {
             (format!("AAAA\r\n{even}"), None),
             (even.replacen("Bwc", "B!c", 1), None),
             (base64(&bytes, 75, "\r\n"), None),
-            (
-                format!(
-                    "{even}\r\n-- \r\na footer of some list, which is longer than any line that stands above it, by far\r\n"
-                ),
-                None,
-            ),
+            // Behind the padding nothing counts; without padding a footer is part of what is written.
+            (format!("{even}\r\n-- \r\na footer of some list that goes on and on, line after line"), Some((76, 2))),
+            (format!("{}\r\n-- \r\na footer of some list\r\n", base64(&[7; 201], 76, "\r\n")), None),
             (BASE64_STANDARD.encode(bytes), None),
             (String::new(), None),
             ("\r\n\r\n".to_owned(), None),

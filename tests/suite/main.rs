@@ -33,6 +33,7 @@ mod queue_shares;
 mod receiver;
 mod store_alone;
 mod store_jobs;
+mod store_links;
 mod store_messages;
 mod store_model;
 mod store_open;

@@ -147,7 +147,7 @@ impl Model {
             return false;
         }
         let row = &mut self.rows[at];
-        (row.parked, row.attempt, row.due_at) = (false, 0, now);
+        (row.parked, row.attempt, row.due_at, row.created_at) = (false, 0, now, now);
         row.fence += 1;
         true
     }

@@ -1,5 +1,8 @@
 //! The formats of a webhook through the real bridge: a CloudEvent, and the mail itself with its facts as headers.
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
 use serde_json::Value;
 
 use crate::receiver::Answer;
@@ -35,7 +38,33 @@ async fn a_cloud_event_carries_the_interaction_and_is_signed() {
     assert_eq!(event["time"], event["data"]["message"]["receivedAt"]);
     assert_eq!(event["source"], format!("/tenants/contoso/mailboxes/{SUPPORT}"));
     assert_eq!(event["data"]["message"]["subject"], "As an event");
+    the_public_library_reads(&attempts[0].body, event["id"].as_str().unwrap());
     bridge.stop().await;
+}
+
+/// Where Python and its library `cloudevents` are installed, they judge as well.
+fn the_public_library_reads(body: &[u8], id: &str) {
+    const READ: &str = "import sys\n\
+        try:\n from cloudevents.v1.http import from_http\n\
+        except ImportError:\n from cloudevents.http import from_http\n\
+        event = from_http({'content-type': 'application/cloudevents+json; charset=utf-8'}, sys.stdin.buffer.read())\n\
+        assert event.data['interactionId'] == event['id']\n\
+        print(event['id'], end='')";
+    let has_it = Command::new("python3").args(["-c", "import cloudevents"]).stderr(Stdio::null()).status();
+    if !has_it.is_ok_and(|it| it.success()) {
+        eprintln!("Python's cloudevents is not installed: what it says of an event is not known");
+        return;
+    }
+    let mut python = Command::new("python3")
+        .args(["-c", READ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    python.stdin.take().unwrap().write_all(body).unwrap();
+    let said = python.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&said.stdout), id, "{}", String::from_utf8_lossy(&said.stderr));
 }
 
 #[tokio::test(flavor = "multi_thread")]
