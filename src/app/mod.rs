@@ -293,7 +293,12 @@ fn first_wait(route: &RouteConfig) -> i64 {
 fn renderings(config: &Config) -> anyhow::Result<HashMap<String, serde_json::Value>> {
     let rendering = |route: &RouteConfig| {
         let inline_limit = route.destination.inline_limit();
-        let rendering = Rendering { inline_limit, attributes: route.attributes.clone() };
+        let rendering = Rendering {
+            inline_limit,
+            headers: route.wanted_headers(),
+            remote_images: route.remote_images,
+            attributes: route.attributes.clone(),
+        };
         anyhow::Ok((route.name.clone(), serde_json::to_value(rendering)?))
     };
     config.routes.iter().map(rendering).collect()

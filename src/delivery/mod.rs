@@ -13,12 +13,15 @@ use serde::Deserialize;
 
 use crate::destinations::{Destination, Handover};
 use crate::mail;
+use crate::mail::addresses::Mailbox;
 use crate::mail::facts::Thread;
 use crate::mail::interaction::{Prepared, Source};
+use crate::mail::shared::RemoteImages;
 use crate::memory::{Budget, WEIGHT};
 use crate::model::address::Address;
 use crate::model::clock::SharedClock;
 use crate::model::outcome::{Failure, Next, Outcome};
+use crate::model::pattern::NamePattern;
 use crate::model::route::MatchedBy;
 use crate::model::work::Job;
 use crate::store::{Delivery as Row, Store};
@@ -59,6 +62,9 @@ struct Facts {
     fan_out_index: usize,
     fan_out_count: usize,
     folder: String,
+    /// Those whom Bcc fields named and the route takes mail for.
+    #[serde(default)]
+    bcc: Vec<Mailbox>,
     rendering: Rendering,
 }
 
@@ -67,6 +73,11 @@ struct Facts {
 pub struct Rendering {
     /// Attachments larger than this are left out of the body and say so.
     pub inline_limit: u64,
+    /// The header fields that are shown; `None` for all.
+    pub headers: Option<Vec<NamePattern>>,
+    /// What becomes of remote images in HTML.
+    #[serde(default)]
+    pub remote_images: RemoteImages,
     /// The route's own attributes.
     pub attributes: std::collections::BTreeMap<String, String>,
 }
@@ -144,6 +155,9 @@ impl Delivery {
             matched_recipient: facts.matched_recipient.as_ref(),
             fan_out_index: facts.fan_out_index,
             fan_out_count: facts.fan_out_count,
+            bcc: &facts.bcc,
+            headers: facts.rendering.headers.as_deref(),
+            remote_images: facts.rendering.remote_images,
             attributes: &facts.rendering.attributes,
             inline_limit: facts.rendering.inline_limit,
             links: None,

@@ -9,11 +9,13 @@ use bytes::Bytes;
 
 use super::{Inbound, MarkRead, Watched};
 use crate::graph::{GraphError, Refusal};
+use crate::mail::addresses::Mailbox;
 use crate::mail::beside::Beside;
 use crate::mail::digest::content_digest;
 use crate::mail::kept::Understood;
-use crate::mail::parse::Mail;
+use crate::mail::privacy;
 use crate::memory::Held;
+use crate::model::address::Address;
 use crate::model::ids;
 use crate::model::outcome::{Failure, Next, Outcome};
 use crate::model::route::{self, Facts};
@@ -49,9 +51,11 @@ impl Inbound {
             }
             Err(error) => return Err(error.into()),
         };
-        let understood = Arc::new(Understood::read(raw.clone(), Beside::default()).await?);
+        let (raw, bcc) = privacy::without_bcc(raw);
+        let beside = Beside { bcc, ..Beside::default() };
+        let understood = Arc::new(Understood::read(raw.clone(), beside).await?);
         let mail = &understood.mail;
-        let deliveries = self.deliveries(watched, mail, understood.classification.kind.as_str());
+        let deliveries = self.deliveries(watched, &understood);
         if deliveries.is_empty() {
             return self.unmatched(job, message).await;
         }
@@ -97,7 +101,8 @@ impl Inbound {
     }
 
     /// One delivery per route that matches, with all the interaction will need to know of the match.
-    fn deliveries(&self, watched: &Watched, mail: &Mail, kind: &str) -> Vec<NewDelivery> {
+    fn deliveries(&self, watched: &Watched, understood: &Understood) -> Vec<NewDelivery> {
+        let (mail, kind) = (&understood.mail, understood.classification.kind.as_str());
         let (recipients, senders) = (mail.recipients(), mail.senders());
         let facts = Facts {
             recipients: &recipients,
@@ -118,11 +123,21 @@ impl Inbound {
                 "fan_out_index": index,
                 "fan_out_count": count,
                 "folder": watched.config.folder,
+                "bcc": self.bcc_of(found.route, &understood.beside.bcc),
                 "rendering": self.renderings.get(found.route),
             })
             .to_string(),
         };
         matches.into_iter().enumerate().map(delivery).collect()
+    }
+
+    /// Of those whom Bcc fields named, only whom this route takes mail for: to the others it was to stay hidden.
+    fn bcc_of<'a>(&self, route: &str, named: &'a [Mailbox]) -> Vec<&'a Mailbox> {
+        let takes = |it: &Mailbox| {
+            let rule = self.rules.iter().find(|it| it.name == route);
+            rule.zip(Address::parse(&it.email).ok()).is_some_and(|(rule, address)| rule.names(&address))
+        };
+        named.iter().filter(|it| takes(it)).collect()
     }
 
     async fn unmatched(&self, job: &Job, message: i64) -> Outcome {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::beside::Beside;
 use super::facts::Classification;
 use super::parse::{Mail, parse};
-use super::shared::Shared;
+use super::shared::{RemoteImages, Shared};
 use crate::model::outcome::Failure;
 
 /// Mail larger than this is parsed beside the async workers.
@@ -45,7 +45,13 @@ impl Understood {
         let read = if raw.len() <= PARSE_INLINE {
             Self::new(raw, beside)
         } else {
-            tokio::task::spawn_blocking(move || Self::new(raw, beside)).await.map_err(Failure::transient)?
+            let all = move || {
+                let understood = Self::new(raw, beside)?;
+                // Most routes want it, and here nobody waits for it.
+                understood.shared.html_body(&understood.mail, RemoteImages::default())?;
+                Ok(understood)
+            };
+            tokio::task::spawn_blocking(all).await.map_err(Failure::transient)?
         };
         read.map_err(|error| Failure::permanent(format!("the interaction cannot be written: {error}")))
     }

@@ -16,12 +16,16 @@ pub mod html;
 pub mod html_text;
 pub mod interaction;
 pub mod kept;
+mod lines;
 pub mod parameters;
 pub mod parse;
+pub mod plain;
+pub mod privacy;
 pub mod security;
 pub mod shared;
 pub mod structure;
 pub mod style;
+mod tags;
 pub mod transfer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -10,7 +10,7 @@ use super::body::{self, Bodies, Body, Html};
 use super::header::Fields;
 use super::security::{self, Security};
 use super::structure::{self, Part, Structure};
-use super::{caught, html};
+use super::{caught, html, privacy};
 use crate::model::address::Address;
 
 /// A preview is at most this many letters.
@@ -111,7 +111,7 @@ pub fn parse(raw: &[u8]) -> Mail {
 fn read(raw: &[u8]) -> Mail {
     let Structure { fields, parts, chosen, mut problems } = structure::read(raw);
     let Bodies { text, text_is_derived, html } = body::read(&parts, &chosen, raw);
-    if html.as_ref().is_some_and(|it| it.sanitised.is_none()) {
+    if html.as_ref().is_some_and(|it| !html::is_affordable(&it.original.value)) {
         problems.push("the HTML is built to exhaust its reader");
     }
     let attachments = attachments(&parts, &chosen.attached, html.as_ref(), raw);
@@ -197,8 +197,9 @@ impl Mail {
         self.attachments.iter().any(Attachment::is_file)
     }
 
-    /// All header fields in their order, decoded.
+    /// The header fields in their order, decoded; those that must not be passed on are left out.
     pub fn headers(&self) -> impl Iterator<Item = HeaderText> {
-        self.fields.0.iter().map(|field| HeaderText { name: field.name.clone(), value: field.text() })
+        let shown = self.fields.0.iter().filter(|field| !privacy::is_hidden(&field.name));
+        shown.map(|field| HeaderText { name: field.name.clone(), value: field.text() })
     }
 }

@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod clock;
 pub mod ids;
 pub mod outcome;
+pub mod pattern;
 pub mod retry_after;
 pub mod route;
 pub mod secret;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use mailspan::mail::facts::{Classification, Thread};
 use mailspan::mail::interaction::{Handover, Links, Prepared, Source};
 use mailspan::mail::parse::{Mail, parse};
-use mailspan::mail::shared::Shared;
+use mailspan::mail::shared::{RemoteImages, Shared};
 use mailspan::model::address::Address;
 use mailspan::model::ids::sha256_hex;
 use mailspan::model::route::MatchedBy;
@@ -82,6 +82,9 @@ fn handover<'a>(
         matched_recipient: Some(recipient),
         fan_out_index: 0,
         fan_out_count: 2,
+        bcc: &[],
+        headers: None,
+        remote_images: RemoteImages::Keep,
         attributes,
         inline_limit,
         links,
