@@ -18,6 +18,7 @@ use mailspan::mail::digest::content_digest;
 use mailspan::mail::facts::Thread;
 use mailspan::mail::interaction::{Handover, Prepared, Source};
 use mailspan::mail::kept::Understood;
+use mailspan::mail::shared::RemoteImages;
 use mailspan::model::address::Address;
 use mailspan::model::ids::sha256_hex;
 use mailspan::model::route::MatchedBy;
@@ -117,7 +118,7 @@ async fn render(raw: Bytes) -> anyhow::Result<usize> {
         received_at: 1_795_286_553_123,
         raw_sha256: &sha256,
         classification: &understood.classification,
-        calendar: None,
+        calendar: understood.mail.calendar.as_ref(),
     };
     let handover = Handover {
         interaction_id: "ix_1",
@@ -127,7 +128,10 @@ async fn render(raw: Bytes) -> anyhow::Result<usize> {
         fan_out_index: 0,
         fan_out_count: 1,
         attributes: &attributes,
-        inline_limit: INLINE,
+        bcc: &[],
+        headers: None,
+        remote_images: RemoteImages::Keep,
+        inline_limit: Some(INLINE),
         links: None,
         thread: &thread,
     };

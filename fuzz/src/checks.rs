@@ -6,16 +6,18 @@
 use std::collections::{BTreeMap, HashSet};
 
 use mailspan::mail::addresses;
+use mailspan::mail::beside::Beside;
 use mailspan::mail::charset;
+use mailspan::mail::classify::classify;
 use mailspan::mail::digest::content_digest;
-use mailspan::mail::facts::{Classification, Thread};
+use mailspan::mail::facts::Thread;
 use mailspan::mail::header::{Field, Fields};
 use mailspan::mail::html;
 use mailspan::mail::html_text::to_text;
 use mailspan::mail::interaction::{Handover, Prepared, Source};
 use mailspan::mail::parameters::{Parameterised, file_name};
 use mailspan::mail::parse::{Mail, parse};
-use mailspan::mail::shared::Shared;
+use mailspan::mail::shared::{RemoteImages, Shared};
 use mailspan::mail::transfer::TransferEncoding;
 use mailspan::model::address::Address;
 use mailspan::model::ids::sha256_hex;
@@ -101,7 +103,7 @@ pub(crate) fn transfer(input: &[u8]) {
 /// A mail as a route's webhook would send it.
 fn event(mail: &Mail, raw: &[u8]) -> Vec<u8> {
     let mailbox = Address::parse("support@contoso.com").expect("an address");
-    let (classification, sha256, thread) = (Classification::unknown(mail), sha256_hex(raw), Thread::alone("mk_1"));
+    let (classification, sha256, thread) = (classify(mail, raw, &Beside::default()), sha256_hex(raw), Thread::alone("mk_1"));
     let shared = Shared::new(mail).expect("the texts are not JSON");
     let source = Source {
         tenant: "contoso",
@@ -114,7 +116,7 @@ fn event(mail: &Mail, raw: &[u8]) -> Vec<u8> {
         received_at: 1_795_286_553_123,
         raw_sha256: &sha256,
         classification: &classification,
-        calendar: None,
+        calendar: mail.calendar.as_ref(),
     };
     let attributes = BTreeMap::new();
     let handover = Handover {
@@ -125,7 +127,10 @@ fn event(mail: &Mail, raw: &[u8]) -> Vec<u8> {
         fan_out_index: 0,
         fan_out_count: 1,
         attributes: &attributes,
-        inline_limit: INLINE,
+        bcc: &[],
+        headers: None,
+        remote_images: RemoteImages::Keep,
+        inline_limit: Some(INLINE),
         links: None,
         thread: &thread,
     };

@@ -318,7 +318,12 @@ fn renderings(
     let rendering = |route: &RouteConfig| {
         let schedule = plans.get(&route.name).map_or(Duration::ZERO, RoutePlan::longest);
         let schedule_ms = i64::try_from(schedule.as_millis()).unwrap_or(i64::MAX);
-        let rendering = Rendering::new(route.destination.body(), route.attributes.clone(), schedule_ms, base);
+        let rendering = Rendering {
+            headers: route.wanted_headers(),
+            remote_images: route.remote_images,
+            attributes: route.attributes.clone(),
+            ..Rendering::new(route.destination.body(), schedule_ms, base)
+        };
         anyhow::Ok((route.name.clone(), serde_json::to_value(rendering)?))
     };
     config.routes.iter().map(rendering).collect()

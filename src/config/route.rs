@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::destinations;
 use crate::mail::facts::Kind;
+use crate::mail::shared::RemoteImages;
 use crate::model::address::AddressPattern;
 use crate::model::backoff::{Backoff, Then};
+use crate::model::pattern::NamePattern;
 use crate::model::route::Rule;
 use crate::model::units::{Size, Span};
 
@@ -50,6 +52,12 @@ pub struct RouteConfig {
     /// The wait before each attempt, the first included; after the last the delivery is parked.
     #[serde(default = "default_retry")]
     pub retry: Vec<Span>,
+    /// Header fields its interactions show, by name; `*` within a name.
+    #[serde(default = "default_headers")]
+    pub headers: Vec<NamePattern>,
+    /// What becomes of images in HTML that a reader would load from elsewhere.
+    #[serde(default)]
+    pub remote_images: RemoteImages,
     /// Facts of your own, passed on with every interaction of this route.
     #[serde(default)]
     pub attributes: BTreeMap<String, String>,
@@ -69,6 +77,11 @@ impl RouteConfig {
             kinds: self.kinds.iter().map(|it| it.as_str().to_owned()).collect(),
             has_attachments: self.has_attachments,
         }
+    }
+
+    /// The header fields its interactions show; `None` for all.
+    pub fn wanted_headers(&self) -> Option<Vec<NamePattern>> {
+        (!self.headers.iter().any(NamePattern::is_any)).then(|| self.headers.clone())
     }
 
     /// When a failed delivery is tried again.
@@ -108,6 +121,10 @@ impl TryFrom<String> for SubjectPattern {
 fn default_concurrency() -> NonZeroU16 {
     const EIGHT: NonZeroU16 = NonZeroU16::MIN.saturating_add(7);
     EIGHT
+}
+
+fn default_headers() -> Vec<NamePattern> {
+    NamePattern::parse("*").into_iter().collect()
 }
 
 fn default_max_message_size() -> Size {

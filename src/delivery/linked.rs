@@ -110,7 +110,8 @@ impl Delivery {
         // Accepted before anybody linked to it, or unpacked from something else.
         let room = self.room(&row).await?;
         let mail = self.content.of(&self.store, &row.message).await?;
-        let found = mail.mail.attachments.iter().find(|it| it.part_id == part).ok_or(Unlinked::Unknown)?;
+        let found = mail.mail.attachments.iter().find(|it| it.part_id == part && it.is_held());
+        let found = found.ok_or(Unlinked::Unknown)?;
         let place = places::place(found, &mail.raw);
         Ok(match place.written.clone() {
             Some(written) => stored(&row, place, written),

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use crate::destinations::body::Format;
 use crate::destinations::{Destination, Handover};
 use crate::mail;
+use crate::mail::addresses::Mailbox;
 use crate::mail::facts::Thread;
 use crate::mail::interaction::{Prepared, Source};
 use crate::mail::kept::Understood;
@@ -69,6 +70,9 @@ struct Facts {
     fan_out_index: usize,
     fan_out_count: usize,
     folder: String,
+    /// Those whom Bcc fields named and the route takes mail for.
+    #[serde(default)]
+    bcc: Vec<Mailbox>,
     rendering: Rendering,
 }
 
@@ -188,6 +192,9 @@ impl Delivery {
             matched_recipient: facts.matched_recipient.as_ref(),
             fan_out_index: facts.fan_out_index,
             fan_out_count: facts.fan_out_count,
+            bcc: &facts.bcc,
+            headers: facts.rendering.headers.as_deref(),
+            remote_images: facts.rendering.remote_images,
             attributes: &facts.rendering.attributes,
             inline_limit: facts.rendering.inline_limit,
             links: links.as_ref(),

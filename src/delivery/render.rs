@@ -8,14 +8,22 @@ use serde::{Deserialize, Serialize};
 use crate::destinations::body::{Body, Content, Format};
 use crate::mail::interaction::{Handover, Links, Prepared};
 use crate::mail::kept::Understood;
+use crate::mail::shared::RemoteImages;
 use crate::model::clock::{UnixMillis, rfc3339};
 use crate::model::link::{self, LinkKey, Target};
+use crate::model::pattern::NamePattern;
 
 /// How a route's interactions are rendered: fixed when the mail is accepted.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct Rendering {
     /// Attachments up to this many bytes are put into the body; `None`: none is.
     pub inline_limit: Option<u64>,
+    /// The header fields that are shown; `None` for all.
+    #[serde(default)]
+    pub headers: Option<Vec<NamePattern>>,
+    /// What becomes of remote images in HTML.
+    #[serde(default)]
+    pub remote_images: RemoteImages,
     /// The route's own attributes.
     pub attributes: BTreeMap<String, String>,
     /// What the body is.
@@ -40,11 +48,18 @@ pub struct Linking {
 impl Rendering {
     /// For a destination that wants `body`, whose schedule takes `schedule_ms` at the longest. `base` is where linked
     /// content is found, and whether that was said in so many words: then also what is too large for a body is linked.
-    pub fn new(body: Body, attributes: BTreeMap<String, String>, schedule_ms: i64, base: (&str, bool)) -> Self {
+    pub fn new(body: Body, schedule_ms: i64, base: (&str, bool)) -> Self {
         let any_size = body.content == Content::Link;
         let is_linked = body.format != Format::Mime && (any_size || base.1);
         let links = is_linked.then(|| Linking { base: base.0.to_owned(), schedule_ms, any_size });
-        Self { inline_limit: body.inline_limit, attributes, format: body.format, links }
+        Self {
+            inline_limit: body.inline_limit,
+            headers: None,
+            remote_images: RemoteImages::default(),
+            attributes: BTreeMap::new(),
+            format: body.format,
+            links,
+        }
     }
 
     /// Whether the route takes mail of any size.

@@ -9,12 +9,13 @@ use bytes::Bytes;
 
 use super::{Inbound, MarkRead, Watched};
 use crate::graph::{AttachedKind, GraphError, Refusal};
+use crate::mail::addresses::Mailbox;
 use crate::mail::beside::{Beside, CloudFile};
 use crate::mail::digest::content_digest;
 use crate::mail::kept::Understood;
 use crate::mail::parse::Mail;
-use crate::mail::places;
 use crate::mail::thread::{self, Around};
+use crate::mail::{places, privacy};
 use crate::memory::Held;
 use crate::model::address::Address;
 use crate::model::ids;
@@ -55,7 +56,8 @@ impl Inbound {
             }
             Err(error) => return Err(error.into()),
         };
-        let mut understood = Understood::read(raw.clone(), Beside::default()).await?;
+        let (raw, bcc) = privacy::without_bcc(raw);
+        let mut understood = Understood::read(raw.clone(), Beside { bcc, ..Beside::default() }).await?;
         understood.learn(Beside {
             came_back: self.came_back(&understood.mail).await?,
             cloud_files: self.cloud_files(watched, &row, &understood.mail, job.attempt).await?,
@@ -170,6 +172,7 @@ impl Inbound {
                 "fan_out_index": index,
                 "fan_out_count": count,
                 "folder": watched.config.folder,
+                "bcc": self.bcc_of(found.route, &understood.beside.bcc),
                 "rendering": self.renderings.get(found.route),
             })
             .to_string(),
@@ -202,6 +205,15 @@ impl Inbound {
         }
         let places = places::of(&understood.mail, &understood.raw);
         serde_json::to_string(&places).map(Some).map_err(Failure::permanent)
+    }
+
+    /// Of those whom Bcc fields named, only whom this route takes mail for: to the others it was to stay hidden.
+    fn bcc_of<'a>(&self, route: &str, named: &'a [Mailbox]) -> Vec<&'a Mailbox> {
+        let takes = |it: &Mailbox| {
+            let rule = self.rules.iter().find(|it| it.name == route);
+            rule.zip(Address::parse(&it.email).ok()).is_some_and(|(rule, address)| rule.names(&address))
+        };
+        named.iter().filter(|it| takes(it)).collect()
     }
 
     async fn unmatched(&self, job: &Job, message: i64) -> Outcome {

@@ -105,6 +105,11 @@ impl Attachment {
         }
     }
 
+    /// Whether its bytes are here. Those of a file in the cloud are not.
+    pub fn is_held(&self) -> bool {
+        !matches!(self.content, Content::Elsewhere { .. })
+    }
+
     /// Whether a person would call it an attachment: a file, and neither a signature, nor a wrapping, nor an image in the
     /// text. A named document is one even where its sender asks to show it inline, and so is a photograph as telephones
     /// send it.

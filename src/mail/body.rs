@@ -3,9 +3,10 @@
 //! Long bodies are cut on a letter's border and say so; their digest is taken before the cut.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use super::structure::{Chosen, Part};
-use super::{charset, html, html_text, uuencode};
+use super::{charset, html, html_text, plain, uuencode};
 use crate::model::ids::sha256_hex;
 
 /// Bodies are cut at this many bytes of UTF-8. The whole is in the raw mail.
@@ -40,8 +41,19 @@ impl Body {
 pub struct Html {
     /// As it was written, cut where it is too long.
     pub original: Body,
-    /// Safe to show; `None` when it is built to exhaust whoever reads it.
-    pub sanitised: Option<String>,
+    sanitised: OnceLock<Option<String>>,
+}
+
+impl Html {
+    fn new(original: Body) -> Self {
+        Self { original, sanitised: OnceLock::new() }
+    }
+
+    /// Safe to show; `None` when it is built to exhaust whoever reads it. Made when it is first asked for: a mail with
+    /// a text of its own may go where nobody wants its HTML.
+    pub fn sanitised(&self) -> Option<&str> {
+        self.sanitised.get_or_init(|| html::sanitise(&self.original.value)).as_deref()
+    }
 }
 
 /// The text and the HTML of a mail, and whether the text had to be made from HTML.
@@ -73,39 +85,38 @@ pub fn read(parts: &[Part], chosen: &Chosen, raw: &[u8]) -> Bodies {
             "text/plain" => Some(html::from_text(&without_files(it, &parts[it], raw, &mut files))),
             _ => None,
         });
-        let original = Body::new(joined(shown, "\n"));
-        Html { sanitised: html::sanitise(&original.value), original }
+        Html::new(Body::new(joined(shown, "\n")))
     });
-    let mut text_is_derived = false;
+    let (mut text_is_derived, mut is_cut) = (false, false);
     let plain = chosen.text.iter().filter_map(|&it| match parts[it].kind() {
         "text/plain" => Some(without_files(it, &parts[it], raw, &mut files)),
         "text/html" => {
             text_is_derived = true;
-            Some(match (&html, chosen.html.as_slice()) {
-                (Some(Html { sanitised: Some(clean), .. }), [only]) if *only == it => html_text::to_text(clean),
-                _ => html::text_of_any(&text_of(&parts[it], raw)),
-            })
+            let (text, is_cut_here) = text_of_html(&parts[it], html.as_ref().filter(|_| chosen.html == [it]), raw);
+            is_cut |= is_cut_here;
+            Some(text)
         }
         _ => None,
     });
-    let mut plain = plain.peekable();
+    let mut plain: Vec<String> = plain.collect();
+    if let Some(part) = enriched(parts, chosen).filter(|_| plain.is_empty() && html.is_none()) {
+        text_is_derived = true;
+        plain.push(plain::unenriched(&text_of(part, raw)));
+    }
+    let mut plain = plain.into_iter().peekable();
     let mut text = plain.peek().is_some().then(|| Body::new(joined(&mut plain, "\n")));
-    drop(plain);
     // What was not read to its end was cut, whatever became of the beginning.
-    let is_cut = |list: &[usize]| list.iter().map(|&it| parts[it].body.len()).sum::<usize>() > LONGEST_WRITTEN;
-    text.iter_mut().for_each(|it| it.is_truncated |= is_cut(&chosen.text));
-    html.iter_mut().for_each(|it| it.original.is_truncated |= is_cut(&chosen.html));
+    let is_long = |list: &[usize]| list.iter().map(|&it| parts[it].body.len()).sum::<usize>() > LONGEST_WRITTEN;
+    text.iter_mut().for_each(|it| it.is_truncated |= is_cut || is_long(&chosen.text));
+    html.iter_mut().for_each(|it| it.original.is_truncated |= is_long(&chosen.html));
     Bodies { text, text_is_derived, html, files }
 }
 
 /// Bodies that stood in a winmail.dat instead of the mail.
 pub fn of_unpacked(text: Option<String>, html: Option<String>) -> Bodies {
-    let html = html.filter(|it| !it.trim().is_empty()).map(|it| {
-        let original = Body::new(it);
-        Html { sanitised: html::sanitise(&original.value), original }
-    });
+    let html = html.filter(|it| !it.trim().is_empty()).map(|it| Html::new(Body::new(it)));
     let text = text.filter(|it| !it.trim().is_empty());
-    let derived = html.as_ref().filter(|_| text.is_none()).map(|html| match &html.sanitised {
+    let derived = html.as_ref().filter(|_| text.is_none()).map(|html| match html.sanitised() {
         Some(clean) => html_text::to_text(clean),
         None => html::text_of_any(&html.original.value),
     });
@@ -123,6 +134,26 @@ fn without_files(index: usize, part: &Part, raw: &[u8], files: &mut BTreeMap<usi
     let rest = uuencode::without(&text, &found);
     files.insert(index, found);
     rest
+}
+
+/// The text of an HTML part, and whether it was made of its beginning alone. `whole`: the mail's HTML, where this part
+/// is all of it.
+fn text_of_html(part: &Part, whole: Option<&Html>, raw: &[u8]) -> (String, bool) {
+    if let Some(html) = whole
+        && let Some(clean) = html.sanitised()
+    {
+        return (html_text::to_text(clean), html.original.is_truncated);
+    }
+    let original = Body::new(text_of(part, raw));
+    (html::text_of_any(&original.value), original.is_truncated)
+}
+
+/// What stands in place of a text in old mail: text with commands, as the first part. It stays attached as well.
+fn enriched<'a>(parts: &'a [Part], chosen: &Chosen) -> Option<&'a Part> {
+    let first = parts.iter().position(|it| !it.is_multipart()).filter(|it| chosen.attached.contains(it))?;
+    let part = &parts[first];
+    let is_shown = part.disposition.as_deref() != Some("attachment");
+    (is_shown && matches!(part.kind(), "text/enriched" | "text/richtext")).then_some(part)
 }
 
 fn joined(texts: impl Iterator<Item = String>, between: &str) -> String {
@@ -155,5 +186,11 @@ pub fn text_of(part: &Part, raw: &[u8]) -> String {
         Some(text) => text.to_owned(),
         None => text,
     };
-    if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text }
+    let text = if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text };
+    let says =
+        |name: &str, word: &str| part.content_type.parameter(name).is_some_and(|it| it.eq_ignore_ascii_case(word));
+    match part.kind() {
+        "text/plain" if says("format", "flowed") => plain::unflowed(&text, says("delsp", "yes")),
+        _ => text,
+    }
 }

@@ -24,7 +24,7 @@ impl Prepared<'_> {
             subject: source.message_key,
             time: &self.received_at,
             datacontenttype: "application/json",
-            interaction: self.interaction_of(handover),
+            interaction: self.interaction_of(handover)?,
         })
     }
 }

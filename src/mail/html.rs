@@ -11,6 +11,7 @@ use ammonia::{Builder, UrlRelative};
 use mail_parser::decoders::html::html_to_text;
 
 use super::html_text::to_text;
+use super::tags::{Piece, pieces};
 use super::{caught, style};
 
 const TAGS: &[&str] = &[
@@ -87,7 +88,8 @@ const TAGS: &[&str] = &[
     "var",
     "wbr",
 ];
-const ATTRIBUTES: &[&str] = &["style", "dir", "lang", "title", "align", "valign", "bgcolor", "width", "height"];
+const ATTRIBUTES: &[&str] =
+    &["style", "dir", "lang", "title", "align", "valign", "bgcolor", "width", "height", "hidden"];
 const OF_TAG: &[(&str, &[&str])] = &[
     ("a", &["href", "name"]),
     ("img", &["src", "alt", "border", "hspace", "vspace"]),
@@ -165,12 +167,59 @@ fn has_scheme(url: &str, schemes: &[&str]) -> bool {
     schemes.iter().any(|it| url.get(..it.len()).is_some_and(|start| start.eq_ignore_ascii_case(it)))
 }
 
-/// The HTML made safe. `None` when reading it would cost more than a mail may.
+/// A browser may understand what was written down in another way than what was read: until both are the same, it is
+/// read again. More rounds than this takes only what was built for it.
+const MOST_ROUNDS: usize = 5;
+
+/// The HTML made safe; made safe again, it stays as it is. `None` when reading it would cost more than a mail may.
 pub fn sanitise(html: &str) -> Option<String> {
+    let mut clean = sanitise_once(html)?;
+    for _ in 0..MOST_ROUNDS {
+        let again = sanitise_once(&clean)?;
+        if again == clean {
+            return Some(clean);
+        }
+        clean = again;
+    }
+    None
+}
+
+fn sanitise_once(html: &str) -> Option<String> {
     if !is_affordable(html) {
         return None;
     }
     caught(|| SANITISER.clean(html).to_string())
+}
+
+/// Sanitised HTML without images that a reader would load from elsewhere, which tells the sender when and where a mail
+/// is read. Images of the mail itself stay; those that go leave the words the sender gave for them.
+pub fn without_remote_images(clean: &str) -> String {
+    let mut out = String::with_capacity(clean.len());
+    for piece in pieces(clean) {
+        match piece {
+            Piece::Text(text) => out.push_str(text),
+            Piece::End(name) => out.extend(["</", name, ">"]),
+            Piece::Start(tag) if tag.name == "img" && tag.attribute("src").is_some_and(|it| is_remote(&it)) => {
+                let alt = tag.attribute("alt").unwrap_or_default();
+                if !alt.trim().is_empty() {
+                    out.extend(["<img alt=\"", &escape(&alt), "\">"]);
+                }
+            }
+            Piece::Start(tag) => out.extend(["<", tag.name, tag.attributes, ">"]),
+        }
+    }
+    out
+}
+
+/// Whatever is not part of the mail.
+fn is_remote(src: &str) -> bool {
+    !has_scheme(src, &["cid:", "data:"])
+}
+
+/// As the sanitiser writes the value of an attribute.
+fn escape(value: &str) -> String {
+    let value = value.replace('&', "&amp;").replace('\u{a0}', "&nbsp;").replace('"', "&quot;");
+    value.replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// Elements whose end HTML supplies by itself, or that have no content: they do not nest.
@@ -188,8 +237,35 @@ const MOST_DEPTH: u64 = 20_000_000;
 /// Reopened elements summed over all tags: at most so many elements are made beside those that are written.
 const MOST_REOPENED: u64 = 1_000_000;
 
+/// Bytes looked at when HTML is written down: from each one that has to be escaped to the next angle bracket
+/// (html5ever's `write_escaped`). A page of text without any tag is far below.
+const MOST_LOOKED_AT: u64 = 1 << 30;
+
+fn is_writable(html: &str) -> bool {
+    let (mut looked_at, mut escapes, mut places) = (0u64, 0u64, 0u64);
+    let bytes = html.as_bytes();
+    for (at, byte) in bytes.iter().chain(b"<").enumerate() {
+        let is_bracket = match byte {
+            b'<' | b'>' => true,
+            b'&' => {
+                bytes.get(at + 1..at + 3).is_some_and(|it| matches!(it.to_ascii_lowercase().as_slice(), b"lt" | b"gt"))
+            }
+            _ => false,
+        };
+        let place = at as u64;
+        if is_bracket {
+            looked_at += escapes * place - places;
+            (escapes, places) = (0, 0);
+        } else if matches!(byte, b'&' | 0xc2) {
+            // Also the first byte of a no-break space.
+            (escapes, places) = (escapes + 1, places + place);
+        }
+    }
+    looked_at <= MOST_LOOKED_AT
+}
+
 /// Estimates what an HTML parser will do, without being one. HTML as people and programs write it is far below.
-fn is_affordable(html: &str) -> bool {
+pub fn is_affordable(html: &str) -> bool {
     let mut open: HashMap<&str, (u64, u64)> = HashMap::new();
     let (mut depth, mut reopened, mut barriers) = (0u64, 0u64, 0u64);
     let (mut depth_sum, mut reopened_sum) = (0u64, 0u64);
@@ -231,7 +307,7 @@ fn is_affordable(html: &str) -> bool {
             return false;
         }
     }
-    true
+    is_writable(html)
 }
 
 /// Text of HTML that may be hostile: made safe first, or read roughly where that costs too much.

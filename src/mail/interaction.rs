@@ -3,21 +3,23 @@
 //! The same mail and facts always give the same bytes, so every attempt sends the same body. What all routes share is
 //! rendered once; a further route costs little more than copying.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::addresses::Mailbox;
 use super::attachment::{Attachment, Disposition, Origin};
 use super::facts::{Calendar, Classification, Thread};
-use super::parse::{Importance, Mail};
+use super::parse::{HeaderText, Importance, Mail};
 use super::security::Security;
-use super::shared::Shared;
+use super::shared::{RemoteImages, Shared};
 use crate::model::address::Address;
 use crate::model::clock::{UnixMillis, rfc3339};
+use crate::model::pattern::NamePattern;
 use crate::model::route::MatchedBy;
 
 /// The version of the envelope.
@@ -67,6 +69,12 @@ pub struct Handover<'a> {
     pub fan_out_index: usize,
     /// How many routes take it.
     pub fan_out_count: usize,
+    /// Those whom Bcc fields named and the route takes mail for.
+    pub bcc: &'a [Mailbox],
+    /// The header fields the route wants; `None` for all.
+    pub headers: Option<&'a [NamePattern]>,
+    /// Whether the route wants remote images in HTML.
+    pub remote_images: RemoteImages,
     /// The route's attributes.
     pub attributes: &'a BTreeMap<String, String>,
     /// Attachments up to this many bytes are put into the interaction; `None`: none is.
@@ -109,24 +117,21 @@ impl<'a> Prepared<'a> {
     /// # Errors
     /// Only where JSON itself cannot be written, which texts and numbers never cause.
     pub fn event(&self, handover: &Handover<'_>) -> serde_json::Result<Vec<u8>> {
-        self.write(&Event { kind: EVENT, timestamp: &self.received_at, interaction: self.interaction_of(handover) })
+        self.write(&Event { kind: EVENT, timestamp: &self.received_at, interaction: self.interaction_of(handover)? })
     }
 
     pub(super) fn write(&self, value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-        let long = [&self.shared.text_body, &self.shared.html_body]
-            .into_iter()
-            .flatten()
-            .map(|it| it.get().len())
-            .sum::<usize>();
+        let text = self.shared.text_body.as_ref().map_or(0, |it| it.get().len());
+        let html = self.mail.html.as_ref().map_or(0, |it| it.original.value.len());
         let inline = self.shared.contents.iter().filter_map(OnceLock::get).map(String::len).sum::<usize>();
-        let mut out = Vec::with_capacity(4096 + long + self.shared.headers.get().len() + inline);
+        let mut out = Vec::with_capacity(4096 + text + html + self.shared.headers.get().len() + inline);
         serde_json::to_writer(&mut out, value)?;
         Ok(out)
     }
 
-    pub(super) fn interaction_of<'b>(&'b self, handover: &'b Handover<'b>) -> Interaction<'b> {
+    pub(super) fn interaction_of<'b>(&'b self, handover: &'b Handover<'b>) -> serde_json::Result<Interaction<'b>> {
         let source = &self.source;
-        Interaction {
+        Ok(Interaction {
             schema: SCHEMA,
             interaction_id: handover.interaction_id,
             message_key: source.message_key,
@@ -147,11 +152,11 @@ impl<'a> Prepared<'a> {
                 internet_message_id: source.internet_message_id,
                 received_date_time: &self.received_at,
             },
-            message: self.message(handover),
+            message: self.message(handover)?,
             classification: source.classification,
             thread: handover.thread,
             attributes: handover.attributes,
-        }
+        })
     }
 
     /// The recipient as the mail names it.
@@ -161,17 +166,17 @@ impl<'a> Prepared<'a> {
         Mailbox { name: found.and_then(|it| it.name.clone()), email: address.as_str().to_owned() }
     }
 
-    fn message<'b>(&'b self, handover: &'b Handover<'b>) -> Message<'b> {
+    fn message<'b>(&'b self, handover: &'b Handover<'b>) -> serde_json::Result<Message<'b>> {
         let mail = self.mail;
         let attachments = mail.attachments.iter().zip(&self.shared.contents);
-        Message {
+        Ok(Message {
             message_id: &mail.message_ids,
             in_reply_to: &mail.in_reply_to,
             references: &mail.references,
             from: &mail.from,
             to: &mail.to,
             cc: &mail.cc,
-            bcc: &mail.bcc,
+            bcc: handover.bcc,
             reply_to: &mail.reply_to,
             sender: mail.sender.as_ref(),
             subject: mail.subject.as_deref(),
@@ -181,9 +186,9 @@ impl<'a> Prepared<'a> {
             importance: mail.importance,
             preview: &mail.preview,
             text_body: self.shared.text_body.as_deref(),
-            html_body: self.shared.html_body.as_deref(),
+            html_body: self.shared.html_body(mail, handover.remote_images)?,
             attachments: attachments.map(|(it, content)| self.attachment(it, content, handover)).collect(),
-            headers: &self.shared.headers,
+            headers: self.shown_headers(handover)?,
             raw: Raw {
                 url: handover.links.map(|it| it.raw.as_str()),
                 url_expires_at: handover.links.map(|it| it.expires_at.as_str()),
@@ -192,7 +197,13 @@ impl<'a> Prepared<'a> {
             },
             calendar: self.source.calendar,
             security: mail.security,
-        }
+        })
+    }
+
+    fn shown_headers(&self, handover: &Handover<'_>) -> serde_json::Result<Cow<'_, RawValue>> {
+        let Some(wanted) = handover.headers else { return Ok(Cow::Borrowed(&self.shared.headers)) };
+        let is_wanted = |it: &HeaderText| wanted.iter().any(|pattern| pattern.matches(&it.name));
+        to_raw_value(&self.mail.headers().filter(is_wanted).collect::<Vec<_>>()).map(Cow::Owned)
     }
 
     fn attachment<'b>(
@@ -305,7 +316,7 @@ struct Message<'a> {
     text_body: Option<&'a RawValue>,
     html_body: Option<&'a RawValue>,
     attachments: Vec<Attached<'a>>,
-    headers: &'a RawValue,
+    headers: Cow<'a, RawValue>,
     raw: Raw<'a>,
     calendar: Option<&'a Calendar>,
     security: Security,

@@ -13,7 +13,7 @@ use super::beside::Beside;
 use super::classify::classify;
 use super::facts::Classification;
 use super::parse::{Mail, parse};
-use super::shared::Shared;
+use super::shared::{RemoteImages, Shared};
 use crate::model::outcome::Failure;
 
 /// Mail larger than this is parsed beside the async workers.
@@ -51,7 +51,13 @@ impl Understood {
             Self::new(raw, beside)
         } else {
             let _turn = LARGE_AT_ONCE.acquire().await.map_err(Failure::transient)?;
-            tokio::task::spawn_blocking(move || Self::new(raw, beside)).await.map_err(Failure::transient)?
+            let all = move || {
+                let understood = Self::new(raw, beside)?;
+                // Most routes want it, and here nobody waits for it.
+                understood.shared.html_body(&understood.mail, RemoteImages::default())?;
+                Ok(understood)
+            };
+            tokio::task::spawn_blocking(all).await.map_err(Failure::transient)?
         };
         read.map_err(|error| Failure::permanent(format!("the interaction cannot be written: {error}")))
     }

@@ -14,7 +14,7 @@ use super::header::Fields;
 use super::security::{self, Security};
 use super::structure::{self, Part, Structure};
 use super::tnef::{self, Unpacked};
-use super::{calendar, caught, html, uuencode};
+use super::{calendar, caught, html, privacy, uuencode};
 use crate::model::address::Address;
 
 /// What HTML holds where Outlook attached a file in the cloud: its own mark, or a link to OneDrive or SharePoint.
@@ -128,7 +128,7 @@ fn read(raw: &[u8]) -> Mail {
         wrapped.in_tnef.insert(index, unpacked.files);
     }
     let Bodies { text, text_is_derived, html, .. } = bodies;
-    if html.as_ref().is_some_and(|it| it.sanitised.is_none()) {
+    if html.as_ref().is_some_and(|it| !html::is_affordable(&it.original.value)) {
         problems.push("the HTML is built to exhaust its reader");
     }
     let attachments = attachments(&parts, &chosen.attached, wrapped, html.as_ref(), raw);
@@ -258,8 +258,9 @@ impl Mail {
         self.attachments.iter().any(Attachment::is_file)
     }
 
-    /// All header fields in their order, decoded.
+    /// The header fields in their order, decoded; those that must not be passed on are left out.
     pub fn headers(&self) -> impl Iterator<Item = HeaderText> {
-        self.fields.0.iter().map(|field| HeaderText { name: field.name.clone(), value: field.text() })
+        let shown = self.fields.0.iter().filter(|field| !privacy::is_hidden(&field.name));
+        shown.map(|field| HeaderText { name: field.name.clone(), value: field.text() })
     }
 }

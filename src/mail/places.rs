@@ -40,16 +40,16 @@ pub struct Written {
     pub lines: Option<(u64, u64)>,
 }
 
-/// Where the attachments of this mail stand.
+/// Where the attachments of this mail stand, those that are in it.
 pub fn of(mail: &Mail, raw: &[u8]) -> Vec<Place> {
-    mail.attachments.iter().map(|it| place(it, raw)).collect()
+    mail.attachments.iter().filter(|it| it.is_held()).map(|it| place(it, raw)).collect()
 }
 
 /// Where this attachment stands.
 pub fn place(attachment: &Attachment, raw: &[u8]) -> Place {
     let written = match &attachment.content {
         Content::InMail { range, encoding } => Some(Written::new(range, *encoding, raw)),
-        Content::Unpacked(_) => None,
+        Content::Unpacked(_) | Content::Elsewhere { .. } => None,
     };
     Place {
         id: attachment.part_id.clone(),

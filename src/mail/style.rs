@@ -1,7 +1,7 @@
 //! Inline styles of mail: what shapes text stays, what reaches out of the message goes.
 
 /// Properties that shape text, tables and images, and nothing outside of them.
-const PROPERTIES: [&str; 38] = [
+const PROPERTIES: [&str; 42] = [
     "background",
     "background-color",
     "border",
@@ -17,6 +17,7 @@ const PROPERTIES: [&str; 38] = [
     "border-width",
     "color",
     "direction",
+    "display",
     "font",
     "font-family",
     "font-size",
@@ -28,8 +29,10 @@ const PROPERTIES: [&str; 38] = [
     "line-height",
     "list-style-type",
     "margin",
+    "max-height",
     "max-width",
     "min-width",
+    "overflow",
     "padding",
     "table-layout",
     "text-align",
@@ -37,9 +40,16 @@ const PROPERTIES: [&str; 38] = [
     "text-indent",
     "text-transform",
     "vertical-align",
+    "visibility",
     "white-space",
     "width",
     "word-break",
+];
+/// Where not every value is harmless, or every value known: these are.
+const VALUES: [(&str, &[&str]); 3] = [
+    ("display", &["none", "block", "inline", "inline-block", "table", "table-row", "table-cell", "list-item"]),
+    ("overflow", &["hidden", "visible"]),
+    ("visibility", &["hidden", "visible"]),
 ];
 /// The only functions a value may call.
 const FUNCTIONS: [&str; 4] = ["rgb", "rgba", "hsl", "hsla"];
@@ -80,7 +90,16 @@ fn is_safe(property: &str, value: &str) -> bool {
     });
     // A negative margin moves text over what surrounds the message.
     let stays_inside = !(property.starts_with("margin") || property == "text-indent") || !value.contains('-');
-    !value.is_empty() && value.len() <= LONGEST_VALUE && value.chars().all(is_plain) && calls_known && stays_inside
+    let is_one_of = |values: &[&str]| {
+        let word = value.strip_suffix("!important").unwrap_or(value).trim_end();
+        values.iter().any(|it| word.eq_ignore_ascii_case(it))
+    };
+    let is_known = VALUES.iter().find(|it| it.0 == property).is_none_or(|it| is_one_of(it.1));
+    // What is not closed takes what follows with it.
+    let is_closed = ['"', '\''].iter().all(|it| value.matches(*it).count().is_multiple_of(2))
+        && value.matches('(').count() == value.matches(')').count();
+    let is_short = !value.is_empty() && value.len() <= LONGEST_VALUE;
+    is_short && value.chars().all(is_plain) && calls_known && stays_inside && is_known && is_closed
 }
 
 #[cfg(test)]
@@ -104,6 +123,13 @@ mod tests {
             ("font-family: 'Segoe UI', sans-serif", "font-family:'Segoe UI', sans-serif"),
             ("color:red}body{display:none", ""),
             ("width: calc(100vw)", ""),
+            (
+                "display:none !important; overflow: hidden; max-height:0",
+                "display:none !important;overflow:hidden;max-height:0",
+            ),
+            ("display: flex; overflow: scroll; visibility: collapse", ""),
+            ("font-family: 'a;b', serif; color: red", "color:red"),
+            ("color: rgb(1,2,3; width: 3px", "width:3px"),
             ("garbage", ""),
             ("", ""),
         ] {

@@ -107,7 +107,7 @@ impl From<AddressPattern> for String {
 }
 
 /// Greedy wildcard match, linear in practice: on a mismatch only the last `*` is widened.
-fn glob(pattern: &str, text: &str) -> bool {
+pub(super) fn glob(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t, mut star, mut mark) = (0, 0, None, 0);
     while t < text.len() {

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod ids;
 pub mod link;
 pub mod outcome;
+pub mod pattern;
 pub mod retry_after;
 pub mod route;
 pub mod secret;

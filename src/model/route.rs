@@ -75,6 +75,11 @@ pub fn matching<'a>(rules: &'a [Rule], facts: &Facts<'_>, multiple: bool) -> Vec
 }
 
 impl Rule {
+    /// Whether `recipients` names this address.
+    pub fn names(&self, address: &Address) -> bool {
+        any(&self.recipients, address)
+    }
+
     fn matches(&self, facts: &Facts<'_>, ours_in_a_header: bool) -> Option<Match<'_>> {
         let mut by = MatchedBy::Default;
         let mut recipient = None;

@@ -8,7 +8,7 @@ use mailspan::mail::classify::classify;
 use mailspan::mail::facts::{Classification, Thread};
 use mailspan::mail::interaction::{Handover, Links, Prepared, Source};
 use mailspan::mail::parse::{Mail, parse};
-use mailspan::mail::shared::Shared;
+use mailspan::mail::shared::{RemoteImages, Shared};
 use mailspan::model::address::Address;
 use mailspan::model::ids::sha256_hex;
 use mailspan::model::route::MatchedBy;
@@ -84,6 +84,9 @@ fn handover<'a>(
         matched_recipient: Some(recipient),
         fan_out_index: 0,
         fan_out_count: 2,
+        bcc: &[],
+        headers: None,
+        remote_images: RemoteImages::Keep,
         attributes,
         inline_limit: Some(inline_limit),
         links,

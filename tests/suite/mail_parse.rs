@@ -19,7 +19,7 @@ fn text(mail: &Mail) -> &str {
 }
 
 fn html(mail: &Mail) -> &str {
-    mail.html.as_ref().and_then(|it| it.sanitised.as_deref()).unwrap_or_default()
+    mail.html.as_ref().and_then(|it| it.sanitised()).unwrap_or_default()
 }
 
 fn names(mail: &Mail) -> Vec<&str> {

@@ -11,7 +11,7 @@ use mailspan::mail::parse::parse;
 use super::mail_interaction::event;
 
 /// `MAILSPAN_MAIL_SAMPLE`, or a folder `shared/mail` beside one of the folders above.
-fn sample() -> Option<PathBuf> {
+pub(crate) fn sample() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("MAILSPAN_MAIL_SAMPLE") {
         return Some(named.into());
     }
@@ -19,7 +19,7 @@ fn sample() -> Option<PathBuf> {
     above.map(|it| it.join("shared/mail")).find(|it| it.is_dir())
 }
 
-fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+pub(crate) fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         match path.is_dir() {

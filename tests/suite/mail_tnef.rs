@@ -219,7 +219,7 @@ fn its_text_is_shown_where_the_mail_has_none_of_its_own() {
     assert_eq!(text(&without), Some("Grüße"));
     let html = without.html.as_ref().unwrap();
     assert_eq!(html.original.value, "<p>Grüße aus<img src=cid:logo@x></p>");
-    assert!(html.sanitised.as_deref().unwrap().contains("cid:logo"), "{:?}", html.sanitised);
+    assert!(html.sanitised().unwrap().contains("cid:logo"), "{:?}", html.sanitised());
     assert_eq!(without.preview, "Grüße");
 }
 
