@@ -170,6 +170,8 @@ fn bounces_that_are_no_report_are_known_by_what_they_share() {
         ),
         (HUMAN, "Subject: Mail delivery failed", "550 5.1.1 user unknown"),
         (&gateway, "Subject: Your order", "It could not be delivered."),
+        (somebody, "Subject: Delivery problem", "My parcel could not be delivered."),
+        ("From: Mail Delivery Solutions <sales@example.net>\n", "Subject: Delivery report", "As agreed."),
         (
             "From: Microsoft Outlook <MicrosoftExchange329e71ec88ae@contoso.com>\nReturn-Path: <>\n",
             "Subject: Your mailbox",

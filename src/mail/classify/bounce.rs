@@ -88,7 +88,11 @@ fn is_bounce(clues: &Clues<'_>, speaks_of: &[&str]) -> bool {
         (Sender::Daemon, _) => has_words || says(CODE),
         (_, ReturnPath::Daemon) => has_words && !is_answer,
         (_, ReturnPath::Null) if is_answer => false,
-        (_, ReturnPath::Null) => says(SUBJECT) || says(TEXT) && (says(CODE) || encloses),
+        (Sender::Postmaster | Sender::Nobody, ReturnPath::Null) => {
+            says(SUBJECT) || says(TEXT) && (says(CODE) || encloses)
+        }
+        // Forms on web sites send customers' complaints on a parcel along the same path.
+        (_, ReturnPath::Null) => has_words && (says(CODE) || encloses),
         // The postmaster may be a person.
         (Sender::Postmaster | Sender::Nobody, _) => says(SUBJECT) && (says(TEXT) || says(CODE) || encloses),
         // A gateway under a name of its own, that at least says it is one and shows all there is to show.

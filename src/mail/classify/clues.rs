@@ -32,7 +32,7 @@ pub(super) enum Sender {
     Nobody,
     /// A program that delivers mail.
     Daemon,
-    /// The postmaster: such a program, or the person in charge of it.
+    /// The postmaster, or somebody named like such a program: it may be a person.
     Postmaster,
     /// An address nobody reads.
     NoReply,
@@ -159,17 +159,25 @@ fn sender(mail: &Mail) -> Sender {
     let Some(from) = mail.from.first() else { return Sender::Nobody };
     let local = from.email.split('@').next().unwrap_or_default();
     let name = letters(from.name.as_deref().unwrap_or_default());
+    let is_named_so = DAEMONS.iter().any(|it| name.starts_with(it));
     match () {
-        () if is_daemon(local) || DAEMONS.iter().any(|it| name.starts_with(it)) => Sender::Daemon,
-        () if !from.email.contains('@') => Sender::Nobody,
-        () if POSTMASTERS.iter().any(|it| letters(local).starts_with(it)) => Sender::Postmaster,
+        () if is_daemon(local) => Sender::Daemon,
+        () if !from.email.contains('@') => {
+            if is_named_so {
+                Sender::Daemon
+            } else {
+                Sender::Nobody
+            }
+        }
+        () if is_named_so || POSTMASTERS.iter().any(|it| letters(local).starts_with(it)) => Sender::Postmaster,
         () if is_match(&NO_REPLY, local) => Sender::NoReply,
         () => Sender::Somebody,
     }
 }
 
-/// How display names of programs that deliver mail begin, only their letters: Mail Delivery System, Subsystem, Service.
-const DAEMONS: &[&str] = &["mailerdaemon", "maildeliver", "internetmaildeliver"];
+/// How display names of programs that deliver mail begin, only their letters.
+const DAEMONS: &[&str] =
+    &["mailerdaemon", "maildeliverysystem", "maildeliverysubsystem", "maildeliversystem", "maildeliveryservice"];
 /// Exchange writes its own notes from an address that begins like this, on bounces and on full mailboxes.
 const POSTMASTERS: &[&str] = &["postmaster", "microsoftexchange329e71"];
 
