@@ -126,7 +126,7 @@ mod tests {
             (Some("euc-kr"), "日本語".as_bytes(), "日本語"),
             (Some("gb2312"), "你好，世界".as_bytes(), "你好，世界"),
             (Some("windows-1251"), "Привет".as_bytes(), "Привет"),
-            (Some("windows-1251"), b"\xd0\xb0\xd0\xb1", "РаРб"),
+            (Some("windows-1251"), b"\xd0\xb0\xd0\xb1", "Р°Р±"),
             (Some("gbk"), b"\xc1\xaa\xcd\xa8", "联通"),
             (Some("CP932"), b"\x83e\x83X\x83g", "テスト"),
             (Some("ks_c_5601-1987"), b"\xc7\xd1\xb1\xdb", "한글"),

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use mail_parser::parsers::MessageStream;
 use mail_parser::{Header, HeaderName, HeaderValue, MessageParser};
 
@@ -114,17 +115,33 @@ fn mended_words(text: &str) -> Cow<'_, str> {
             rest = &rest[at + 2..];
             continue;
         };
-        let mut payload = first.to_owned();
+        let mut payloads = vec![first];
         while let Some((next, after_it)) = next_of_kind(after, beginning) {
-            payload.push_str(next);
+            payloads.push(next);
             after = after_it;
         }
         out.push_str(&rest[..at]);
-        out.push_str(&labelled(beginning, &payload));
+        // Text that switches between sets of letters switches back at the end of each word.
+        match beginning.contains("2022") && payloads.len() > 1 {
+            true => out.push_str(&joined(beginning, &payloads)),
+            false => out.push_str(&labelled(beginning, &payloads.concat())),
+        }
         rest = after;
     }
     out.push_str(rest);
     Cow::Owned(out)
+}
+
+/// Words that are read one by one, as one word.
+fn joined(beginning: &str, payloads: &[&str]) -> String {
+    let read = |payload: &&str| {
+        let word = format!("{beginning}{payload}?=");
+        caught(|| MessageStream::new(&word.as_bytes()[1..]).decode_rfc2047()).flatten()
+    };
+    match payloads.iter().map(read).collect::<Option<String>>() {
+        Some(text) => format!("=?utf-8?B?{}?=", BASE64_STANDARD.encode(text)),
+        None => payloads.iter().map(|it| format!("{beginning}{it}?= ")).collect(),
+    }
 }
 
 /// The word, as UTF-8 if it is that, and as windows-1252 if only its label says UTF-8.
@@ -157,8 +174,6 @@ fn labelled(beginning: &str, payload: &str) -> String {
 fn next_of_kind<'a>(after: &'a str, beginning: &str) -> Option<(&'a str, &'a str)> {
     let next = after.trim_start_matches([' ', '\t']);
     let is_of_kind = next.len() < after.len() && beginning_of_word(next).eq_ignore_ascii_case(beginning);
-    // Text that switches between sets of letters switches back at the end of a word, and may not switch twice.
-    let is_of_kind = is_of_kind && !beginning.contains("2022");
     is_of_kind.then(|| next[beginning.len()..].split_once("?=")).flatten()
 }
 

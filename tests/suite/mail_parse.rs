@@ -6,6 +6,7 @@ use mailspan::mail::attachment::Disposition::{Attachment, Inline};
 use mailspan::mail::digest::content_digest;
 use mailspan::mail::parse::{Mail, parse};
 use mailspan::mail::security::Smime;
+use mailspan::model::ids::sha256_hex;
 use proptest::prelude::*;
 
 use super::mail_interaction::{event, fixture, fixtures};
@@ -360,5 +361,13 @@ proptest! {
         let body = serde_json::from_slice(&body).unwrap();
         prop_assert_eq!(super::mail_schema::violations(&body), Vec::<String>::new());
         let _ = content_digest(&mail);
+        let mut ids = std::collections::HashSet::new();
+        for attachment in &mail.attachments {
+            let bytes = attachment.bytes(&raw);
+            prop_assert_eq!((attachment.size, &attachment.sha256), (bytes.len() as u64, &sha256_hex(&bytes)));
+            prop_assert!(ids.insert(&attachment.part_id), "{} twice", attachment.part_id);
+            let name = attachment.name.as_deref().unwrap_or("x");
+            prop_assert!(!name.is_empty() && !name.contains(['/', '\\']) && !name.contains(char::is_control));
+        }
     }
 }

@@ -60,7 +60,7 @@ fn uuencoded_files_leave_the_text_and_become_attachments() {
         parse(b"Content-Transfer-Encoding: quoted-printable\r\n\r\nbegin 644 cat.txt\r\n#0V%T\r\n`\r\nend\r\n");
     assert_eq!((text(&quoted), quoted.attachments.len()), ("", 1));
     let sentence = b"Subject: x\r\n\r\nbegin 644 is how it starts,\r\nand so on to the\r\nend\r\n";
-    assert_eq!((parse(sentence).attachments.len(), text(&parse(sentence)).len()), (0, 52));
+    assert_eq!((parse(sentence).attachments.len(), text(&parse(sentence)).len()), (0, 49));
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_name_is_read_however_it_is_written_and_cannot_do_harm() {
         ("filename*=windows-1251''%cf%f0%e8.pdf", Some("При.pdf")),
         ("filename*=shift_jis''%83e%83X%83g.txt", Some("テスト.txt")),
         ("filename=\"=?utf-8?B?4oKsLnBkZg==?=\"", Some("€.pdf")),
-        ("filename=\"=?iso-2022-jp?B?GyRCJU8bKEI=?= =?iso-2022-jp?B?GyRCJU8bKEI=?=.txt\"", Some("ハハ .txt")),
+        ("filename=\"=?iso-2022-jp?B?GyRCJU8bKEI=?= =?iso-2022-jp?B?GyRCJU8bKEI=?=.txt\"", Some("ハハ.txt")),
         ("filename=\"=?utf-8?Q?a=C3?= =?utf-8?Q?=BC.pdf?=\"", Some("aü.pdf")),
         ("filename=\"Gr\u{fc}\u{df}e.pdf\"", Some("Grüße.pdf")),
         ("filename=\"..\\..\\windows\\win.ini\"", Some("win.ini")),

@@ -152,7 +152,7 @@ fn full() -> Tnef {
                 Property::Number(0x3714, 4),
             ],
         )
-        .file("Untitled", None, &[Property::Number(0x3705, 5), Property::Named, Property::Mail(inner.0)])
+        .file("Untitled", Some(b"icon"), &[Property::Number(0x3705, 5), Property::Named, Property::Mail(inner.0)])
 }
 
 fn mail(text: &str, tnef: &[u8]) -> Vec<u8> {
@@ -188,7 +188,7 @@ fn a_winmail_is_unpacked_and_stays() {
             ("2", "winmail.dat", "application/ms-tnef", Origin::Mime),
             ("2.tnef.1", "Übersicht 2026.pdf", "application/pdf", Origin::Tnef),
             ("2.tnef.2", "logo.png", "application/octet-stream", Origin::Tnef),
-            ("2.tnef.3", "Re inner   mail.dat", "application/ms-tnef", Origin::Tnef),
+            ("2.tnef.3", "Re  inner   mail.dat", "application/ms-tnef", Origin::Tnef),
             ("2.tnef.3.1", "inside.txt", "application/octet-stream", Origin::Tnef),
         ]
     );
@@ -294,6 +294,27 @@ fn nesting_and_numbers_are_bounded() {
     }
     let found = unpacked(&many);
     assert_eq!((found.files.len(), found.problems), (10_000, vec!["a winmail.dat holds more than 10000 files"]));
+}
+
+/// Samples of others are read where they are at hand: `MAILSPAN_TNEF_SAMPLE` names a folder of winmail.dat files.
+#[test]
+fn all_samples_are_read() {
+    let Some(folder) = std::env::var_os("MAILSPAN_TNEF_SAMPLE") else {
+        println!("no samples here; MAILSPAN_TNEF_SAMPLE names a folder of them");
+        return;
+    };
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()).collect();
+    paths.sort();
+    for path in paths {
+        let found = tnef::unpack(&std::fs::read(&path).unwrap().into());
+        let found = found.unwrap_or_else(|| panic!("{} is no winmail.dat", path.display()));
+        let texts =
+            [&found.text, &found.html].map(|it| it.as_deref().map(|it| it.chars().take(60).collect::<String>()));
+        println!("{}: {texts:?} {:?}", path.display(), found.problems);
+        for file in found.files {
+            println!("  {} {:?} {:?} {} bytes", file.path, file.name, file.kind, file.bytes.len());
+        }
+    }
 }
 
 proptest! {

@@ -245,3 +245,32 @@ async fn a_subscription_that_cannot_be_made_says_why() {
         assert!(error.starts_with(expected), "{error}");
     }
 }
+
+#[tokio::test]
+async fn what_is_attached_is_listed_to_the_end_without_its_content() {
+    let fake = Fake::start(|number, parts: Parts, _| async move {
+        let host = parts.headers["host"].to_str().unwrap().to_owned();
+        match number {
+            0 => json(
+                200,
+                format!(
+                    r##"{{"@odata.nextLink":"http://{host}/v1.0/next","value":[
+                    {{"@odata.type":"#microsoft.graph.fileAttachment","name":"a.pdf","contentType":"application/pdf","size":7,"isInline":true}},
+                    {{"@odata.type":"#microsoft.graph.referenceAttachment","name":"b.docx","contentType":null,"size":-1}}]}}"##
+                ),
+            ),
+            _ => json(200, r##"{"value":[{"@odata.type":"#microsoft.graph.itemAttachment"},{}]}"##),
+        }
+    })
+    .await;
+    let all = fake.graph.attachments(&support(), "m1").await.unwrap();
+    let kinds: Vec<_> = all.iter().map(|it| it.kind).collect();
+    use AttachedKind::{File, Item, Reference, Unknown};
+    assert_eq!(kinds, [File, Reference, Item, Unknown]);
+    assert_eq!((all[0].name.as_deref(), all[0].size, all[0].is_inline), (Some("a.pdf"), Some(7), true));
+    assert_eq!((all[1].size, all[1].is_inline, all[1].content_type.as_deref()), (None, false, None));
+    let path = "/v1.0/users/support@contoso.com/messages/m1/attachments?$select=name,contentType,size,isInline";
+    assert_eq!(fake.request(0).1, path);
+    let elsewhere = Fake::always(200, r#"{"value":[],"@odata.nextLink":"http://127.0.0.1:1/x"}"#).await;
+    assert!(elsewhere.graph.attachments(&support(), "m1").await.is_err());
+}

@@ -168,7 +168,10 @@ impl Unpacked {
             OBJECT => bytes.slice(INTERFACE.min(bytes.len())..),
             _ => bytes.clone(),
         });
-        let Some(bytes) = file.bytes.clone().or(object) else {
+        let is_mail = properties.number(METHOD) == Some(IS_MAIL);
+        // What stands for a mail elsewhere is a picture of it.
+        let found = if is_mail { object.or(file.bytes.clone()) } else { file.bytes.clone().or(object) };
+        let Some(bytes) = found else {
             self.problem("a file in a winmail.dat has no bytes");
             return;
         };
@@ -185,7 +188,7 @@ impl Unpacked {
             bytes: bytes.clone(),
             path: path.clone(),
         });
-        if properties.number(METHOD) != Some(IS_MAIL) {
+        if !is_mail {
             return;
         }
         if depth == DEEPEST {
