@@ -6,8 +6,9 @@ use super::Inbound;
 use crate::mail::facts::{Classification, Kind};
 use crate::mail::parse::Mail;
 use crate::model::outcome::Failure;
+use crate::model::route::Rule;
 use crate::model::thread::ThreadNames;
-use crate::store::{Breaker, Pace};
+use crate::store::{Breaker, Pace, Store, StoreError};
 
 /// What a route writes into a mail it passes on.
 const OWN_FIELD: &str = "x-mailspan-interaction-id";
@@ -40,16 +41,11 @@ impl Inbound {
 
     /// What the breaker does with this mail on its way to a route.
     pub(super) fn breaker(&self, route: &str, classification: &Classification, came_back: Option<&str>) -> Breaker {
-        let asks_for_loops =
-            |it: &&crate::model::route::Rule| it.name == route && it.kinds.iter().any(|it| it == "loop");
-        if !self.loops.breaker || self.rules.iter().any(|it| asks_for_loops(&it)) {
+        let asks_for_loops = |rule: &Rule| rule.name == route && rule.kinds.iter().any(|it| it == "loop");
+        if !self.loops.breaker || self.rules.iter().any(asks_for_loops) {
             return Breaker::Off;
         }
-        match (came_back, classification.kind) {
-            (Some(reason), _) => Breaker::Holds(reason.to_owned()),
-            (None, Kind::Loop) => Breaker::Holds(classification.reasons.join(", ")),
-            (None, _) => Breaker::Counts,
-        }
+        judged(classification, came_back)
     }
 
     /// Whose mail it counts.
@@ -59,6 +55,16 @@ impl Inbound {
             sender: self.thread_names.sender(tenant, &sender.email),
             automatic_limit: is_automatic(classification).then_some(self.loops.automatic_limit),
         })
+    }
+}
+
+fn judged(classification: &Classification, came_back: Option<&str>) -> Breaker {
+    match (came_back, classification.kind) {
+        (Some(reason), _) => Breaker::Holds(reason.to_owned()),
+        (None, Kind::Loop) => Breaker::Holds(classification.reasons.join(", ")),
+        // Nobody answers a bounce (RFC 5321 §4.5.5), and one mail to many can bring hundreds of one sender.
+        (None, Kind::Dsn) => Breaker::Off,
+        (None, _) => Breaker::Counts,
     }
 }
 
@@ -72,13 +78,31 @@ fn is_automatic(classification: &Classification) -> bool {
 ///
 /// # Errors
 /// The store could not answer.
-pub async fn thread_names(store: &crate::store::Store) -> Result<ThreadNames, crate::store::StoreError> {
+pub async fn thread_names(store: &Store) -> Result<ThreadNames, StoreError> {
     Ok(ThreadNames::new(&store.secret("thread").await?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_came_back_is_held_and_bounces_are_not_even_counted() {
+        let holds = |reason: &str| Breaker::Holds(reason.to_owned());
+        for (kind, came_back, expected) in [
+            (Kind::Human, Some("own interaction id"), holds("own interaction id")),
+            (Kind::Dsn, Some("own interaction id"), holds("own interaction id")),
+            (Kind::Loop, None, holds("received: 57 hops, list-id")),
+            (Kind::Dsn, None, Breaker::Off),
+            (Kind::Mdn, None, Breaker::Counts),
+            (Kind::Human, None, Breaker::Counts),
+            (Kind::AutoReply, None, Breaker::Counts),
+        ] {
+            let reasons = ["received: 57 hops", "list-id"].map(str::to_owned).to_vec();
+            let classification = Classification { kind, reasons, ..Classification::default() };
+            assert_eq!(judged(&classification, came_back), expected, "{kind:?} {came_back:?}");
+        }
+    }
 
     #[test]
     fn an_automatic_mail_says_so_or_was_recognised() {
