@@ -46,7 +46,7 @@ pub(super) async fn interaction(
     let sha256 = crate::model::ids::sha256_hex(&body);
     let size = body.len() as u64;
     let linked = Linked { name: None, kind: "application/json".into(), size, sha256, place: Where::Here(body, room) };
-    let mut response = hand_out(&daemon, &Method::GET, &HeaderMap::new(), linked, permit);
+    let mut response = hand_out(&daemon, &Method::GET, &HeaderMap::new(), linked, permit).await?;
     response.headers_mut().remove(header::CONTENT_DISPOSITION);
     Ok(response)
 }
@@ -65,7 +65,7 @@ pub(super) async fn raw(
     asker.may(&delivery.links, &interaction, Some(Target::Raw), delivery.clock.now())?;
     let permit = turn(&daemon).await?;
     let linked = delivery.raw(&interaction).await?;
-    Ok(hand_out(&daemon, &method, &headers, linked, permit))
+    hand_out(&daemon, &method, &headers, linked, permit).await
 }
 
 /// `GET /api/v1/interactions/{interaction}/attachments/{part}`.
@@ -82,7 +82,7 @@ pub(super) async fn attachment(
     asker.may(&delivery.links, &interaction, Some(Target::Attachment(&part)), delivery.clock.now())?;
     let permit = turn(&daemon).await?;
     let linked = delivery.attachment(&interaction, &part).await?;
-    Ok(hand_out(&daemon, &method, &headers, linked, permit))
+    hand_out(&daemon, &method, &headers, linked, permit).await
 }
 
 /// A turn among those who download.
@@ -92,13 +92,13 @@ async fn turn(daemon: &Daemon) -> Result<OwnedSemaphorePermit, Problem> {
 }
 
 /// Content as an answer: all of it or a range, or word that the asker has it already.
-fn hand_out(
+async fn hand_out(
     daemon: &Daemon,
     method: &Method,
     asked: &HeaderMap,
     linked: Linked,
     permit: OwnedSemaphorePermit,
-) -> Response {
+) -> Result<Response, Problem> {
     let (size, tag) = (linked.size, format!("\"{}\"", linked.sha256));
     let mut headers = HeaderMap::new();
     let mut set = |name, value: &str| {
@@ -118,7 +118,7 @@ fn hand_out(
     set(header::ETAG, &tag);
     if range::is_known(asked, &tag) {
         headers.remove(header::CONTENT_TYPE);
-        return (StatusCode::NOT_MODIFIED, headers).into_response();
+        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
     }
     // Ranges are defined for GET alone (RFC 9110 §14.2).
     let wanted = if method == Method::GET { range::wanted(asked, size, &tag) } else { Wanted::Whole };
@@ -134,11 +134,15 @@ fn hand_out(
             let mut response = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "no-such-range", detail).into_response();
             let place = HeaderValue::from_str(&format!("bytes */{size}")).ok();
             response.headers_mut().extend(place.map(|it| (header::CONTENT_RANGE, it)));
-            return response;
+            return Ok(response);
         }
     };
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
-    (status, headers, flow::body(daemon.store.clone(), linked, part, permit)).into_response()
+    if method == Method::HEAD {
+        return Ok((status, headers).into_response());
+    }
+    let body = flow::body(daemon.store.clone(), linked, part, permit).await?;
+    Ok((status, headers, body).into_response())
 }
 
 impl From<Unlinked> for Problem {

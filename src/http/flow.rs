@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::delivery::linked::{Linked, Where};
+use crate::delivery::linked::{Linked, Unlinked, Where};
 use crate::mail::passing::Passing;
 use crate::mail::transfer::TransferEncoding;
 use crate::memory::Held;
+use crate::model::outcome::Failure;
 use crate::store::{PIECE, Store};
 
 /// What a flow takes: a piece, what is decoded of it, and what is being sent.
@@ -33,8 +35,14 @@ pub fn downloads(memory_budget: u64) -> usize {
     usize::try_from(memory_budget / SHARE / ROOM).unwrap_or(usize::MAX).clamp(2, 64)
 }
 
-/// This part of this content, as a body.
-pub(super) fn body(store: Store, linked: Linked, part: Range<u64>, permit: OwnedSemaphorePermit) -> Body {
+/// This part of this content, as a body. Its first bytes are read before there is one: what turns out to be gone is told
+/// while there is still an answer to tell it in.
+pub(super) async fn body(
+    store: Store,
+    linked: Linked,
+    part: Range<u64>,
+    permit: OwnedSemaphorePermit,
+) -> Result<Body, Unlinked> {
     let size = part.end - part.start;
     match linked.place {
         Where::Stored { message, written } => {
@@ -43,15 +51,24 @@ pub(super) fn body(store: Store, linked: Linked, part: Range<u64>, permit: Owned
             let until = Instant::now() + AT_LEAST + Duration::from_secs(size / SLOWEST);
             let flow =
                 Flow { store, message, at, end: written.end, decoding, skip, left: size, until, _permit: permit };
-            Body::from_stream(futures_util::stream::try_unfold(flow, Flow::next))
+            let Some((first, rest)) = flow.next().await.map_err(unread)? else { return Ok(Body::empty()) };
+            let first = stream::once(std::future::ready(io::Result::Ok(first)));
+            Ok(Body::from_stream(first.chain(stream::try_unfold(rest, Flow::next))))
         }
         Where::Here(bytes, room) => {
             let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
             let rest = bytes.slice(index(part.start)..index(part.end));
             let until = Instant::now() + WHOLE_AT_LEAST + Duration::from_secs(size / WHOLE_SLOWEST);
             let whole = Whole { rest, until, _room: room, _permit: permit };
-            Body::from_stream(futures_util::stream::try_unfold(whole, Whole::next))
+            Ok(Body::from_stream(stream::try_unfold(whole, Whole::next)))
         }
+    }
+}
+
+fn unread(error: io::Error) -> Unlinked {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Unlinked::Gone,
+        _ => Unlinked::Failed(Failure::transient(error)),
     }
 }
 

@@ -38,12 +38,15 @@ async fn a_cloud_event_carries_the_interaction_and_is_signed() {
     assert_eq!(event["time"], event["data"]["message"]["receivedAt"]);
     assert_eq!(event["source"], format!("/tenants/contoso/mailboxes/{SUPPORT}"));
     assert_eq!(event["data"]["message"]["subject"], "As an event");
-    the_public_library_reads(&attempts[0].body, event["id"].as_str().unwrap());
+    match the_public_librarys_id(&attempts[0].body) {
+        Some(id) => assert_eq!(event["id"], id),
+        None => eprintln!("Python's cloudevents is not installed: what it says of an event is not known"),
+    }
     bridge.stop().await;
 }
 
-/// Where Python and its library `cloudevents` are installed, they judge as well.
-fn the_public_library_reads(body: &[u8], id: &str) {
+/// The id of an event as Python's library `cloudevents` reads it; `None` where that is not installed.
+fn the_public_librarys_id(body: &[u8]) -> Option<String> {
     const READ: &str = "import sys\n\
         try:\n from cloudevents.v1.http import from_http\n\
         except ImportError:\n from cloudevents.http import from_http\n\
@@ -52,8 +55,7 @@ fn the_public_library_reads(body: &[u8], id: &str) {
         print(event['id'], end='')";
     let has_it = Command::new("python3").args(["-c", "import cloudevents"]).stderr(Stdio::null()).status();
     if !has_it.is_ok_and(|it| it.success()) {
-        eprintln!("Python's cloudevents is not installed: what it says of an event is not known");
-        return;
+        return None;
     }
     let mut python = Command::new("python3")
         .args(["-c", READ])
@@ -64,7 +66,8 @@ fn the_public_library_reads(body: &[u8], id: &str) {
         .unwrap();
     python.stdin.take().unwrap().write_all(body).unwrap();
     let said = python.wait_with_output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&said.stdout), id, "{}", String::from_utf8_lossy(&said.stderr));
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    Some(String::from_utf8_lossy(&said.stdout).into_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,8 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use mailspan::model::ids::sha256_hex;
 use reqwest::Response;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::receiver::Answer;
 use crate::world::{Bridge, Inbox, Plan, SIGNING_SECRET, SUPPORT, World, client, until, until_so};
@@ -290,11 +292,18 @@ async fn what_is_too_large_for_the_body_is_linked_where_a_place_for_links_is_nam
     let world = World::new().await;
     let plan = |content| with_content(world.bare_plan().mailbox(SUPPORT, ""), &world.inbox, "", content);
     let states = |body: &Value| attachments(body).iter().map(|it| text(it, "/state").to_owned()).collect::<Vec<_>>();
-    let bridge = Bridge::start(&plan("inline_limit = \"400KiB\"")).await;
+    let bare = plan("inline_limit = \"400KiB\"");
+    let bridge = Bridge::start(&bare).await;
     world.tenant.receive(SUPPORT, mail("Without a place", &noise(500_000)));
     let body = world.inbox.until_has(&["Without a place"]).await.remove(0).body;
     assert_eq!(states(&body), ["omitted_too_large", "omitted_too_large", "stored", "stored"]);
     assert_eq!(body["data"]["message"]["raw"]["url"], Value::Null);
+    // Nobody wrote down where its parts stand, so the mail is read for it.
+    let address = format!("http://{}/api/v1/interactions/{}", bare.admin, text(&body, "/data/interactionId"));
+    for attachment in attachments(&body) {
+        let part = get(&format!("{address}/attachments/{}", text(attachment, "/partId")), &[]).await;
+        assert_eq!(sha256_hex(&part.bytes().await.unwrap()), text(attachment, "/sha256"));
+    }
     bridge.stop().await;
 
     let plan = plan("inline_limit = \"400KiB\"");
@@ -331,19 +340,34 @@ async fn two_replicas_open_each_others_links() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_does_not_read_holds_up_no_stop() {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+async fn peers_that_do_not_read_hold_up_no_stop_and_no_more_memory_than_their_share() {
     let world = World::new().await;
     let plan = linked(world.bare_plan().mailbox(SUPPORT, ""), &world.inbox, "");
+    // A sixteenth of it has room for three downloads.
+    let plan = plan.text("limits", "memory_budget", "40MiB").text("limits", "max_message_size", "40MiB");
     let bridge = Bridge::start(&plan).await;
-    world.tenant.receive(SUPPORT, mail("Slowly", &noise(9_000_000)));
+    world.tenant.receive(SUPPORT, mail("Slowly", &noise(5_000_000)));
     let body = world.inbox.until_has(&["Slowly"]).await.remove(0).body;
-    let path = text(&body, "/data/message/raw/url").split_once("/api").unwrap().1.to_owned();
-    let mut idle = tokio::net::TcpStream::connect(plan.admin).await.unwrap();
-    idle.write_all(format!("GET /api{path} HTTP/1.1\r\nhost: {}\r\n\r\n", plan.admin).as_bytes()).await.unwrap();
-    let mut head = [0; 12];
-    idle.read_exact(&mut head).await.unwrap();
-    assert_eq!(&head, b"HTTP/1.1 200");
+    let url = text(&body, "/data/message/raw/url");
+    let mut idle = Vec::new();
+    for _ in 0..3 {
+        idle.push(asking_and_not_reading(&plan, url).await);
+    }
+    let answer = get(url, &[]).await;
+    assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (503, &"5".parse().unwrap()));
+    idle.pop();
+    until_so("room for another", async || get(url, &[("range", "bytes=0-9")]).await.status() == 206).await;
     // Stopping within the deadline of stories is all that is asked.
     bridge.stop().await;
+}
+
+/// Asks for this address, waits for the head of the answer and reads no further.
+async fn asking_and_not_reading(plan: &Plan, url: &str) -> TcpStream {
+    let path = url.split_once("/api").unwrap().1;
+    let mut peer = TcpStream::connect(plan.admin).await.unwrap();
+    peer.write_all(format!("GET /api{path} HTTP/1.1\r\nhost: {}\r\n\r\n", plan.admin).as_bytes()).await.unwrap();
+    let mut head = [0; 12];
+    peer.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    peer
 }
