@@ -27,7 +27,7 @@ use serde_json::Value;
 /// Attachments up to this size are put into the interaction.
 const INLINE: u64 = 16 * 1024;
 /// What was cut at 1 MiB grows by what the sanitiser adds, and by elements HTML opens again; not without bounds.
-const LONGEST_HTML: usize = 32 << 20;
+const LONGEST_HTML: usize = 8 << 20;
 
 /// A mail of these bytes becomes an interaction that is true of it, and that nobody is harmed by.
 pub(crate) fn interaction(raw: &[u8]) {

@@ -38,3 +38,13 @@ fn our_own_mails_hold_what_the_fuzzer_asks() {
         checks::interaction(&raw);
     }
 }
+
+#[test]
+fn html_that_grows_as_it_is_made_safe_is_refused_before() {
+    let bomb = format!("<p><b title='{}'>{}", "x".repeat(8_000), "<p>x".repeat(14_000));
+    let raw = format!("Content-Type: text/html\r\n\r\n{bomb}");
+    checks::interaction(raw.as_bytes());
+    assert_eq!(mailspan::mail::html::sanitise(&bomb), None);
+    let letter = "<font face='Segoe UI' style='font-size: 11pt'><p>Good day<br>".repeat(3) + &"<p>text".repeat(9_000);
+    assert!(mailspan::mail::html::sanitise(&letter).is_some(), "people write so");
+}
