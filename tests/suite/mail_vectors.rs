@@ -133,6 +133,8 @@ pub(crate) fn forbidden(clean: &str) -> Vec<String> {
                 found.push(format!("</{:?}>", tag.name))
             }
             Token::EndTag(_) | Token::String(_) => {}
+            // Letters nobody sees are no danger.
+            Token::Error(error) if format!("{error:?}").contains("InInputStream") => {}
             // Whatever a reader stumbles over, two readers may understand differently.
             other => found.push(format!("{other:?}")),
         }
