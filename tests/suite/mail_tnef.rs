@@ -259,7 +259,7 @@ fn what_is_wrong_is_said_and_the_rest_is_read() {
     let damaged = Tnef::new().mail(&[Property::Binary(0x1009, crc)]).file("a.txt", Some(b"x"), &[]);
     let nameless = Tnef::new().attribute(2, 0x0006_9002, &[0; 14]).file("b.txt", Some(b"x"), &[]);
     for (tnef, files, problem) in [
-        (cut(100), 2, "a winmail.dat is cut off"),
+        (cut(100), 3, "a winmail.dat is cut off"),
         (checksum, 4, "a checksum in a winmail.dat is wrong"),
         (damaged, 1, "the text in a winmail.dat is damaged"),
         (nameless, 1, "a file in a winmail.dat has no bytes"),
