@@ -26,6 +26,7 @@ mod queue_shares;
 mod receiver;
 mod store_alone;
 mod store_jobs;
+mod store_loops;
 mod store_messages;
 mod store_model;
 mod store_open;
