@@ -53,6 +53,7 @@ pub fn clues(mail: &Mail, around: &Around<'_>) -> Clues {
     let others = mail.to.iter().chain(&mail.cc).map(|it| it.email.as_str()).filter(counts);
     Clues {
         own: own.as_ref().map(named),
+        carrier: carrier(mail, around, own),
         in_reply_to: in_reply_to.iter().map(named).collect(),
         references: references.iter().rev().map(named).collect(),
         tokens: tokens_in(mail),
@@ -61,6 +62,15 @@ pub fn clues(mail: &Mail, around: &Around<'_>) -> Clues {
         fresh: names.thread(tenant, fresh),
         root,
         alone: names.thread(tenant, around.message_key),
+    }
+}
+
+/// A mail without a date is told by its content.
+fn carrier(mail: &Mail, around: &Around<'_>, own: Option<&str>) -> String {
+    let sender = mail.from.first().map(|it| it.email.as_str()).unwrap_or_default();
+    match (own, &mail.sent_at) {
+        (Some(own), Some(date)) => around.names.carrier(around.tenant, own, sender, date),
+        _ => around.message_key.to_owned(),
     }
 }
 
@@ -180,6 +190,16 @@ mod tests {
             assert_eq!((clues.fresh, clues.root), (names.thread("contoso", root), basis), "{head}");
             assert_eq!(clues.alone, names.thread("contoso", "mk_1"));
         }
+    }
+
+    #[test]
+    fn the_same_mail_carries_its_id_whatever_was_written_into_it_on_the_way() {
+        let carrier = |head: &str| of(&format!("Message-ID: <a@x>\r\n{head}")).carrier;
+        let first = carrier("From: Ann <Ann@x>\r\nDate: Sat, 21 Nov 2026 10:00:00 +0100");
+        assert_eq!(carrier("From: ann@X\r\nDate: Sat, 21 Nov 2026 10:00:00 +0100\r\nSubject: [EXTERNAL] Hello"), first);
+        assert_ne!(carrier("From: ann@x\r\nDate: Sat, 21 Nov 2026 10:00:01 +0100"), first);
+        assert_ne!(carrier("From: bob@x\r\nDate: Sat, 21 Nov 2026 10:00:00 +0100"), first);
+        assert_eq!(carrier("From: ann@x"), "mk_1", "without a date its content tells it");
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub struct ThreadKey(pub [u8; 16]);
 pub struct Clues {
     /// Its Message-ID.
     pub own: Option<ThreadKey>,
+    /// What that id stands for: its sender and date beside it. An id that also stands for something else connects nothing.
+    pub carrier: String,
     /// The ids in In-Reply-To.
     pub in_reply_to: Vec<ThreadKey>,
     /// The ids in References, the last first.
@@ -88,7 +90,8 @@ pub struct Clues {
 impl Clues {
     /// Nothing connects it with anything.
     pub fn none(thread: &str) -> Self {
-        Self { fresh: thread.to_owned(), alone: thread.to_owned(), ..Self::default() }
+        let thread = || thread.to_owned();
+        Self { carrier: thread(), fresh: thread(), alone: thread(), ..Self::default() }
     }
 }
 
@@ -125,6 +128,12 @@ impl ThreadNames {
     /// Somebody who writes. Case does not matter.
     pub fn sender(&self, tenant: &str, address: &str) -> String {
         hex(&self.name(&["sender", tenant, &address.to_lowercase()]).0)
+    }
+
+    /// A mail that carries this id: content can differ from mailbox to mailbox (links and banners are written into it),
+    /// so its sender and date tell it from another mail with the same id.
+    pub fn carrier(&self, tenant: &str, message_id: &str, sender: &str, date: &str) -> String {
+        hex(&self.name(&["carrier", tenant, message_id, &sender.to_lowercase(), date]).0)
     }
 
     /// The conversation that begins with this id.

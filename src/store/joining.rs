@@ -25,7 +25,7 @@ pub(super) struct Key {
     pub(super) thread: String,
     /// How a mail named it, which is how it is recognised when it comes.
     pub(super) basis: Basis,
-    /// The key of the mail that has this id; `None` while others only name it.
+    /// The mail that has this id, as [`Clues::carrier`] tells it; `None` while others only name it.
     pub(super) carried_by: Option<String>,
     pub(super) seen_at: UnixMillis,
     pub(super) row: Row,
@@ -50,17 +50,17 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Puts a mail into its conversation. `base_key` is its key without the number of its copy.
-    pub(super) fn join(&mut self, tenant: &str, base_key: &str, clues: &Clues) -> Joined {
-        let joined = self.place(tenant, base_key, clues);
-        self.remember(&joined.thread, base_key, clues);
+    /// Puts a mail into its conversation.
+    pub(super) fn join(&mut self, tenant: &str, clues: &Clues) -> Joined {
+        let joined = self.place(tenant, clues);
+        self.remember(&joined.thread, clues);
         joined
     }
 
     /// Whether the id this mail carries came with the same mail before: a copy, here or in another mailbox.
-    pub(super) fn may_be_copy(&self, base_key: &str, clues: &Clues) -> bool {
+    pub(super) fn may_be_copy(&self, clues: &Clues) -> bool {
         match clues.own.and_then(|it| self.keys.get(&it)) {
-            Some(own) => own.carried_by.as_deref() == Some(base_key),
+            Some(own) => own.carried_by.as_deref() == Some(&clues.carrier),
             None => clues.own.is_none() && self.threads.contains_key(&clues.fresh),
         }
     }
@@ -79,8 +79,8 @@ impl Known {
         }
     }
 
-    fn place(&mut self, tenant: &str, base_key: &str, clues: &Clues) -> Joined {
-        let named = self.named(base_key, clues);
+    fn place(&mut self, tenant: &str, clues: &Clues) -> Joined {
+        let named = self.named(clues);
         if let Some((_, basis)) = named.first() {
             let basis = *basis;
             return Joined { thread: self.merge(named.into_iter().map(|(thread, _)| thread)), is_new: false, basis };
@@ -95,13 +95,13 @@ impl Known {
     }
 
     /// The conversations its header names, the strongest first.
-    fn named(&self, base_key: &str, clues: &Clues) -> Vec<(String, Basis)> {
+    fn named(&self, clues: &Clues) -> Vec<(String, Basis)> {
         let known = |basis| move |key: &ThreadKey| self.keys.get(key).map(|it| (self.resolved(&it.thread), basis));
         let mut named: Vec<_> = clues.in_reply_to.iter().filter_map(known(Basis::InReplyTo)).collect();
         named.extend(clues.references.iter().filter_map(known(Basis::References)));
         let own = clues.own.and_then(|it| self.keys.get(&it));
         // An id that came with another mail is one its sender uses for everything; it connects nothing.
-        let own = own.filter(|it| it.carried_by.as_deref().is_none_or(|by| by == base_key));
+        let own = own.filter(|it| it.carried_by.as_deref().is_none_or(|by| by == clues.carrier));
         named.extend(
             own.map(|it| (self.resolved(&it.thread), if it.carried_by.is_some() { Basis::None } else { it.basis })),
         );
@@ -152,14 +152,14 @@ impl Known {
     }
 
     /// Writes down what belongs to the conversation from now on.
-    fn remember(&mut self, thread: &str, base_key: &str, clues: &Clues) {
+    fn remember(&mut self, thread: &str, clues: &Clues) {
         if let Some(kept) = self.threads.get_mut(thread) {
             kept.touch();
         }
         if let Some(own) = clues.own {
-            let is_others = |key: &Key| key.carried_by.as_deref().is_some_and(|by| by != base_key);
+            let is_others = |key: &Key| key.carried_by.as_deref().is_some_and(|by| by != clues.carrier);
             if !self.keys.get(&own).is_some_and(is_others) {
-                self.keep(own, thread, Basis::None, Some(base_key));
+                self.keep(own, thread, Basis::None, Some(&clues.carrier));
             }
         }
         for (keys, basis) in [
@@ -243,6 +243,7 @@ mod tests {
         };
         Clues {
             own: Some(key(n)),
+            carrier: format!("carrier {n}"),
             in_reply_to: keys(in_reply_to),
             references: keys(references),
             root,
@@ -251,9 +252,9 @@ mod tests {
         }
     }
 
-    fn join(known: &mut Known, n: u8, clues: &Clues) -> Joined {
+    fn join(known: &mut Known, clues: &Clues) -> Joined {
         known.now += 1;
-        known.join("contoso", &format!("mk {n}"), clues)
+        known.join("contoso", clues)
     }
 
     /// As if everything had been written and read again.
@@ -265,14 +266,14 @@ mod tests {
     #[test]
     fn the_strongest_link_names_the_basis() {
         let mut known = Known::default();
-        join(&mut known, 1, &mail(1, &[], &[]));
+        join(&mut known, &mail(1, &[], &[]));
         for (clues, basis) in [
             (mail(2, &[1], &[9, 1]), Basis::InReplyTo),
             (mail(3, &[8], &[9, 1]), Basis::References),
             (Clues { tokens: vec!["th 1".into()], ..mail(4, &[7], &[]) }, Basis::Token),
             (Clues { tokens: vec!["th 1".into()], ..mail(5, &[1], &[]) }, Basis::InReplyTo),
         ] {
-            let joined = join(&mut known, 2, &clues);
+            let joined = join(&mut known, &clues);
             assert_eq!((joined.thread.as_str(), joined.is_new, joined.basis), ("th 1", false, basis));
         }
     }
@@ -280,15 +281,15 @@ mod tests {
     #[test]
     fn only_what_changed_is_written() {
         let mut known = Known::default();
-        join(&mut known, 1, &mail(1, &[], &[]));
+        join(&mut known, &mail(1, &[], &[]));
         settle(&mut known);
-        join(&mut known, 2, &mail(2, &[1], &[]));
+        join(&mut known, &mail(2, &[1], &[]));
         let rows: Vec<_> = known.keys.iter().map(|(key, it)| (key.0[0], it.row)).collect();
         assert_eq!(rows, [(1, Row::Unchanged), (2, Row::New)]);
         assert_eq!(known.threads["th 1"].row, Row::Changed, "somebody wrote in it");
         settle(&mut known);
         known.now += FRESH_MS;
-        join(&mut known, 3, &mail(3, &[1], &[]));
+        join(&mut known, &mail(3, &[1], &[]));
         assert_eq!(known.keys[&key(1)].row, Row::Changed, "it was seen again after a while");
         assert_eq!(known.keys[&key(2)].row, Row::Unchanged);
     }
@@ -296,12 +297,12 @@ mod tests {
     #[test]
     fn a_table_that_goes_round_in_a_circle_stops_nobody() {
         let mut known = Known::default();
-        join(&mut known, 1, &mail(1, &[], &[]));
-        join(&mut known, 2, &mail(2, &[], &[]));
+        join(&mut known, &mail(1, &[], &[]));
+        join(&mut known, &mail(2, &[], &[]));
         for (one, other) in [("th 1", "th 2"), ("th 2", "th 1")] {
             known.threads.get_mut(one).unwrap().merged_into = Some(other.into());
         }
-        assert!(["th 1", "th 2"].contains(&join(&mut known, 3, &mail(3, &[1], &[])).thread.as_str()));
+        assert!(["th 1", "th 2"].contains(&join(&mut known, &mail(3, &[1], &[])).thread.as_str()));
     }
 
     proptest! {
@@ -324,7 +325,7 @@ mod tests {
             let mut told = BTreeMap::new();
             for n in arrival {
                 let references: Vec<u8> = if full { ancestors(n).collect() } else { Vec::new() };
-                let joined = join(&mut known, n, &mail(n, parent(n).as_slice(), &references));
+                let joined = join(&mut known, &mail(n, parent(n).as_slice(), &references));
                 prop_assert!(joined.is_new == (joined.basis == Basis::None));
                 told.insert(n, joined.thread);
                 settle(&mut known);
@@ -337,7 +338,7 @@ mod tests {
                         prop_assert_eq!(&told[&a], &told[&b], "with all references they agree from the beginning");
                     }
                 }
-                let answer = known.join("contoso", "mk answer", &mail(200, &[a], &[]));
+                let answer = known.join("contoso", &mail(200, &[a], &[]));
                 prop_assert_eq!(answer.thread, known.resolved(&told[&a]));
                 known.keys.remove(&key(200));
             }

@@ -32,7 +32,7 @@ impl Writing<'_> {
                 continue;
             }
             let tenant = self.named(mail.mailbox).await?.tenant;
-            mail.joined = known.join(&tenant, mail.base_key(), &mail.accept.clues);
+            mail.joined = known.join(&tenant, &mail.accept.clues);
             copies.insert(key, mail.joined.clone());
         }
         Ok(known)
@@ -127,11 +127,8 @@ impl Writing<'_> {
              WHERE base_key IN ({rows}) AND thread_id IS NOT NULL",
             "?",
         );
-        let asked: BTreeSet<&str> = mails
-            .iter()
-            .filter(|mail| known.may_be_copy(mail.base_key(), &mail.accept.clues))
-            .map(Mail::base_key)
-            .collect();
+        let asked: BTreeSet<&str> =
+            mails.iter().filter(|mail| known.may_be_copy(&mail.accept.clues)).map(Mail::base_key).collect();
         let mut copies = HashMap::new();
         for row in self.tx.each(&SELECT, None, asked.into_iter().map(Value::from).collect()).await? {
             let joined = Joined { thread: row.text(2)?, is_new: row.int(3)? != 0, basis: basis(&row.text(4)?)? };

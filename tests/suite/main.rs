@@ -37,6 +37,7 @@ mod receiver;
 mod store_alone;
 mod store_jobs;
 mod store_links;
+mod store_loops;
 mod store_messages;
 mod store_model;
 mod store_open;

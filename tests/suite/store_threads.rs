@@ -1,15 +1,14 @@
-//! Conversations and the loop breaker in the store: what connects mails, what comes before what, what is held.
+//! Conversations in the store: what connects mails, what comes before what, and for how long that is known.
 
 use std::collections::{BTreeSet, HashSet};
 
 use mailspan::model::thread::{Basis, Clues, Joined, ThreadKey};
 use mailspan::model::work::{Claim, Lane, MailboxId, Work};
-use mailspan::store::{Accept, Breaker, End, FoundBy, MarkWhen, Pace, Store};
+use mailspan::store::{Accept, FoundBy, MarkWhen, Store};
 
 use crate::store_world::*;
 
-const MINUTE: i64 = 60_000;
-const DAY: i64 = 24 * 60 * MINUTE;
+const DAY: i64 = 24 * 3600 * 1000;
 
 /// The name of a mail or of somebody's part; any text of at most 16 letters.
 fn key(name: &str) -> ThreadKey {
@@ -24,19 +23,24 @@ fn keys(names: &[&str]) -> Vec<ThreadKey> {
 
 /// A mail in the making.
 #[derive(Clone)]
-struct Letter {
+pub(crate) struct Letter {
     key: String,
     clues: Clues,
 }
 
 /// A mail with this Message-ID and nothing that connects it.
-fn letter(id: &str) -> Letter {
-    let clues = Clues { own: Some(key(id)), alone: format!("th_alone_{id}"), ..Clues::none(&format!("th_{id}")) };
+pub(crate) fn letter(id: &str) -> Letter {
+    let clues = Clues {
+        own: Some(key(id)),
+        carrier: format!("carrier {id}"),
+        alone: format!("th_alone_{id}"),
+        ..Clues::none(&format!("th_{id}"))
+    };
     Letter { key: format!("mk_{id}"), clues }
 }
 
 impl Letter {
-    fn answers(mut self, ids: &[&str]) -> Self {
+    pub(crate) fn answers(mut self, ids: &[&str]) -> Self {
         self.clues.in_reply_to = keys(ids);
         if self.clues.root == Basis::None {
             (self.clues.root, self.clues.fresh) = (Basis::InReplyTo, format!("th_{}", ids[0]));
@@ -45,7 +49,7 @@ impl Letter {
     }
 
     /// Oldest first, as the header has them.
-    fn refers_to(mut self, ids: &[&str]) -> Self {
+    pub(crate) fn refers_to(mut self, ids: &[&str]) -> Self {
         self.clues.references = ids.iter().rev().map(|it| key(it)).collect();
         (self.clues.root, self.clues.fresh) = (Basis::References, format!("th_{}", ids[0]));
         self
@@ -57,31 +61,31 @@ impl Letter {
     }
 
     /// As it lies in a mailbox under this number.
-    fn accept(&self, message: i64, routes: &[&str]) -> Accept {
+    pub(crate) fn accept(&self, message: i64, routes: &[&str]) -> Accept {
         Accept { clues: self.clues.clone(), ..mail(message, &self.key, routes, MarkWhen::Never, self.key.clone()) }
     }
 }
 
 /// A store with a mailbox, in which mails arrive one after another.
-struct Post<'a> {
-    world: &'a World,
-    store: Store,
-    mailbox: MailboxId,
+pub(crate) struct Post<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) store: Store,
+    pub(crate) mailbox: MailboxId,
     count: u32,
 }
 
 impl<'a> Post<'a> {
-    async fn new(world: &'a World) -> Self {
+    pub(crate) async fn new(world: &'a World) -> Self {
         Self { world, store: world.open().await, mailbox: mailbox("support"), count: 0 }
     }
 
-    async fn fetched(&mut self) -> (Claim, i64) {
+    pub(crate) async fn fetched(&mut self) -> (Claim, i64) {
         self.count += 1;
         fetch(&self.store, self.world, &self.mailbox, &format!("AAk{}{}", self.mailbox.address, self.count)).await
     }
 
     /// Where a mail is put, and what came before it on the route `crm`.
-    async fn brings(&mut self, letter: &Letter) -> (Joined, Option<String>) {
+    pub(crate) async fn brings(&mut self, letter: &Letter) -> (Joined, Option<String>) {
         let (claim, message) = self.fetched().await;
         let accepted = self.store.accept(claim, letter.accept(message, &["crm"])).await.unwrap().unwrap();
         self.world.pass(1);
@@ -93,19 +97,6 @@ impl<'a> Post<'a> {
     async fn thread_of(&mut self, letter: &Letter) -> String {
         self.brings(letter).await.0.thread
     }
-
-    /// Whether and why the first delivery of such a mail is held.
-    async fn holds(&mut self, letter: &Letter, pace: Option<Pace>, breaker: Breaker) -> Option<String> {
-        let (claim, message) = self.fetched().await;
-        let mut accept = Accept { pace, ..letter.accept(message, &["crm"]) };
-        accept.deliveries[0].breaker = breaker;
-        let accepted = self.store.accept(claim, accept).await.unwrap().unwrap();
-        self.store.delivery(&accepted.interactions[0]).await.unwrap().unwrap().held
-    }
-}
-
-fn pace(sender: &str, automatic_limit: Option<u32>) -> Option<Pace> {
-    Some(Pace { sender: sender.into(), automatic_limit })
 }
 
 fn is(joined: &Joined, thread: &str, is_new: bool, basis: Basis) -> bool {
@@ -196,7 +187,7 @@ on_both! {
 
     async fn a_message_id_that_is_used_for_everything_connects_nothing(world: World) {
         let mut post = Post::new(&world).await;
-        let used = |n: u32| Letter { key: format!("mk_{n}"), ..letter("always") }.with(|it| it.alone = format!("th_only_{n}"));
+        let used = |n: u32| Letter { key: format!("mk_{n}"), ..letter("always") }.with(|it| (it.alone, it.carrier) = (format!("th_only_{n}"), format!("carrier {n}")));
         let mut threads = HashSet::new();
         for n in 0..4 {
             let (joined, before) = post.brings(&used(n)).await;
@@ -222,6 +213,15 @@ on_both! {
         assert!(first.0.is_new);
         let (copy, before) = post.brings(&letter("n")).await;
         assert!(is(&copy, "th_n", false, Basis::None), "a second copy in one mailbox: {copy:?}");
+        assert_eq!(before, Some(mailspan::model::ids::interaction_id("mk_n", "crm")));
+    }
+
+    async fn a_mail_that_was_rewritten_on_its_way_to_one_mailbox_stays_in_its_conversation(world: World) {
+        let mut post = Post::new(&world).await;
+        post.brings(&letter("n")).await;
+        post.mailbox = mailbox("sales");
+        let (rewritten, before) = post.brings(&Letter { key: "mk_rewritten".into(), ..letter("n") }).await;
+        assert!(is(&rewritten, "th_n", false, Basis::None), "{rewritten:?}");
         assert_eq!(before, Some(mailspan::model::ids::interaction_id("mk_n", "crm")));
     }
 
@@ -300,57 +300,6 @@ on_both! {
         assert!(is(&joined, "th_a", false, Basis::InReplyTo), "c named it: {joined:?}");
     }
 
-    async fn automatic_mail_is_held_beyond_the_limit_until_it_is_quiet(world: World) {
-        let mut post = Post::new(&world).await;
-        for n in 0..5 {
-            let held = post.holds(&letter(&format!("a{n}")), pace("robot", Some(3)), Breaker::Counts).await;
-            assert_eq!(held.is_some(), n >= 3, "mail {n}");
-            world.pass(MINUTE / 2);
-        }
-        assert_eq!(post.holds(&letter("b"), pace("another", Some(3)), Breaker::Counts).await, None);
-        assert_eq!(post.holds(&letter("c"), pace("robot", None), Breaker::Counts).await, None, "a person");
-        assert_eq!(post.holds(&letter("d"), pace("robot", Some(3)), Breaker::Off).await, None);
-        world.pass(10 * MINUTE);
-        let again = post.holds(&letter("e"), pace("robot", Some(3)), Breaker::Counts).await;
-        assert_eq!(again, None, "after ten quiet minutes");
-        world.pass(20 * MINUTE);
-        assert!(post.store.tidy(world.now(), DAY, 50).await.unwrap().threads > 0, "old counts go");
-    }
-
-    async fn more_than_thirty_mails_of_one_sender_in_one_conversation_are_held(world: World) {
-        let mut post = Post::new(&world).await;
-        for n in 0..34 {
-            let this = letter(&format!("a{n}")).refers_to(&["root"]);
-            let held = post.holds(&this, pace("ann", None), Breaker::Counts).await;
-            assert_eq!(held.is_some(), n > 30, "mail {n}");
-        }
-        let bob = letter("b").refers_to(&["root"]);
-        assert_eq!(post.holds(&bob, pace("bob", None), Breaker::Counts).await, None);
-        assert_eq!(post.holds(&letter("c"), pace("ann", None), Breaker::Counts).await, None, "elsewhere she may write");
-    }
-
-    async fn what_is_held_is_released_by_unparking_and_nothing_refers_to_it(world: World) {
-        let mut post = Post::new(&world).await;
-        let held = post.holds(&letter("a"), None, Breaker::Holds("own interaction id".into())).await;
-        assert_eq!(held.as_deref(), Some("own interaction id"));
-        let (_, before) = post.brings(&letter("b").answers(&["a"])).await;
-        assert_eq!(before, None, "it was not handed out");
-        let interaction = mailspan::model::ids::interaction_id("mk_a", "crm");
-        post.mailbox = mailbox("sales");
-        let (claim, message) = post.fetched().await;
-        post.store.accept(claim, letter("a").accept(message, &["crm"])).await.unwrap().unwrap();
-        let jobs = claim_all(&post.store).await;
-        let (job, _) = jobs.iter().find(|(_, it)| *it == interaction).unwrap();
-        assert!(post.store.settle(*job, End::Park { error: "loop suspected".into() }).await.unwrap());
-        let parked = post.store.parked(None, 10).await.unwrap();
-        assert!(post.store.unpark(parked[0].id).await.unwrap());
-        assert_eq!(post.store.delivery(&interaction).await.unwrap().unwrap().held, None);
-        let rows = post.store.tidy(world.now(), DAY, 50).await.unwrap();
-        assert_eq!(rows.contents, 0);
-        assert!(post.store.knows_interaction(&["ix_nobody", &interaction]).await.unwrap());
-        assert!(!post.store.knows_interaction(&["ix_nobody"]).await.unwrap());
-    }
-
     async fn a_secret_of_the_store_is_made_once(world: World) {
         let store = world.open().await;
         let (one, two) = tokio::join!(store.secret("thread"), store.secret("thread"));
@@ -361,15 +310,6 @@ on_both! {
         store.close().await;
         assert_eq!(world.open().await.secret("thread").await.unwrap(), secret);
     }
-}
-
-async fn claim_all(store: &Store) -> Vec<(Claim, String)> {
-    let jobs = claim(store, &Lane::route("crm"), 10).await.jobs.into_iter();
-    jobs.map(|job| match job.work {
-        Work::Deliver { interaction, .. } => (job.claim, interaction),
-        _ => panic!("a delivery"),
-    })
-    .collect()
 }
 
 on_postgres! {

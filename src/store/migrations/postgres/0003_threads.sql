@@ -17,7 +17,7 @@ CREATE TABLE threads (
 CREATE INDEX threads_to_tidy ON threads (seen_at);
 
 -- What belongs to a conversation, under hashes: mails, and who takes part in a conversation of Exchange. `carried_by`: the
--- key of the mail that has this Message-ID; NULL while others only name it.
+-- mail that has this Message-ID, by a hash of its sender and date; NULL while others only name it.
 CREATE TABLE thread_keys (
     key BYTEA NOT NULL PRIMARY KEY,
     thread TEXT NOT NULL,
