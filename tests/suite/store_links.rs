@@ -28,7 +28,7 @@ async fn delivered(store: &Store, route: &str, message: i64, until: Option<i64>)
 }
 
 async fn tidied(store: &Store, world: &World, retain: i64) -> (u64, u64) {
-    let Tidied { contents, messages } = store.tidy(world.now(), retain, 10).await.unwrap();
+    let Tidied { contents, messages, .. } = store.tidy(world.now(), retain, 10).await.unwrap();
     (contents, messages)
 }
 
