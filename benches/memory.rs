@@ -14,6 +14,8 @@ use world::{Announced, World, arguments, mail};
 const MAILBOXES: usize = 50;
 /// The size of a large mail.
 const LARGE: usize = 20 << 20;
+/// The size of the largest: as large as the default limit lets in.
+const LARGEST: usize = (150 << 20) - 4096;
 /// Mailboxes that large mails lie in.
 const LARGE_IN: usize = 10;
 /// How long the bridge is left alone before it counts as idle.
@@ -24,7 +26,8 @@ async fn main() -> anyhow::Result<()> {
     let [each, large, starts] = arguments([100, 20, 10])?;
     start_up(starts).await?;
     load(each).await?;
-    large_mails(large).await
+    large_mails(large, LARGE).await?;
+    large_mails(1, LARGEST).await
 }
 
 async fn start_up(starts: usize) -> anyhow::Result<()> {
@@ -63,10 +66,11 @@ async fn load(each: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn large_mails(large: usize) -> anyhow::Result<()> {
-    let world = World::start(LARGE_IN, Announced::ByBenchmark).await?;
+async fn large_mails(count: usize, size: usize) -> anyhow::Result<()> {
+    let mailboxes = LARGE_IN.min(count);
+    let world = World::start(mailboxes, Announced::ByBenchmark).await?;
     let bridge = world.bridge().await?;
-    let mails = world.fill(large.div_ceil(LARGE_IN), |number, to| mail::heavy(number, to, LARGE));
+    let mails = world.fill(count.div_ceil(mailboxes), |number, to| mail::heavy(number, to, size));
     let took = world.hand_over(&bridge, &mails).await?;
     let loaded = bridge.usage()?;
     world.check(mails.len())?;
@@ -74,7 +78,7 @@ async fn large_mails(large: usize) -> anyhow::Result<()> {
     let after = bridge.usage()?;
     bridge.stop().await?;
     figure(
-        &format!("{} mails of {} MiB in {LARGE_IN} mailboxes, most", mails.len(), LARGE >> 20),
+        &format!("{} mails of {} MiB in {mailboxes} mailboxes, most", mails.len(), size.div_ceil(1 << 20)),
         &mib(loaded.peak_kib),
     );
     figure(&format!("  {} s later, now", IDLE.as_secs()), &mib(after.resident_kib));

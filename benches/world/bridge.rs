@@ -103,7 +103,7 @@ fn free_port() -> anyhow::Result<SocketAddr> {
     Ok(listener.local_addr()?)
 }
 
-/// Defaults wherever there are some: this is what a user gets.
+/// Defaults wherever there are some: this is what a user gets. Only the largest mail is let through everywhere.
 fn configuration(world: &World, public: SocketAddr, admin: SocketAddr) -> String {
     let tenant = &world.tenant;
     let mut text = format!(
@@ -139,7 +139,7 @@ secret = "{secret}"
     for route in ROUTES {
         let url = world.receiver.url(route);
         text.push_str(&format!(
-            "\n[[routes]]\nname = \"{route}\"\nconcurrency = {CONCURRENCY}\n\n[routes.destination]\nkind = \"webhook\"\n\
+            "\n[[routes]]\nname = \"{route}\"\nconcurrency = {CONCURRENCY}\nmax_message_size = \"150MiB\"\n\n[routes.destination]\nkind = \"webhook\"\n\
              url = \"{url}\"\nsigning_secret = \"{SIGNING_SECRET}\"\nallow_private_networks = true\n"
         ));
     }
