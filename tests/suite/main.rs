@@ -41,6 +41,7 @@ mod story_identity;
 mod story_isolation;
 mod story_marking;
 mod story_outside;
+mod story_privacy;
 mod story_program;
 mod story_routing;
 mod story_start;
