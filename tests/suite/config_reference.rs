@@ -135,7 +135,7 @@ fn the_examples_of_the_reference_are_the_defaults_where_there_are_defaults() {
             compared += usize::from(!empty);
         }
     }
-    assert_eq!(compared, 9, "values compared");
+    assert_eq!(compared, 11, "values compared");
 }
 
 #[test]

@@ -55,6 +55,7 @@ mod story_links;
 mod story_loops;
 mod story_marking;
 mod story_outside;
+mod story_privacy;
 mod story_program;
 mod story_routing;
 mod story_start;
