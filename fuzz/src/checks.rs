@@ -103,7 +103,8 @@ pub(crate) fn transfer(input: &[u8]) {
 /// A mail as a route's webhook would send it.
 fn event(mail: &Mail, raw: &[u8]) -> Vec<u8> {
     let mailbox = Address::parse("support@contoso.com").expect("an address");
-    let (classification, sha256, thread) = (classify(mail, raw, &Beside::default()), sha256_hex(raw), Thread::alone("mk_1"));
+    let (classification, sha256, thread) =
+        (classify(mail, raw, &Beside::default()), sha256_hex(raw), Thread::alone("mk_1"));
     let shared = Shared::new(mail).expect("the texts are not JSON");
     let source = Source {
         tenant: "contoso",

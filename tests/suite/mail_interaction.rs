@@ -228,7 +228,7 @@ fn a_cloud_event_and_headers_say_what_the_event_says() {
         ("mailspan-mailbox", "support@contoso.com"),
         ("mailspan-matched-by", "recipient"),
         ("mailspan-received-at", "2026-11-21T18:42:33.123Z"),
-        ("mailspan-kind", "unknown"),
+        ("mailspan-kind", "calendar"),
         ("mailspan-thread-is-new", "true"),
         ("mailspan-attributes", "a%26b=&queue=f%C3%BCr%20100%20%25"),
     ] {
