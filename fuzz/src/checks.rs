@@ -5,8 +5,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use bytes::Bytes;
 use mailspan::mail::addresses;
 use mailspan::mail::beside::Beside;
+use mailspan::mail::calendar;
 use mailspan::mail::charset;
 use mailspan::mail::classify::classify;
 use mailspan::mail::digest::content_digest;
@@ -17,8 +19,13 @@ use mailspan::mail::html_text::to_text;
 use mailspan::mail::interaction::{Handover, Prepared, Source};
 use mailspan::mail::parameters::{Parameterised, file_name};
 use mailspan::mail::parse::{Mail, parse};
+use mailspan::mail::passing::Passing;
+use mailspan::mail::places;
+use mailspan::mail::privacy::without_bcc;
 use mailspan::mail::shared::{RemoteImages, Shared};
+use mailspan::mail::tnef;
 use mailspan::mail::transfer::TransferEncoding;
+use mailspan::mail::uuencode;
 use mailspan::model::address::Address;
 use mailspan::model::ids::sha256_hex;
 use mailspan::model::route::MatchedBy;
@@ -53,6 +60,14 @@ pub(crate) fn interaction(raw: &[u8]) {
         assert_eq!(rendered["size"], attachment.size);
     }
     assert_eq!(content_digest(&mail), content_digest(&parse(raw)), "the same mail has two digests");
+    for place in places::of(&mail, raw) {
+        let Some(written) = place.written else { continue };
+        let stands = usize::try_from(written.start).unwrap_or(0)..usize::try_from(written.end).unwrap_or(0);
+        assert_eq!(passed(written.encoding, &raw[stands]), place.sha256, "what is passed on is not what is attached");
+    }
+    let (kept, _) = without_bcc(Bytes::copy_from_slice(raw));
+    assert!(without_bcc(kept.clone()).1.is_empty(), "a Bcc field is left");
+    assert!(kept.len() <= raw.len());
     for part in &mail.parts {
         assert!(part.body.start <= part.body.end && part.body.end <= raw.len(), "a part lies outside of the mail");
     }
@@ -97,7 +112,44 @@ pub(crate) fn transfer(input: &[u8]) {
     for encoding in [TransferEncoding::Identity, TransferEncoding::Base64, TransferEncoding::QuotedPrintable] {
         let bytes = encoding.decode(input);
         assert!(bytes.len() <= input.len(), "decoding made more of it");
+        assert_eq!(passed(encoding, input), sha256_hex(&bytes), "decoding in pieces makes something else of it");
     }
+    let text = charset::unlabelled(input);
+    let files = uuencode::files(text.as_bytes());
+    assert!(files.iter().map(|it| it.bytes.len()).sum::<usize>() <= text.len(), "files out of nothing");
+    assert!(uuencode::without(&text, &files).len() <= text.len());
+}
+
+/// A winmail.dat of these bytes is unpacked, by itself and as part of a mail; it never holds much more than it weighs.
+pub(crate) fn tnef(input: &[u8]) {
+    if let Some(unpacked) = tnef::unpack(&Bytes::copy_from_slice(input)) {
+        let most = input.len() * 16 + 4096;
+        assert!(unpacked.files.iter().map(|it| it.bytes.len()).sum::<usize>() <= most, "files out of nothing");
+        assert!(unpacked.text.is_none_or(|it| it.len() <= most), "a text out of nothing");
+        assert!(unpacked.html.is_none_or(|it| it.len() <= most), "HTML out of nothing");
+        assert!(unpacked.files.iter().all(|it| it.name.as_deref().is_none_or(is_name)), "no file name");
+    }
+    let mut mail = b"From: a@example.com\r\nMIME-Version: 1.0\r\nContent-Type: application/ms-tnef\r\n\r\n".to_vec();
+    mail.extend_from_slice(input);
+    interaction(&mail);
+}
+
+/// A calendar of these bytes is read; what is said of the meeting is what the interaction may say.
+pub(crate) fn calendar(input: &[u8]) {
+    let text = charset::unlabelled(input);
+    let Some(read) = calendar::read(&text, None) else { return };
+    if let Some(start) = read.start {
+        let digits = |it: &str| it.bytes().filter(u8::is_ascii_digit).count();
+        assert!(digits(&start) >= 8 && start.is_ascii(), "{start:?} is no time");
+    }
+}
+
+/// SHA-256 of what is passed on piece by piece, in pieces of an odd size.
+fn passed(encoding: TransferEncoding, written: &[u8]) -> String {
+    let mut passing = Passing::new(encoding);
+    let mut all: Vec<u8> = written.chunks(61).flat_map(|piece| passing.pass(piece)).collect();
+    all.extend(passing.finish());
+    sha256_hex(&all)
 }
 
 /// A mail as a route's webhook would send it.

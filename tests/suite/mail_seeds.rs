@@ -27,6 +27,8 @@ fn the_seeds_of_the_fuzzer_hold_what_is_asked_of_them() {
     ask("sanitise", checks::sanitise);
     ask("headers", checks::headers);
     ask("transfer", checks::transfer);
+    ask("tnef", checks::tnef);
+    ask("calendar", checks::calendar);
 }
 
 #[test]
