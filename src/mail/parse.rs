@@ -232,9 +232,11 @@ impl Mail {
         self.to.iter().chain(&self.cc).filter_map(|it| Address::parse(&it.email).ok()).collect()
     }
 
-    /// Whether the mail holds a file that a mailbox would list: a signature or a wrapping as well.
+    /// Whether the mail holds what a mailbox would list as attached: a signature, a wrapping or the parts of a report as
+    /// well, but no image that stands in its text.
     pub fn holds_files(&self) -> bool {
-        self.attachments.iter().any(|it| it.disposition == Disposition::Attachment || it.is_file())
+        let is_image = |it: &Attachment| it.disposition == Disposition::Inline && it.kind.starts_with("image/");
+        self.attachments.iter().any(|it| !is_image(it) || it.is_file())
     }
 
     /// Whether its HTML points to where files in the cloud lie, as it does where Outlook attached one.
