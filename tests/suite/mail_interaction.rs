@@ -199,10 +199,8 @@ fn no_more_than_32_mib_are_put_into_one_interaction() {
     let raw = format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{files}--b--\r\n").into_bytes();
     let mail = parse(&raw);
     let address = |it: &str| (it.to_owned(), format!("https://bridge.example.com/{it}"));
-    let links = Links {
-        attachments: mail.attachments.iter().map(|it| address(&it.part_id)).collect(),
-        ..Links::default()
-    };
+    let links =
+        Links { attachments: mail.attachments.iter().map(|it| address(&it.part_id)).collect(), ..Links::default() };
     for (links, left) in [(None, "omitted_too_large"), (Some(&links), "link")] {
         let body = event(&mail, &raw, "flow", 1 << 30, links);
         assert!(body == event(&mail, &raw, "flow", 1 << 30, links), "every attempt says the same");
@@ -212,7 +210,10 @@ fn no_more_than_32_mib_are_put_into_one_interaction() {
         let states: Vec<_> = attachments.iter().map(|it| it["state"].as_str().unwrap()).collect();
         assert_eq!(states, ["stored", "stored", left, "stored", left, "stored"]);
         for it in attachments {
-            assert_eq!((it["content"].is_string(), it["url"].is_string()), (it["state"] == "stored", it["state"] == "link"));
+            assert_eq!(
+                (it["content"].is_string(), it["url"].is_string()),
+                (it["state"] == "stored", it["state"] == "link")
+            );
         }
     }
 }
