@@ -156,11 +156,16 @@ fn enriched<'a>(parts: &'a [Part], chosen: &Chosen) -> Option<&'a Part> {
     (is_shown && matches!(part.kind(), "text/enriched" | "text/richtext")).then_some(part)
 }
 
-/// The texts that are read. Those behind them are walked over for the files they hold, and kept are none of them: a mail
-/// of nothing but texts would stand in memory once more.
+/// The texts that are read. Those behind them are only walked over for the files they hold: kept as well, a mail of
+/// nothing but texts would stand in memory twice.
 fn beginnings(texts: impl Iterator<Item = String>) -> Vec<String> {
     let mut read = 0;
-    texts.filter(|it| std::mem::replace(&mut read, read + it.len()) <= LONGEST_WRITTEN).collect()
+    let is_read = |it: &String| {
+        let before = read;
+        read += it.len();
+        before <= LONGEST_WRITTEN
+    };
+    texts.filter(is_read).collect()
 }
 
 fn joined(texts: impl Iterator<Item = String>, between: &str) -> String {
