@@ -147,7 +147,7 @@ impl Run {
                     sha256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".into(),
                     beside: None,
                     clues: clues(*message),
-                    pace: Some(Pace { sender: "someone".into(), automatic_limit: None }),
+                    pace: Some(Pace { sender: "someone".into(), automatic_limit: None, thread_limit: Some(30) }),
                     places: None,
                     mark: MarkWhen::OnDelivered,
                 };

@@ -30,12 +30,18 @@ pub struct RoutingConfig {
     pub loop_breaker: bool,
     /// How many automatic mails of one sender a route takes within ten minutes.
     pub automatic_limit: NonZeroU32,
+    /// How many mails of one sender in one conversation are taken within ten minutes; 0: any number.
+    pub thread_limit: u32,
 }
 
 impl RoutingConfig {
     /// What the loop breaker goes by.
     pub fn loops(&self) -> Loops {
-        Loops { breaker: self.loop_breaker, automatic_limit: self.automatic_limit.get() }
+        Loops {
+            breaker: self.loop_breaker,
+            automatic_limit: self.automatic_limit.get(),
+            thread_limit: self.thread_limit,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! A suspected loop is held and shown, never dropped. A route that asks for `loop` gets it.
 
 use super::Inbound;
+use crate::mail::classify::loops::own_ids;
 use crate::mail::facts::{Classification, Kind};
 use crate::mail::parse::Mail;
 use crate::model::outcome::Failure;
@@ -10,8 +11,6 @@ use crate::model::route::Rule;
 use crate::model::thread::ThreadNames;
 use crate::store::{Breaker, Pace, Store, StoreError};
 
-/// What a route writes into a mail it passes on.
-const OWN_FIELD: &str = "x-mailspan-interaction-id";
 /// A mail that several installations pass on to each other carries one field a turn.
 const MOST_PASSES: usize = 10;
 /// Of the fields this many are looked up.
@@ -24,16 +23,18 @@ pub struct Loops {
     pub breaker: bool,
     /// How many automatic mails of one sender a route takes within ten minutes.
     pub automatic_limit: u32,
+    /// How many mails of one sender a conversation takes within ten minutes; 0: any number.
+    pub thread_limit: u32,
 }
 
 impl Inbound {
     /// Why this mail is taken for one that came through here before. Somebody else's field proves nothing, many do.
     pub(super) async fn came_back(&self, mail: &Mail) -> Result<Option<String>, Failure> {
-        let own: Vec<&str> = mail.fields.all(OWN_FIELD).map(|it| it.value.trim()).take(MOST_LOOKED_UP).collect();
+        let own = own_ids(mail);
         if own.is_empty() {
             return Ok(None);
         }
-        if self.store.knows_interaction(&own).await? {
+        if self.store.knows_interaction(&own[..own.len().min(MOST_LOOKED_UP)]).await? {
             return Ok(Some("own interaction id".into()));
         }
         Ok((own.len() > MOST_PASSES).then(|| "passed on by too many".into()))
@@ -54,6 +55,7 @@ impl Inbound {
         Some(Pace {
             sender: self.thread_names.sender(tenant, &sender.email),
             automatic_limit: is_automatic(classification).then_some(self.loops.automatic_limit),
+            thread_limit: Some(self.loops.thread_limit).filter(|it| *it > 0),
         })
     }
 }

@@ -110,6 +110,12 @@ impl Attachment {
         !matches!(self.content, Content::Elsewhere { .. })
     }
 
+    /// How many bytes are held of it beside the mail. What was unpacked from a winmail.dat shares the memory of that one.
+    pub fn held(&self) -> u64 {
+        let own = matches!(self.content, Content::Unpacked(_)) && self.origin != Origin::Tnef;
+        self.size * (u64::from(own) + u64::from(self.is_wrapper))
+    }
+
     /// Whether a person would call it an attachment: a file, and neither a signature, nor a wrapping, nor an image in the
     /// text. A named document is one even where its sender asks to show it inline, and so is a photograph as telephones
     /// send it.
@@ -241,9 +247,12 @@ fn is_mail(part: &Part) -> bool {
     matches!(part.kind(), "message/rfc822" | "message/global")
 }
 
+/// The header of a mail in a mail is looked for in so many of its written bytes.
+const NAMING: usize = 128 * 1024;
+
 /// A mail in a mail is named after its subject.
 fn name_of_message(part: &Part, raw: &[u8]) -> String {
-    let bytes = part.encoding.decode(part.written(raw));
+    let bytes = part.beginning(raw, NAMING);
     let subject = header::section(&bytes).0.first("subject").map(header::Field::text);
     // A slash in a subject parts words, not folders.
     let name = subject.and_then(|it| file_name(&it.replace(['/', '\\', ':'], " ")));

@@ -12,7 +12,7 @@ use crate::model::ids::sha256_hex;
 /// Bodies are cut at this many bytes of UTF-8. The whole is in the raw mail.
 pub const LONGEST_BODY: usize = 1 << 20;
 /// Of texts that are longer than this as they are written, all parts together, no more is read.
-const LONGEST_WRITTEN: usize = 8 << 20;
+pub(super) const LONGEST_WRITTEN: usize = 8 << 20;
 
 /// A text body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub fn read(parts: &[Part], chosen: &Chosen, raw: &[u8]) -> Bodies {
         }
         _ => None,
     });
-    let mut plain: Vec<String> = plain.collect();
+    let mut plain = beginnings(plain);
     if let Some(part) = enriched(parts, chosen).filter(|_| plain.is_empty() && html.is_none()) {
         text_is_derived = true;
         plain.push(plain::unenriched(&text_of(part, raw)));
@@ -156,6 +156,18 @@ fn enriched<'a>(parts: &'a [Part], chosen: &Chosen) -> Option<&'a Part> {
     (is_shown && matches!(part.kind(), "text/enriched" | "text/richtext")).then_some(part)
 }
 
+/// The texts that are read. Those behind them are only walked over for the files they hold: kept as well, a mail of
+/// nothing but texts would stand in memory twice.
+fn beginnings(texts: impl Iterator<Item = String>) -> Vec<String> {
+    let mut read = 0;
+    let is_read = |it: &String| {
+        let before = read;
+        read += it.len();
+        before <= LONGEST_WRITTEN
+    };
+    texts.filter(is_read).collect()
+}
+
 fn joined(texts: impl Iterator<Item = String>, between: &str) -> String {
     let mut all = String::new();
     for text in texts {
@@ -192,5 +204,23 @@ pub fn text_of(part: &Part, raw: &[u8]) -> String {
     match part.kind() {
         "text/plain" if says("format", "flowed") => plain::unflowed(&text, says("delsp", "yes")),
         _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_texts_no_more_is_kept_than_is_read() {
+        let mut made = 0;
+        let texts = (0..40).map(|_| {
+            made += 1;
+            "x".repeat(LONGEST_BODY)
+        });
+        let kept = beginnings(texts);
+        assert_eq!(kept.len(), LONGEST_WRITTEN / LONGEST_BODY + 1, "and one that may be cut");
+        assert_eq!(made, 40, "every text was looked at for files");
+        assert_eq!(beginnings(["a", "", "b"].map(String::from).into_iter()), ["a", "", "b"]);
     }
 }

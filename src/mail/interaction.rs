@@ -27,6 +27,10 @@ pub const SCHEMA: &str = "mailspan.interaction/1";
 /// The type of the event.
 pub const EVENT: &str = "interaction.email.received";
 
+/// So many bytes of attachments, decoded, are put into one interaction at most, whatever a route's `inline_limit` says of
+/// each: a mail of a hundred small files would otherwise make a body larger than receivers take, and fill the memory.
+pub const MOST_INLINE: u64 = 32 << 20;
+
 /// What is known of a mail beside its bytes; the same for every route.
 #[derive(Debug, Clone)]
 pub struct Source<'a> {
@@ -77,7 +81,7 @@ pub struct Handover<'a> {
     pub remote_images: RemoteImages,
     /// The route's attributes.
     pub attributes: &'a BTreeMap<String, String>,
-    /// Attachments up to this many bytes are put into the interaction; `None`: none is.
+    /// Attachments up to this many bytes are put into the interaction, [`MOST_INLINE`] in all; `None`: none is.
     pub inline_limit: Option<u64>,
     /// Where the others, and the raw mail, can be had; `None` where nothing is linked.
     pub links: Option<&'a Links>,
@@ -169,6 +173,11 @@ impl<'a> Prepared<'a> {
     fn message<'b>(&'b self, handover: &'b Handover<'b>) -> serde_json::Result<Message<'b>> {
         let mail = self.mail;
         let attachments = mail.attachments.iter().zip(&self.shared.contents);
+        let mut room = MOST_INLINE;
+        let attachments = attachments.map(|(it, content)| {
+            let is_inline = is_inline(it, handover.inline_limit, &mut room);
+            self.attachment(it, is_inline.then_some(content), handover)
+        });
         Ok(Message {
             message_id: &mail.message_ids,
             in_reply_to: &mail.in_reply_to,
@@ -187,7 +196,7 @@ impl<'a> Prepared<'a> {
             preview: &mail.preview,
             text_body: self.shared.text_body.as_deref(),
             html_body: self.shared.html_body(mail, handover.remote_images)?,
-            attachments: attachments.map(|(it, content)| self.attachment(it, content, handover)).collect(),
+            attachments: attachments.collect(),
             headers: self.shown_headers(handover)?,
             raw: Raw {
                 url: handover.links.map(|it| it.raw.as_str()),
@@ -209,15 +218,13 @@ impl<'a> Prepared<'a> {
     fn attachment<'b>(
         &'b self,
         attachment: &'b Attachment,
-        content: &'b OnceLock<String>,
+        inline: Option<&'b OnceLock<String>>,
         handover: &'b Handover<'b>,
     ) -> Attached<'b> {
-        let is_inline =
-            attachment.origin != Origin::Reference && handover.inline_limit.is_some_and(|it| attachment.size <= it);
-        let content =
-            is_inline.then(|| content.get_or_init(|| BASE64_STANDARD.encode(attachment.bytes(self.raw))).as_str());
+        let encode = || BASE64_STANDARD.encode(attachment.bytes(self.raw));
+        let content = inline.map(|it| it.get_or_init(encode).as_str());
         let is_in_cloud = attachment.origin == Origin::Reference;
-        let link = handover.links.filter(|_| !is_inline && !is_in_cloud).and_then(|links| {
+        let link = handover.links.filter(|_| content.is_none() && !is_in_cloud).and_then(|links| {
             links.attachments.get(&attachment.part_id).map(|url| (url.as_str(), links.expires_at.as_str()))
         });
         Attached {
@@ -240,6 +247,17 @@ impl<'a> Prepared<'a> {
             origin: attachment.origin,
         }
     }
+}
+
+/// Whether an attachment is put into the interaction, and the room that is left then. One that does not fit leaves its
+/// room to those behind it.
+fn is_inline(attachment: &Attachment, limit: Option<u64>, room: &mut u64) -> bool {
+    let fits = limit.is_some_and(|limit| attachment.size <= limit.min(*room));
+    let is_inline = attachment.origin != Origin::Reference && fits;
+    if is_inline {
+        *room -= attachment.size;
+    }
+    is_inline
 }
 
 #[derive(Serialize)]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
+use super::attachment::Attachment;
 use super::beside::Beside;
 use super::classify::classify;
 use super::facts::Classification;
@@ -85,17 +86,19 @@ impl Understood {
         Ok(Self { classification, shared: Shared::new(&mail)?, mail, beside, raw })
     }
 
-    /// What it takes in memory at most: the bytes, the texts made of them, both as JSON, and attachments as base64.
+    /// What it takes in memory at most: the bytes, the texts made of them, both as JSON, what was unpacked,
+    /// and attachments as base64.
     fn weight(&self) -> usize {
         let mail = &self.mail;
         let text = mail.text.as_ref().map_or(0, |it| 2 * it.value.len());
         let html = mail.html.as_ref().map_or(0, |it| 3 * it.original.value.len());
-        let attached: u64 = mail.attachments.iter().map(|it| it.size.div_ceil(3) * 4).sum();
+        let attached: u64 = mail.attachments.iter().filter(|it| it.is_held()).map(|it| it.size.div_ceil(3) * 4).sum();
+        let unpacked: u64 = mail.attachments.iter().map(Attachment::held).sum();
         let fields = 2 * self.shared.headers.get().len();
         self.raw.len()
             + text
             + html
-            + usize::try_from(attached).unwrap_or(usize::MAX / 2)
+            + usize::try_from(attached + unpacked).unwrap_or(usize::MAX / 2)
             + fields
             + PART * mail.parts.len()
     }
@@ -256,5 +259,11 @@ mod tests {
         let file = format!("Content-Type: a/b\r\nContent-Transfer-Encoding: base64\r\n\r\n{}", "QUJD".repeat(10_000));
         let mail = Understood::new(Bytes::from(file), Beside::default()).unwrap();
         assert!((80_000..82_000).contains(&mail.weight()), "{}: the bytes, and as many in JSON", mail.weight());
+        let line = format!("M{}\n", "!".repeat(60));
+        let text = format!("a: b\n\nbegin 644 x.bin\n{}`\nend\n", line.repeat(1000));
+        let mail = Understood::new(Bytes::from(text), Beside::default()).unwrap();
+        let (raw, unpacked, inline) = (62_035, 45_000, 60_000);
+        let expected = raw + unpacked + inline;
+        assert!((expected..expected + 2_000).contains(&mail.weight()), "{}: and what was unpacked", mail.weight());
     }
 }

@@ -54,6 +54,8 @@ pub struct Pace {
     pub sender: String,
     /// How many automatic mails a route takes of it within ten minutes; `None`: this one is not automatic.
     pub automatic_limit: Option<u32>,
+    /// How many mails of it a conversation takes within ten minutes; `None`: any number.
+    pub thread_limit: Option<u32>,
 }
 
 /// What the loop breaker does with a delivery. One that is held is parked at its first attempt.

@@ -14,8 +14,6 @@ use crate::model::clock::UnixMillis;
 const MINUTE_MS: i64 = 60_000;
 /// What counts is not older than this.
 const MINUTES: i64 = 10;
-/// More mails of one sender in one conversation are no correspondence between people.
-const IN_THREAD: i64 = 30;
 
 /// What was counted, and what this transaction adds.
 #[derive(Debug, Default)]
@@ -37,10 +35,9 @@ impl Rates {
 
     /// Counts a mail in its conversation. Returns why its deliveries are held. The mail that begins one is not counted.
     pub(super) fn in_thread(&mut self, mail: &Mail<'_>) -> Option<String> {
-        let key = key_in_thread(mail)?;
-        let so_many = self.count(key) > IN_THREAD;
-        so_many
-            .then(|| format!("more than {IN_THREAD} mails of one sender in one conversation within {MINUTES} minutes"))
+        let limit = mail.accept.pace.as_ref()?.thread_limit?;
+        let so_many = self.count(key_in_thread(mail)?) > i64::from(limit);
+        so_many.then(|| format!("more than {limit} mails of one sender in one conversation within {MINUTES} minutes"))
     }
 
     /// Counts an automatic mail on its way to a route. Returns why it is held.
@@ -52,7 +49,7 @@ impl Rates {
 }
 
 fn key_in_thread(mail: &Mail<'_>) -> Option<String> {
-    let pace = mail.accept.pace.as_ref().filter(|_| !mail.joined.is_new)?;
+    let pace = mail.accept.pace.as_ref().filter(|it| it.thread_limit.is_some() && !mail.joined.is_new)?;
     Some(format!("{}:{}", mail.joined.thread, pace.sender))
 }
 

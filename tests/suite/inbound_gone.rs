@@ -79,7 +79,7 @@ async fn inbound(world: &World, store: &Store, answers: &Answers) -> Inbound {
         memory: Budget::new(1 << 20),
         first_waits: HashMap::new(),
         thread_names: ThreadNames::new(&[7; 32]),
-        loops: Loops { breaker: true, automatic_limit: 10 },
+        loops: Loops { breaker: true, automatic_limit: 10, thread_limit: 30 },
         removed: Removed::default(),
     }
 }

@@ -122,6 +122,10 @@ fn a_long_newsletter_is_affordable_and_a_trap_is_not() {
     assert!(sanitise(&"<div>".repeat(100_000)).is_none());
     let unclosed: String = (0..5_000).map(|it| format!("<b title={it}>")).collect();
     assert!(sanitise(&format!("{unclosed}{}", "<p>".repeat(10_000))).is_none());
+    let quoted = "<font color=red>".repeat(5) + &"<div>x</div>".repeat(20_000);
+    assert!(sanitise(&quoted).is_some(), "a long answer in an answer in an answer");
+    let unclosed: String = (0..400).map(|it| format!("<b title={it}>")).collect();
+    assert!(sanitise(&format!("{unclosed}{}", "<p>".repeat(1_000))).is_none());
     let hidden: String = (0..5_000).map(|it| format!("<b title={it}><object></b></object>")).collect();
     assert!(sanitise(&format!("{hidden}{}", "<p>".repeat(10_000))).is_none());
 }

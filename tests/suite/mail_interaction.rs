@@ -192,6 +192,33 @@ fn an_attachment_is_stored_linked_or_honestly_left_out() {
 }
 
 #[test]
+fn no_more_than_32_mib_are_put_into_one_interaction() {
+    let file = |size: usize| format!("--b\r\nContent-Type: a/b; name=x.bin\r\n\r\n{}\r\n", "x".repeat(size));
+    let sizes = [20 << 20, 11 << 20, 2 << 20, 1 << 20, 1, 0];
+    let files: String = sizes.into_iter().map(file).collect();
+    let raw = format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{files}--b--\r\n").into_bytes();
+    let mail = parse(&raw);
+    let address = |it: &str| (it.to_owned(), format!("https://bridge.example.com/{it}"));
+    let links =
+        Links { attachments: mail.attachments.iter().map(|it| address(&it.part_id)).collect(), ..Links::default() };
+    for (links, left) in [(None, "omitted_too_large"), (Some(&links), "link")] {
+        let body = event(&mail, &raw, "flow", 1 << 30, links);
+        assert!(body == event(&mail, &raw, "flow", 1 << 30, links), "every attempt says the same");
+        assert!(body.len() < 44 << 20, "{}", body.len());
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let attachments = body["data"]["message"]["attachments"].as_array().unwrap();
+        let states: Vec<_> = attachments.iter().map(|it| it["state"].as_str().unwrap()).collect();
+        assert_eq!(states, ["stored", "stored", left, "stored", left, "stored"]);
+        for it in attachments {
+            assert_eq!(
+                (it["content"].is_string(), it["url"].is_string()),
+                (it["state"] == "stored", it["state"] == "link")
+            );
+        }
+    }
+}
+
+#[test]
 fn long_bodies_are_cut_on_a_letter_and_say_so() {
     let text = "ü".repeat(600_000);
     for (kind, body) in [("text/plain", "textBody"), ("text/html", "htmlBody")] {

@@ -45,6 +45,20 @@ fn a_mail_in_a_mail_is_whole_in_every_writing() {
 }
 
 #[test]
+fn the_name_of_a_long_encoded_mail_is_read_from_its_beginning() {
+    use base64::prelude::{BASE64_STANDARD, Engine};
+    let inner = format!("X-Long: {}\r\nSubject: found\r\n\r\n{}", "x".repeat(60_000), "y".repeat(1 << 20));
+    let late = format!("X-Long: {}\r\nSubject: lost\r\n\r\n", "x".repeat(200_000));
+    for (inner, name) in [(inner, "found.eml"), (late, "message.eml")] {
+        let head = "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64";
+        let raw = multipart("mixed", &[(head, &BASE64_STANDARD.encode(&inner))]);
+        let mail = parse(&raw);
+        let attached = &mail.attachments[0];
+        assert_eq!((attached.name.as_deref(), attached.size), (Some(name), inner.len() as u64));
+    }
+}
+
+#[test]
 fn uuencoded_files_leave_the_text_and_become_attachments() {
     let raw = multipart(
         "mixed",

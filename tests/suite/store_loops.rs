@@ -11,7 +11,7 @@ const MINUTE: i64 = 60_000;
 const DAY: i64 = 24 * 60 * MINUTE;
 
 fn pace(sender: &str, automatic_limit: Option<u32>) -> Option<Pace> {
-    Some(Pace { sender: sender.into(), automatic_limit })
+    Some(Pace { sender: sender.into(), automatic_limit, thread_limit: Some(30) })
 }
 
 /// Whether and why the delivery of such a mail is held.
@@ -51,6 +51,21 @@ on_both! {
         let bob = letter("b").refers_to(&["root"]);
         assert_eq!(holds(&mut post, &bob, pace("bob", None), Breaker::Counts).await, None);
         assert_eq!(holds(&mut post, &letter("c"), pace("ann", None), Breaker::Counts).await, None, "elsewhere she may write");
+    }
+
+    async fn the_limit_of_a_conversation_can_be_another_or_none(world: World) {
+        let mut post = Post::new(&world).await;
+        for (thread_limit, most) in [(Some(2), 2), (None, 40)] {
+            let root = format!("root of {most}");
+            for n in 0..40 {
+                let this = letter(&format!("{most}-{n}")).refers_to(&[&root]);
+                let pace = Pace { sender: "alarm".into(), automatic_limit: None, thread_limit };
+                let held = holds(&mut post, &this, Some(pace), Breaker::Counts).await;
+                assert_eq!(held.is_some(), n > most, "mail {n} of {thread_limit:?}");
+                let reason = "more than 2 mails of one sender in one conversation within 10 minutes";
+                assert!(held.is_none_or(|it| it == reason));
+            }
+        }
     }
 
     async fn what_is_held_is_released_by_unparking_and_nothing_refers_to_it(world: World) {

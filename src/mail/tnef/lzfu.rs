@@ -1,9 +1,11 @@
 //! Compressed RTF ([MS-OXRTFCP]): the text of a winmail.dat, unpacked.
 //!
-//! It cannot grow beyond eight times its size: seventeen bytes of it give at most 136. The sizes it claims are not
-//! believed.
+//! It cannot grow beyond eight times its size: seventeen bytes of it give at most 136; nor beyond what a text may be
+//! long. The sizes it claims are not believed.
 
 use bytes::Bytes;
+
+use super::LONGEST_TEXT;
 
 const COMPRESSED: u32 = 0x7546_5a4c;
 const UNCOMPRESSED: u32 = 0x414c_454d;
@@ -28,14 +30,15 @@ pub(super) fn unpack(packed: &Bytes) -> Option<Rtf> {
     // The size counts from behind itself.
     let end = usize::try_from(size).ok()?.saturating_add(4).clamp(HEADER, packed.len());
     let body = packed.get(HEADER..end)?;
-    let length = usize::try_from(length).ok()?;
+    let length = usize::try_from(length).ok()?.min(LONGEST_TEXT);
     match kind {
         UNCOMPRESSED => {
             let bytes = body.get(..length).unwrap_or(body).to_vec();
             Some(Rtf { is_sound: bytes.len() == length, bytes })
         }
         COMPRESSED => {
-            let bytes = inflate(body);
+            let mut bytes = inflate(body);
+            bytes.truncate(LONGEST_TEXT);
             Some(Rtf { is_sound: bytes.len() == length && crc(body) == checksum, bytes })
         }
         _ => None,
@@ -46,9 +49,10 @@ fn inflate(packed: &[u8]) -> Vec<u8> {
     let mut dictionary = [0; DICTIONARY];
     dictionary[..BEGINNING.len()].copy_from_slice(BEGINNING);
     let mut write = BEGINNING.len();
-    let mut out = Vec::with_capacity(packed.len() * 2);
+    let mut out = Vec::with_capacity((packed.len() * 2).min(LONGEST_TEXT));
     let mut input = packed.iter().copied();
-    while let Some(flags) = input.next() {
+    while out.len() < LONGEST_TEXT {
+        let Some(flags) = input.next() else { break };
         for bit in 0..8 {
             let Some(byte) = input.next() else { return out };
             if flags >> bit & 1 == 0 {
@@ -131,6 +135,22 @@ mod tests {
         assert_eq!(unpack(&packed(b"MELA").into()).unwrap().bytes, b"{\\x}");
         assert!(unpack(&packed(b"nope").into()).is_none());
         assert!(unpack(&Bytes::from_static(b"short")).is_none());
+    }
+
+    #[test]
+    fn no_more_is_unpacked_than_a_text_may_be_long() {
+        let (mut body, mut write) = (Vec::new(), BEGINNING.len());
+        for _ in 0..2 * LONGEST_TEXT / 136 {
+            body.push(0xff);
+            for _ in 0..8 {
+                let from = (write + 100) % DICTIONARY;
+                body.extend(u16::try_from(from << 4 | 15).unwrap().to_be_bytes());
+                write = (write + 17) % DICTIONARY;
+            }
+        }
+        let head = [[0xff; 4], [0xff; 4], *b"LZFu", crc(&body).to_le_bytes()].concat();
+        let rtf = unpack(&[head, body].concat().into()).unwrap();
+        assert_eq!((rtf.bytes.len(), rtf.is_sound), (LONGEST_TEXT, true));
     }
 
     proptest::proptest! {

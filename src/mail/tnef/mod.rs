@@ -21,6 +21,10 @@ const DEEPEST: usize = 8;
 /// More files than this stay packed.
 const MOST_FILES: usize = 10_000;
 
+/// Of a longer text only the beginning is read, as of one that stands in the mail itself: it would be
+/// cut anyway, and could take a multiple of the mail in memory before.
+const LONGEST_TEXT: usize = super::body::LONGEST_WRITTEN;
+
 /// Properties of the mail ([MS-OXPROPS]).
 const BODY: u16 = 0x1000;
 const COMPRESSED_RTF: u16 = 0x1009;
@@ -227,7 +231,7 @@ impl Mail {
         unpacked.html = match properties.value(HTML) {
             Some((BINARY, bytes)) => {
                 let named = properties.number(INTERNET_CODE_PAGE).and_then(label);
-                Some(charset::decode(named.or_else(|| html::charset(bytes)), bytes))
+                Some(charset::decode(named.or_else(|| html::charset(bytes)), beginning(bytes)))
             }
             _ => text_of(properties, HTML, self.code_page()),
         };
@@ -248,7 +252,7 @@ impl Mail {
 fn text_of(properties: &Properties, id: u16, code_page: u32) -> Option<String> {
     match properties.value(id)? {
         (UNICODE, bytes) => {
-            let units = bytes.chunks_exact(2).map(|it| u16::from_le_bytes([it[0], it[1]]));
+            let units = beginning(bytes).chunks_exact(2).map(|it| u16::from_le_bytes([it[0], it[1]]));
             Some(String::from_utf16_lossy(&units.take_while(|it| *it != 0).collect::<Vec<_>>()))
         }
         (STRING8, bytes) => Some(string8(bytes, code_page)),
@@ -256,8 +260,12 @@ fn text_of(properties: &Properties, id: u16, code_page: u32) -> Option<String> {
     }
 }
 
+fn beginning(text: &[u8]) -> &[u8] {
+    text.get(..LONGEST_TEXT).unwrap_or(text)
+}
+
 /// Text that ends with a zero byte.
 fn string8(bytes: &[u8], code_page: u32) -> String {
-    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    let text = beginning(bytes).split(|byte| *byte == 0).next().unwrap_or_default();
     charset::decode(label(code_page), text)
 }
