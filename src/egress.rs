@@ -1,14 +1,17 @@
-//! How HTTP leaves the house: which roots are trusted, which proxy is used, how long a connection may take.
+//! How we leave the house: which roots are trusted, which proxy is used, how long a connection may take.
 //!
 //! Every client starts from [`Egress::client`], so no room has a way out of its own.
 //! Never through a proxy: loopback and the platform's metadata endpoint, which only this machine can reach.
 
 pub mod private_networks;
+mod tls;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use url::Url;
@@ -74,7 +77,7 @@ pub enum EgressError {
     },
     /// No client can be made.
     #[error(
-        "no HTTPS client can be made: {problem}; install the system's root certificates (package ca-certificates) \
+        "no TLS client can be made: {problem}; install the system's root certificates (package ca-certificates) \
          or name a bundle as egress.ca_file"
     )]
     Client {
@@ -168,6 +171,22 @@ impl Egress {
         builder.build().map_err(|error| EgressError::Client { problem: causes(&error) })
     }
 
+    /// TLS for what is not HTTP, with the roots of every client. What leaves this way goes by no proxy.
+    ///
+    /// # Errors
+    /// The CA file has become unusable, or there is nothing to trust; the message says what to do.
+    pub fn tls(&self) -> Result<rustls::ClientConfig, EgressError> {
+        tls::verified(self.exits.certificates()?)
+    }
+
+    /// TLS that does not ask who is there. Never for a secret.
+    ///
+    /// # Errors
+    /// The TLS library refuses.
+    pub fn unverified_tls(&self) -> Result<rustls::ClientConfig, EgressError> {
+        tls::unverified()
+    }
+
     /// Names resolved to public addresses only, except those of the proxies, which the configuration vouches for.
     /// Where a request goes by a proxy, the proxy resolves the name and its rules apply.
     pub fn public_only(&self) -> private_networks::PublicOnly {
@@ -177,7 +196,17 @@ impl Egress {
 
 impl Exits {
     fn roots(&self) -> Result<Vec<reqwest::Certificate>, EgressError> {
+        let unusable = |error: reqwest::Error| self.unusable(causes(&error));
+        let read = self.certificates()?.into_iter().map(|it| reqwest::Certificate::from_der(&it).map_err(unusable));
+        read.collect()
+    }
+
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, EgressError> {
         Ok(self.ca_file.as_deref().map(certificates).transpose()?.unwrap_or_default())
+    }
+
+    fn unusable(&self, problem: String) -> EgressError {
+        EgressError::CaUnusable { path: self.ca_file.clone().unwrap_or_default(), problem }
     }
 
     fn add(
@@ -202,10 +231,7 @@ impl Exits {
 }
 
 /// The certificates of a PEM file, each of them one that TLS can use.
-fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, EgressError> {
-    use rustls_pki_types::CertificateDer;
-    use rustls_pki_types::pem::PemObject;
-
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, EgressError> {
     let unusable = |problem: String| EgressError::CaUnusable { path: path.to_owned(), problem };
     let pem = std::fs::read(path).map_err(|source| EgressError::CaUnreadable { path: path.to_owned(), source })?;
     let mut found = Vec::new();
@@ -213,7 +239,7 @@ fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, EgressError> {
         let wrong = |problem: String| unusable(format!("certificate {}: {problem}", number + 1));
         let der = certificate.map_err(|error| wrong(error.to_string()))?;
         rustls::RootCertStore::empty().add(der.clone()).map_err(|error| wrong(error.to_string()))?;
-        found.push(reqwest::Certificate::from_der(&der).map_err(|error| wrong(causes(&error)))?);
+        found.push(der);
     }
     if found.is_empty() { Err(unusable("no certificate is in it".into())) } else { Ok(found) }
 }

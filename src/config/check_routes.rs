@@ -10,6 +10,7 @@ use url::{Host, Url};
 
 use super::Draft;
 use super::check::{NAME, has_user, is_loopback, is_name, secret};
+use super::check_smtp;
 use super::problem::Report;
 use super::route::RouteConfig;
 use super::tree::Path;
@@ -50,9 +51,14 @@ pub(super) fn routes(draft: &Draft, report: &mut Report) {
         }
         mailboxes(route, draft, &at, report);
         sizes(route, draft, &at, report);
-        if let destinations::Config::Webhook(config) = &route.destination {
-            webhook(config, &at.key("destination"), report);
-            linked(config, draft, &at.key("destination"), report);
+        let at = at.key("destination");
+        match &route.destination {
+            destinations::Config::Webhook(config) => {
+                webhook(config, &at, report);
+                linked(config, draft, &at, report);
+            }
+            destinations::Config::Smtp(config) => check_smtp::relay(config, &at, report),
+            destinations::Config::Maildir(_) => {}
         }
     }
 }

@@ -6,6 +6,7 @@
 mod absent;
 mod check;
 mod check_routes;
+mod check_smtp;
 mod check_tenants;
 mod layers;
 pub mod limits;

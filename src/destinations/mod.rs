@@ -1,7 +1,9 @@
 //! Where interactions go: one file per kind, one trait, one list.
 
 pub mod body;
+mod field;
 pub mod maildir;
+pub mod smtp;
 pub mod webhook;
 
 use std::sync::Arc;
@@ -25,6 +27,8 @@ pub enum Config {
     Webhook(webhook::Config),
     /// A maildir on a local file system.
     Maildir(maildir::Config),
+    /// A mail relay.
+    Smtp(smtp::Config),
 }
 
 impl Config {
@@ -35,7 +39,9 @@ impl Config {
                 let inline_limit = (config.content == Content::Inline).then_some(config.inline_limit.0);
                 Body { format: config.format, inline_limit, content: config.content }
             }
-            Self::Maildir(_) => Body { format: Format::Mime, inline_limit: None, content: Content::Inline },
+            Self::Maildir(_) | Self::Smtp(_) => {
+                Body { format: Format::Mime, inline_limit: None, content: Content::Inline }
+            }
         }
     }
 }
@@ -48,6 +54,7 @@ pub fn build(config: &Config, egress: &Egress, clock: SharedClock) -> Result<Arc
     Ok(match config {
         Config::Webhook(config) => Arc::new(webhook::Webhook::new(config, egress, clock)?),
         Config::Maildir(config) => Arc::new(maildir::Maildir::new(config)),
+        Config::Smtp(config) => Arc::new(smtp::Smtp::new(config, egress, clock)?),
     })
 }
 

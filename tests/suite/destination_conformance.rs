@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::destination_webhook::{Wrist, egress, handover};
 use crate::receiver::{Answer, Receiver};
+use crate::relay::{Act, Nature, Relay, Step};
 
 /// One kind and the other side of it.
 trait Kind: Sized {
@@ -128,6 +129,60 @@ impl Kind for Maildir {
     }
 }
 
+struct Smtp {
+    relay: Option<Relay>,
+    port: u16,
+    timeout: &'static str,
+}
+
+impl Smtp {
+    async fn that(acts: impl IntoIterator<Item = (Step, Act)>, timeout: &'static str) -> Self {
+        let relay = Relay::like(Nature { offers: vec!["AUTH PLAIN"], ..Nature::default() }).await;
+        relay.will(acts);
+        Self { port: relay.port, relay: Some(relay), timeout }
+    }
+}
+
+impl Kind for Smtp {
+    async fn well() -> Self {
+        Self::that([], "5s").await
+    }
+
+    async fn unreachable() -> Self {
+        // A port that was just free: nobody listens there.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self { relay: None, port, timeout: "5s" }
+    }
+
+    async fn hung() -> Option<Self> {
+        Some(Self::that([(Step::Acceptance, Act::Hang)], "400ms").await)
+    }
+
+    async fn refused() -> (Self, Handover) {
+        (Self::that([(Step::Recipient, Act::Say("550 5.1.1 no such user\r\n"))], "5s").await, handover("ix_1"))
+    }
+
+    fn section(&self) -> String {
+        let Self { port, timeout, .. } = self;
+        format!(
+            "kind = 'smtp'\nhost = 'localhost'\nport = {port}\nrecipient = 'queue@acme.example'\ntls = 'none'\n\
+             username = 'hunter2'\npassword = 'hunter3'\nallow_insecure_login = true\nsrs_secret = 'hunter4'\n\
+             timeout = '{timeout}'"
+        )
+    }
+
+    fn held(&self) -> Vec<String> {
+        let taken = self.relay.as_ref().map(Relay::taken).unwrap_or_default();
+        let mut ids: Vec<_> = taken.iter().filter_map(|it| it.header("X-Mailspan-Interaction-Id")).collect();
+        ids.dedup();
+        ids
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        ["hunter2", "hunter3", "hunter4", "queue@acme.example"].map(str::to_owned).to_vec()
+    }
+}
+
 async fn accepted<K: Kind>() {
     let kind = K::well().await;
     assert_eq!(kind.destination().deliver(&handover("ix_1")).await, Ok(()));
@@ -201,7 +256,7 @@ macro_rules! conforms {
     )+};
 }
 
-conforms!(Webhook as webhook, Maildir as maildir);
+conforms!(Webhook as webhook, Maildir as maildir, Smtp as smtp);
 
 #[test]
 fn a_handover_shows_ids_and_sizes_and_nothing_of_the_mail() {
