@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod maildir;
+mod watched;
 pub mod webhook;
 
 use std::sync::Arc;
