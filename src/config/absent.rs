@@ -9,8 +9,6 @@ const KEYS: &[(&str, &str)] = &[
     ("store.encryption_key_file", "encryption of stored content; encrypt the volume instead"),
     ("telemetry.otlp_endpoint", "OpenTelemetry export; metrics are at /metrics of the admin listener"),
     ("mailboxes.send", "sending mail"),
-    ("routes.destination.headers", "headers of your own on webhooks"),
-    ("routes.destination.auth", "further authentication of webhooks; they are signed"),
 ];
 
 /// (key, value, what to write instead)

@@ -1,26 +1,13 @@
 //! Checks on routes: names, schedules, and destinations that could never accept anything.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::path::PathBuf;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use url::{Host, Url};
-
-use super::Draft;
-use super::check::{NAME, has_user, is_loopback, is_name, secret};
-use super::check_smtp;
+use super::check::{NAME, is_name};
 use super::problem::Report;
 use super::route::RouteConfig;
 use super::tree::Path;
+use super::{Draft, check_smtp, check_webhook};
 use crate::destinations;
-use crate::destinations::body::{Content, Format};
-use crate::destinations::webhook::{self, OneOrMany};
-use crate::model::secret::Secret;
-
-/// The length of a signing key in bytes (Standard Webhooks, "Signature scheme").
-const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
 pub(super) fn routes(draft: &Draft, report: &mut Report) {
     let root = Path::default().key("routes");
@@ -53,10 +40,7 @@ pub(super) fn routes(draft: &Draft, report: &mut Report) {
         sizes(route, draft, &at, report);
         let at = at.key("destination");
         match &route.destination {
-            destinations::Config::Webhook(config) => {
-                webhook(config, &at, report);
-                linked(config, draft, &at, report);
-            }
+            destinations::Config::Webhook(config) => check_webhook::webhook(config, draft, &at, report),
             destinations::Config::Smtp(config) => check_smtp::relay(config, &at, report),
             destinations::Config::Maildir(_) => {}
         }
@@ -88,141 +72,5 @@ fn sizes(route: &RouteConfig, draft: &Draft, at: &Path, report: &mut Report) {
     if route.max_message_size > limits.max_message_size {
         let message = format!("is more than limits.max_message_size ({}), which holds first", limits.max_message_size);
         report.warn(&at.key("max_message_size"), message);
-    }
-}
-
-fn webhook(config: &webhook::Config, at: &Path, report: &mut Report) {
-    url(config, &at.key("url"), report);
-    if config.timeout.0.is_zero() {
-        report.wrong(&at.key("timeout"), "must be longer than 0s");
-    }
-    let values = several(config.signing_secret.as_ref());
-    let files = several(config.signing_secret_file.as_ref());
-    signing_secrets(at, values, files, report);
-}
-
-fn linked(config: &webhook::Config, draft: &Draft, at: &Path, report: &mut Report) {
-    if config.content != Content::Link {
-        return;
-    }
-    let at = at.key("content");
-    if config.format == Format::Mime {
-        let says = "cannot be `link` with format = \"mime\", whose body is the mail with all that is in it; write \
-                    format = \"json\" or \"cloudevents\", or content = \"inline\"";
-        report.wrong(&at, says);
-    }
-    let Some(server) = &draft.server else { return };
-    if server.content_url.is_none() && server.admin_listen.ip().is_loopback() {
-        let says = format!(
-            "leads to http://{}, which only this machine reaches; set server.content_url to where receivers reach the private listener",
-            server.admin_listen
-        );
-        report.warn(&at, says);
-    }
-}
-
-fn url(config: &webhook::Config, at: &Path, report: &mut Report) {
-    match config.url.scheme() {
-        "https" => {}
-        "http" if is_loopback(&config.url) => {}
-        "http" => report.warn(at, "is not https: interactions travel unencrypted"),
-        _ => report.wrong(at, "must begin with https:// or http://"),
-    }
-    if has_user(&config.url) {
-        report.wrong(at, "must not carry a user name or password; interactions are signed instead");
-    }
-    if is_private(&config.url) && !config.allow_private_networks {
-        report.wrong(at, "leads into a private network; set allow_private_networks = true beside it if that is meant");
-    }
-}
-
-/// The values of a key that takes one or several; `None` when it is not set.
-fn several<T>(value: Option<&OneOrMany<T>>) -> Option<Vec<&T>> {
-    value.map(|it| match it {
-        OneOrMany::One(one) => vec![one],
-        OneOrMany::Many(many) => many.iter().collect(),
-    })
-}
-
-fn signing_secrets(at: &Path, values: Option<Vec<&Secret>>, files: Option<Vec<&PathBuf>>, report: &mut Report) {
-    let key = if files.is_some() { "signing_secret_file" } else { "signing_secret" };
-    if let (Some(_), None) | (None, Some(_)) = (&values, &files)
-        && values.iter().map(Vec::len).chain(files.iter().map(Vec::len)).all(|count| count == 0)
-    {
-        report.missing(&at.key(key), "is an empty list; it needs at least one secret");
-        return;
-    }
-    // With both keys, or with neither, one look says all there is to say.
-    let pairs: Vec<(Option<&Secret>, Option<&PathBuf>)> = match (values, files) {
-        (Some(values), None) => values.into_iter().map(|it| (Some(it), None)).collect(),
-        (None, Some(files)) => files.into_iter().map(|it| (None, Some(it))).collect(),
-        (values, files) => vec![(values.and_then(|it| it.first().copied()), files.and_then(|it| it.first().copied()))],
-    };
-    for (value, file) in pairs {
-        let found = secret(at, "signing_secret", value, file, report);
-        if found.is_some_and(|it| !is_signing_secret(it.expose())) {
-            let message = "is no signing secret: write whsec_ and the base64 of 24 to 64 random bytes, as \
-                           `openssl rand -base64 32` makes them";
-            report.wrong(&at.key(key), message);
-        }
-    }
-}
-
-fn is_signing_secret(text: &str) -> bool {
-    let key = text.trim().strip_prefix("whsec_").and_then(|it| STANDARD.decode(it).ok());
-    key.is_some_and(|it| KEY_BYTES.contains(&it.len()))
-}
-
-/// Whether the URL names a private address itself. What a name leads to is looked at when it is used.
-fn is_private(url: &Url) -> bool {
-    let ip = match url.host() {
-        Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
-        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).to_canonical(),
-        Some(Host::Domain(_)) | None => return is_loopback(url),
-    };
-    match ip {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified(),
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unspecified(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_signing_secret_is_whsec_and_24_to_64_bytes() {
-        let secret = |length: usize| format!("whsec_{}", STANDARD.encode(vec![7; length]));
-        for (text, expected) in [
-            (secret(23), false),
-            (secret(24), true),
-            (secret(64), true),
-            (secret(65), false),
-            (format!(" {}\n", secret(32)), true),
-            (secret(32).replace("whsec_", ""), false),
-            ("whsec_".into(), false),
-            ("whsec_!!!!".into(), false),
-        ] {
-            assert_eq!(is_signing_secret(&text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn an_address_of_a_private_network_is_known_as_such() {
-        for (url, expected) in [
-            ("https://10.0.0.1", true),
-            ("https://192.168.1.1", true),
-            ("https://169.254.169.254", true),
-            ("https://localhost", true),
-            ("https://[::1]", true),
-            ("https://[fd00::1]", true),
-            ("https://[::ffff:10.0.0.1]", true),
-            ("https://0.0.0.0", true),
-            ("https://8.8.8.8", false),
-            ("https://flows.example.com", false),
-            ("https://[2001:db8::1]", false),
-        ] {
-            assert_eq!(is_private(&url.parse().unwrap()), expected, "{url}");
-        }
     }
 }

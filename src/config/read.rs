@@ -102,7 +102,7 @@ fn stand_in(table: &mut Node, key: &str) -> Option<()> {
     let kind = match key {
         "tenant_id" | "client_id" => text("00000000-0000-0000-0000-000000000000"),
         "credentials" => Kind::List(vec![]),
-        "url" => text("https://nowhere.invalid"),
+        "url" | "token_url" => text("https://nowhere.invalid"),
         "path" => text("nowhere"),
         "destination" => {
             let pairs = [("kind", "maildir"), ("path", "nowhere")];

@@ -146,9 +146,9 @@ impl<'a> Shape<'a> {
         (bound("minimum"), bound("maximum"))
     }
 
-    /// Whether the value is a secret.
+    /// Whether the value is a secret, or holds nothing else.
     pub(super) fn is_secret(self) -> bool {
-        self.secret || matches!(self.form(), Form::OneOrMany(one, _) if one.secret)
+        self.secret || matches!(self.form(), Form::OneOrMany(inner, _) | Form::Open(inner) if inner.secret)
     }
 
     /// Whether the value is a URL, or may be one with a password in it.

@@ -103,6 +103,10 @@ fn collect(node: &Node, shape: Shape<'_>, path: &Path, settings: &mut Vec<Settin
 fn shown(node: &Node, shape: Shape<'_>) -> Value {
     match (&node.kind, shape.is_secret()) {
         (Kind::List(list), true) => list.iter().map(|_| Value::from(HIDDEN)).collect(),
+        // Whoever looks may know which there are.
+        (Kind::Table(table), true) => {
+            table.keys().map(|key| (key.clone(), Value::from(HIDDEN))).collect::<serde_json::Map<_, _>>().into()
+        }
         (_, true) => HIDDEN.into(),
         (Kind::Text(text), false) => without_secrets(text).into(),
         _ => node.to_json(),

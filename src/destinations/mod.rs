@@ -4,6 +4,7 @@ pub mod body;
 mod field;
 pub mod maildir;
 pub mod smtp;
+mod watched;
 pub mod webhook;
 
 use std::sync::Arc;

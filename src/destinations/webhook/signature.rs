@@ -2,21 +2,15 @@
 //!
 //! Two secrets sign side by side while rotating. A secret's file is looked at again at most once a second.
 
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
-
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+use crate::destinations::watched::Watched;
 use crate::model::clock::UnixMillis;
 use crate::model::secret::Secret;
 use crate::secrets::SecretSource;
-
-/// How old our knowledge of a secret's file may be.
-const LOOK_AGAIN_MS: i64 = 1_000;
 
 /// Padding is written by us and not asked of others.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -26,7 +20,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Signs the attempts of one webhook.
 pub struct Signer {
-    keys: Vec<SigningKey>,
+    keys: Vec<Watched<hmac::Key>>,
 }
 
 impl Signer {
@@ -35,7 +29,7 @@ impl Signer {
     /// # Errors
     /// The first secret that is of no use: what it is, and never the secret.
     pub fn new(sources: Vec<SecretSource>, now: UnixMillis) -> Result<Self, String> {
-        let keys = sources.into_iter().map(|source| SigningKey::new(source, now)).collect::<Result<_, _>>()?;
+        let keys = sources.into_iter().map(|source| Watched::secret(source, now, key)).collect::<Result<_, _>>()?;
         Ok(Self { keys })
     }
 
@@ -63,58 +57,6 @@ impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Signer({} secrets)", self.keys.len())
     }
-}
-
-struct SigningKey {
-    source: SecretSource,
-    known: Mutex<Known>,
-}
-
-struct Known {
-    key: hmac::Key,
-    state: Option<FileState>,
-    looked_at: UnixMillis,
-}
-
-/// What tells a replaced file from the one that was read.
-type FileState = (SystemTime, u64);
-
-impl SigningKey {
-    fn new(source: SecretSource, now: UnixMillis) -> Result<Self, String> {
-        let known = Mutex::new(Known::read(&source, now)?);
-        Ok(Self { source, known })
-    }
-
-    fn current(&self, now: UnixMillis) -> Result<hmac::Key, String> {
-        // A key is replaced in one assignment, so a panic elsewhere cannot leave half of one behind.
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let SecretSource::File(path) = &self.source else { return Ok(known.key.clone()) };
-        // A clock that was set back must not keep an old secret alive.
-        if !(known.looked_at..known.looked_at.saturating_add(LOOK_AGAIN_MS)).contains(&now) {
-            match state(path)? == known.state {
-                true => known.looked_at = now,
-                false => *known = Known::read(&self.source, now)?,
-            }
-        }
-        Ok(known.key.clone())
-    }
-}
-
-impl Known {
-    fn read(source: &SecretSource, looked_at: UnixMillis) -> Result<Self, String> {
-        // The state is taken first: a file replaced in between is then read once more, never overlooked.
-        let (state, place) = match source {
-            SecretSource::Inline(_) => (None, String::new()),
-            SecretSource::File(path) => (state(path)?, format!("{}: ", path.display())),
-        };
-        let key = key(&source.current()?).map_err(|problem| format!("{place}{problem}"))?;
-        Ok(Self { key, state, looked_at })
-    }
-}
-
-fn state(path: &Path) -> Result<Option<FileState>, String> {
-    let file = std::fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(file.modified().ok().map(|at| (at, file.len())))
 }
 
 fn key(secret: &Secret) -> Result<hmac::Key, &'static str> {
