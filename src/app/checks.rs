@@ -1,6 +1,7 @@
 //! How each part is, asked of the parts themselves: the checks of `/health` and the gauges of `/metrics`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::PoisonError;
 
 use super::Daemon;
 use crate::model::clock::UnixMillis;
@@ -45,7 +46,9 @@ impl Daemon {
         let why = self.why_parked(&counts).await;
         let states: HashMap<MailboxId, MailboxState> = states.into_iter().map(|it| (it.mailbox.clone(), it)).collect();
         checks.extend(self.mailboxes.iter().map(|it| self.mailbox_check(it, states.get(it), &counts, &why, now)));
-        checks.extend(self.routes.iter().map(|name| self.route_check(name, &counts, &why, now)));
+        let left_behind = left_behind(&self.routes, &counts);
+        let routes = self.routes.iter().chain(&left_behind);
+        checks.extend(routes.map(|name| self.route_check(name, &counts, &why, now)));
         Health::of(checks)
     }
 
@@ -149,7 +152,14 @@ impl Daemon {
         let paused = self.jobs.paused_until(&lane);
         let parked = count.map_or(0, |it| it.parked);
         let retrying = count.map_or(0, |it| it.retrying);
+        let is_configured = self.routes.iter().any(|it| it == name);
         let (status, reason) = match paused {
+            _ if !is_configured => {
+                let waiting = count.map_or(0, |it| it.waiting);
+                let stands = format!("{parked} of its deliveries are parked, {waiting} will be when they are due");
+                let reason = format!("the route is no longer configured; {stands}");
+                (Status::Degraded, Some(reason))
+            }
             Some(until) if until > now => {
                 (Status::Failing, Some(format!("paused until {}", crate::model::clock::rfc3339(until))))
             }
@@ -168,7 +178,11 @@ impl Daemon {
             status,
             reason,
             details: Details::Route {
-                state: if paused.is_some() { "paused" } else { "running" },
+                state: match paused {
+                    _ if !is_configured => "removed",
+                    Some(_) => "paused",
+                    None => "running",
+                },
                 queue_depth: count.map_or(0, |it| it.waiting),
                 queue_oldest_seconds: count
                     .and_then(|it| it.oldest_created_at)
@@ -188,7 +202,10 @@ impl Daemon {
                 let parked = counts.get(&Lane::mailbox(mailbox)).map_or(0, |it| it.parked);
                 metrics::gauge!("mailspan_parked_messages", "mailbox" => mailbox.to_string()).set(parked as f64);
             }
-            for route in &self.routes {
+            // A route that was seen once keeps its gauges, down to nought.
+            let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+            removed.extend(left_behind(&self.routes, &counts));
+            for route in self.routes.iter().chain(removed.iter()) {
                 let count = counts.get(&Lane::route(route));
                 let oldest = count.and_then(|it| it.oldest_created_at).map_or(0, |at| (now - at).max(0));
                 metrics::gauge!("mailspan_queue_depth", "route" => route.clone())
@@ -215,6 +232,12 @@ impl Daemon {
         metrics::gauge!("mailspan_memory_budget_bytes", "state" => "used").set(all - free);
         metrics::gauge!("mailspan_memory_budget_bytes", "state" => "free").set(free);
     }
+}
+
+/// Routes that left the configuration, and work behind.
+fn left_behind(configured: &[String], counts: &HashMap<Lane, LaneCount>) -> BTreeSet<String> {
+    let names = counts.keys().filter_map(Lane::of_route).map(str::to_owned);
+    names.filter(|name| !configured.contains(name)).collect()
 }
 
 fn first_reason(reason: Option<&String>) -> String {

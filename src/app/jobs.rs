@@ -63,7 +63,7 @@ pub(super) struct Jobs {
 
 impl Jobs {
     fn route(&self, lane: &Lane) -> Option<&RoutePlan> {
-        lane.0.strip_prefix("route:").and_then(|name| self.routes.get(name))
+        lane.of_route().and_then(|name| self.routes.get(name))
     }
 
     /// Until when a lane is paused.

@@ -5,7 +5,7 @@
 mod checks;
 mod jobs;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -70,6 +70,8 @@ pub struct Daemon {
     identities: Vec<(String, Arc<Identity>)>,
     mailboxes: Vec<MailboxId>,
     routes: Vec<String>,
+    /// Routes that are no longer configured and were seen to have deliveries left.
+    removed: Mutex<BTreeSet<String>>,
     jobs: Arc<Jobs>,
     /// Room for content that is passed on by link.
     pub downloads: Arc<Semaphore>,
@@ -160,6 +162,7 @@ impl Bridge {
             identities: tenants.into_iter().map(|(name, tenant)| (name, tenant.identity)).collect(),
             mailboxes: daemon_mailboxes,
             routes: config.routes.iter().map(|route| route.name.clone()).collect(),
+            removed: Mutex::default(),
             jobs,
             downloads: Arc::new(Semaphore::new(http::downloads(config.limits.memory_budget.0))),
         });

@@ -91,7 +91,10 @@ fn token_url(url: &Url, allow_private: bool, at: &Path, report: &mut Report) {
         report.wrong(at, "must not carry a user name or password; write client_id and client_secret");
     }
     if is_private(url) && !allow_private {
-        report.wrong(at, "leads into a private network; set allow_private_networks = true in the destination if that is meant");
+        report.wrong(
+            at,
+            "leads into a private network; set allow_private_networks = true in the destination if that is meant",
+        );
     }
 }
 
@@ -119,7 +122,9 @@ fn linked(config: &webhook::Config, draft: &Draft, at: &Path, report: &mut Repor
 fn url(config: &webhook::Config, at: &Path, report: &mut Report) {
     match config.url.scheme() {
         "https" => {}
-        "http" if matches!(config.auth, Some(auth::Config::Mtls(_))) => report.wrong(at, webhook::config::MTLS_NEEDS_TLS),
+        "http" if matches!(config.auth, Some(auth::Config::Mtls(_))) => {
+            report.wrong(at, webhook::config::MTLS_NEEDS_TLS)
+        }
         "http" if is_loopback(&config.url) => {}
         "http" => report.warn(at, "is not https: interactions travel unencrypted"),
         _ => report.wrong(at, "must begin with https:// or http://"),

@@ -129,6 +129,11 @@ impl Lane {
         Self(format!("route:{name}"))
     }
 
+    /// The route whose deliveries these are; `None` for every other lane.
+    pub fn of_route(&self) -> Option<&str> {
+        self.0.strip_prefix("route:")
+    }
+
     /// Everything that belongs to no mailbox and no route.
     pub fn upkeep() -> Self {
         Self("upkeep".into())

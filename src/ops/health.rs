@@ -73,7 +73,7 @@ pub enum Details {
     },
     /// A route.
     Route {
-        /// `running` or `paused`.
+        /// `running`, `paused`, or `removed` from the configuration with deliveries left.
         state: &'static str,
         /// Deliveries waiting.
         queue_depth: u64,

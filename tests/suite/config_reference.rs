@@ -18,6 +18,7 @@ fn with_secrets(text: &str, folder: &Folder) -> String {
     let pem = folder.write("any.pem", "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n");
     let pem = pem.to_str().unwrap();
     text.replace("/run/secrets/contoso", secret.to_str().unwrap())
+        .replace("/run/secrets/client", secret.to_str().unwrap())
         .replace("/run/secrets/flow", signing.to_str().unwrap())
         .replace("/run/secrets/relay", secret.to_str().unwrap())
         .replace("/etc/mailspan/tls/chain.pem", pem)
@@ -97,10 +98,18 @@ fn the_reference_names_every_key_and_no_other() {
     let mut reference = BTreeSet::new();
     written(&toml::from_str(&everything()).unwrap(), "", &mut reference);
     let schema = every_key();
-    // A secret's two keys cannot both be set: the other one stands in the comment.
+    // A secret's two keys cannot both be set, nor two kinds of auth: the others stand in comments.
     let in_comments = [
         "tenants.credentials.secret",
         "routes.destination.signing_secret",
+        "routes.destination.auth.client_secret",
+        "routes.destination.auth.token",
+        "routes.destination.auth.token_file",
+        "routes.destination.auth.username",
+        "routes.destination.auth.password",
+        "routes.destination.auth.password_file",
+        "routes.destination.auth.certificate_file",
+        "routes.destination.auth.private_key_file",
         "routes.destination.password",
         "routes.destination.srs_secret",
         "routes.destination.srs_secret_file",
@@ -108,11 +117,13 @@ fn the_reference_names_every_key_and_no_other() {
     let missing: Vec<_> =
         schema.iter().filter(|it| !reference.contains(*it) && !in_comments.contains(&it.as_str())).collect();
     assert!(missing.is_empty(), "the reference does not name {missing:?}");
-    for key in ["`secret = ", "`signing_secret = ", "`password = ", "`srs_secret = ", "`srs_secret_file = "] {
-        assert!(DEFAULTS.contains(key), "{key}");
+    for key in in_comments {
+        let key = key.rsplit('.').next().unwrap();
+        assert!(DEFAULTS.contains(&format!("`{key} = ")) || DEFAULTS.contains(&format!(", {key} = ")), "{key}");
     }
-    let own = "routes.attributes.";
-    let strange: Vec<_> = reference.iter().filter(|it| !schema.contains(*it) && !it.starts_with(own)).collect();
+    let own = ["routes.attributes.", "routes.destination.headers."];
+    let strange: Vec<_> =
+        reference.iter().filter(|it| !schema.contains(*it) && !own.iter().any(|own| it.starts_with(own))).collect();
     assert!(strange.is_empty(), "nobody knows {strange:?}");
 }
 

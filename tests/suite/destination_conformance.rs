@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mailspan::destinations::{Config, Destination, Handover, build};
+use mailspan::egress::Egress;
 use mailspan::model::outcome::Failure;
 use tempfile::TempDir;
 
 use crate::destination_webhook::{Wrist, egress, handover};
+use crate::gate::Gate;
 use crate::receiver::{Answer, Receiver};
 use crate::relay::{Act, Nature, Relay, Step};
 
@@ -28,12 +30,17 @@ trait Kind: Sized {
     /// Texts that must never be shown.
     fn secrets(&self) -> Vec<String>;
 
+    /// The way to it.
+    fn egress(&self) -> Egress {
+        egress()
+    }
+
     fn config(&self) -> Config {
         toml::from_str(&self.section()).unwrap()
     }
 
     fn destination(&self) -> Arc<dyn Destination> {
-        build(&self.config(), &egress(), Wrist::now()).unwrap()
+        build(&self.config(), &self.egress(), Wrist::now()).unwrap()
     }
 }
 
@@ -89,6 +96,185 @@ impl Kind for Webhook {
 
     fn secrets(&self) -> Vec<String> {
         [SECRET, &SECRET[6..], "hunter2", "hunter3"].map(str::to_owned).to_vec()
+    }
+}
+
+/// A way to say who is asking.
+trait Showing: Sized {
+    async fn new() -> Self;
+    /// `auth = …`
+    fn section(&self) -> String;
+    /// Texts that must never be shown.
+    fn secrets(&self) -> Vec<String>;
+    /// What stands in `authorization`.
+    fn shown(&self) -> &str;
+}
+
+struct Bearer;
+
+impl Showing for Bearer {
+    async fn new() -> Self {
+        Self
+    }
+
+    fn section(&self) -> String {
+        "auth = { kind = 'bearer', token = 'swordfish' }".into()
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        vec!["swordfish".into()]
+    }
+
+    fn shown(&self) -> &str {
+        "Bearer swordfish"
+    }
+}
+
+struct Basic;
+
+impl Showing for Basic {
+    async fn new() -> Self {
+        Self
+    }
+
+    fn section(&self) -> String {
+        "auth = { kind = 'basic', username = 'ann', password = 'swordfish' }".into()
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        ["swordfish", "YW5uOnN3b3JkZmlzaA=="].map(str::to_owned).to_vec()
+    }
+
+    fn shown(&self) -> &str {
+        "Basic YW5uOnN3b3JkZmlzaA=="
+    }
+}
+
+struct ClientCredentials {
+    server: Receiver,
+}
+
+impl Showing for ClientCredentials {
+    async fn new() -> Self {
+        let server = Receiver::start().await;
+        server.usually_answers(Answer::Says(200, r#"{"access_token":"tuna","token_type":"Bearer"}"#.into()));
+        Self { server }
+    }
+
+    fn section(&self) -> String {
+        format!(
+            "auth = {{ kind = 'oauth2_client_credentials', token_url = '{}?key=hunter4', client_id = 'bridge', \
+             client_secret = 'swordfish' }}",
+            self.server.url
+        )
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        ["swordfish", "YnJpZGdlOnN3b3JkZmlzaA==", "tuna", "hunter4"].map(str::to_owned).to_vec()
+    }
+
+    fn shown(&self) -> &str {
+        "Bearer tuna"
+    }
+}
+
+/// A webhook that says who is asking.
+struct With<S> {
+    webhook: Webhook,
+    shows: S,
+}
+
+impl<S: Showing> Kind for With<S> {
+    async fn well() -> Self {
+        Self { webhook: Webhook::well().await, shows: S::new().await }
+    }
+
+    async fn unreachable() -> Self {
+        Self { webhook: Webhook::unreachable().await, shows: S::new().await }
+    }
+
+    async fn hung() -> Option<Self> {
+        Some(Self { webhook: Webhook::hung().await?, shows: S::new().await })
+    }
+
+    async fn refused() -> (Self, Handover) {
+        let (webhook, handover) = Webhook::refused().await;
+        (Self { webhook, shows: S::new().await }, handover)
+    }
+
+    fn section(&self) -> String {
+        format!("{}\n{}\nheaders = {{ x-key = 'hunter5' }}", self.webhook.section(), self.shows.section())
+    }
+
+    fn held(&self) -> Vec<String> {
+        for request in self.webhook.receiver.as_ref().map(Receiver::received).unwrap_or_default() {
+            assert_eq!(request.header("authorization"), self.shows.shown());
+            assert_eq!(request.header("x-key"), "hunter5");
+        }
+        self.webhook.held()
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        [self.webhook.secrets(), self.shows.secrets(), vec!["hunter5".into()]].concat()
+    }
+}
+
+type WithBearer = With<Bearer>;
+type WithBasic = With<Basic>;
+type WithClientCredentials = With<ClientCredentials>;
+
+/// A webhook whose receiver lets nobody in without a certificate.
+struct WithCertificate {
+    webhook: Webhook,
+    gate: Gate,
+    folder: TempDir,
+}
+
+impl WithCertificate {
+    fn before(webhook: Webhook) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let gate = Gate::before(webhook.url.parse().unwrap());
+        gate.admit(folder.path());
+        Self { webhook, gate, folder }
+    }
+}
+
+impl Kind for WithCertificate {
+    async fn well() -> Self {
+        Self::before(Webhook::well().await)
+    }
+
+    async fn unreachable() -> Self {
+        Self::before(Webhook::unreachable().await)
+    }
+
+    async fn hung() -> Option<Self> {
+        Some(Self::before(Webhook::answering([Answer::Late(Duration::from_secs(3600))], "1s").await))
+    }
+
+    async fn refused() -> (Self, Handover) {
+        let (webhook, handover) = Webhook::refused().await;
+        (Self::before(webhook), handover)
+    }
+
+    fn section(&self) -> String {
+        let inner = self.webhook.section().replace(&self.webhook.url, self.gate.url.as_str());
+        format!("{inner}\n{}", Gate::auth(self.folder.path()))
+    }
+
+    fn held(&self) -> Vec<String> {
+        self.webhook.held()
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        let key = std::fs::read_to_string(self.folder.path().join("key.pem")).unwrap();
+        let mut secrets = self.webhook.secrets();
+        secrets.extend(key.lines().filter(|it| !it.starts_with('-')).map(str::to_owned));
+        secrets
+    }
+
+    fn egress(&self) -> Egress {
+        self.gate.egress()
     }
 }
 
@@ -256,7 +442,15 @@ macro_rules! conforms {
     )+};
 }
 
-conforms!(Webhook as webhook, Maildir as maildir, Smtp as smtp);
+conforms!(
+    Webhook as webhook,
+    WithBearer as webhook_with_bearer,
+    WithBasic as webhook_with_basic,
+    WithClientCredentials as webhook_with_client_credentials,
+    WithCertificate as webhook_with_certificate,
+    Maildir as maildir,
+    Smtp as smtp,
+);
 
 #[test]
 fn a_handover_shows_ids_and_sizes_and_nothing_of_the_mail() {

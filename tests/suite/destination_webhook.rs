@@ -25,7 +25,7 @@ impl Wrist {
         Arc::new(Self(AtomicI64::new(now.as_millis().try_into().unwrap())))
     }
 
-    fn pass(&self, by: Duration) {
+    pub(crate) fn pass(&self, by: Duration) {
         self.0.fetch_add(by.as_millis().try_into().unwrap(), Ordering::SeqCst);
     }
 }

@@ -8,16 +8,19 @@
 )]
 
 mod architecture;
+mod config_auth;
 mod config_layers;
 mod config_links;
 mod config_problems;
 mod config_reference;
 mod crash;
+mod destination_auth;
 mod destination_conformance;
 mod destination_egress;
 mod destination_maildir;
 mod destination_smtp;
 mod destination_webhook;
+mod gate;
 mod inbound_gone;
 mod mail_calendar;
 mod mail_classify;
@@ -59,6 +62,7 @@ mod story_marking;
 mod story_outside;
 mod story_privacy;
 mod story_program;
+mod story_removed;
 mod story_routing;
 mod story_start;
 mod story_store;

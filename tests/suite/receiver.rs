@@ -30,6 +30,8 @@ pub(crate) enum Answer {
     Status(u16),
     /// This status with one header field.
     With(u16, &'static str, String),
+    /// This status and this text.
+    Says(u16, String),
     /// This status and a body of this many bytes.
     Body(u16, usize),
     /// This status and a body that never ends.
@@ -56,9 +58,11 @@ pub(crate) struct Received {
 impl Answer {
     fn accepts(&self) -> bool {
         match self {
-            Self::Status(status) | Self::With(status, ..) | Self::Body(status, _) | Self::Endless(status) => {
-                (200..300).contains(status)
-            }
+            Self::Status(status)
+            | Self::With(status, ..)
+            | Self::Says(status, _)
+            | Self::Body(status, _)
+            | Self::Endless(status) => (200..300).contains(status),
             Self::DropBeforeReading | Self::DropAfterReading => false,
             Self::Late(_) => true,
         }
@@ -159,6 +163,7 @@ async fn take(State(desk): State<Arc<Desk>>, ConnectInfo(line): ConnectInfo<Line
             response.headers_mut().insert(name, value.parse().unwrap());
             response
         }
+        Answer::Says(status, text) => with(status, Body::from(text)),
         Answer::Body(status, size) => with(status, Body::from(vec![b'x'; size])),
         Answer::Endless(status) => {
             with(status, Body::from_stream(futures_util::stream::pending::<io::Result<Bytes>>()))

@@ -81,8 +81,7 @@ impl Auth {
         Ok(match &webhook.auth {
             None | Some(Config::Mtls(_)) => Self::Nothing,
             Some(Config::Bearer(Bearer { token, token_file })) => {
-                let (key, source) =
-                    one_of(["auth.token", "auth.token_file"], token.as_ref(), token_file.as_ref())?;
+                let (key, source) = one_of(["auth.token", "auth.token_file"], token.as_ref(), token_file.as_ref())?;
                 Self::Fixed(Watched::secret(source, now, bearer).map_err(|problem| BuildError::new(key, problem))?)
             }
             Some(Config::Basic(Basic { username, password, password_file })) => {
@@ -200,10 +199,7 @@ mod tests {
     fn tokens_and_passwords_are_written_as_their_standards_say() {
         // RFC 6750 §2.1 and RFC 7617 §2 and §2.1.
         assert_eq!(bearer(&Secret::new("mF_9.B5f-4.1JqM")).unwrap(), "Bearer mF_9.B5f-4.1JqM");
-        assert_eq!(
-            basic("Aladdin", &Secret::new("open sesame")).unwrap(),
-            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
-        );
+        assert_eq!(basic("Aladdin", &Secret::new("open sesame")).unwrap(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
         assert_eq!(basic("test", &Secret::new("123£")).unwrap(), "Basic dGVzdDoxMjPCow==");
     }
 

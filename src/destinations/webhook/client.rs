@@ -76,15 +76,21 @@ pub fn identity(own: &Mtls) -> Result<reqwest::Identity, (&'static str, String)>
     let text = read(key_file).map_err(private_key)?;
     let key = PrivateKeyDer::from_pem_slice(&text).map_err(|_| {
         let locked = memchr::memmem::find(&text, b"ENCRYPTED").is_some();
-        let why = if locked { "the private key is encrypted; store it without a password" } else { "no private key is in it" };
+        let why = if locked {
+            "the private key is encrypted; store it without a password"
+        } else {
+            "no private key is in it"
+        };
         private_key(format!("{}: {why}", key_file.display()))
     })?;
     let pem = as_pem(&chain, &key);
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     rustls::sign::CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => {
-            private_key(format!("{}: is not the key of the certificate in {}", key_file.display(), chain_file.display()))
-        }
+        rustls::Error::InconsistentKeys(_) => private_key(format!(
+            "{}: is not the key of the certificate in {}",
+            key_file.display(),
+            chain_file.display()
+        )),
         rustls::Error::InvalidCertificate(_) => certificates(format!("{}: {error}", chain_file.display())),
         _ => private_key(format!("{}: {error}", key_file.display())),
     })?;

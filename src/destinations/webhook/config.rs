@@ -134,7 +134,8 @@ impl Config {
 }
 
 /// What is said about a certificate that would never be shown.
-pub const MTLS_NEEDS_TLS: &str = "must begin with https:// with auth.kind = \"mtls\": certificates are shown in TLS only";
+pub const MTLS_NEEDS_TLS: &str =
+    "must begin with https:// with auth.kind = \"mtls\": certificates are shown in TLS only";
 
 fn default_inline_limit() -> Size {
     Size(1 << 20)

@@ -48,7 +48,9 @@ pub fn field(name: &str, text: &Secret) -> Result<(HeaderName, HeaderValue), &'s
         .map_err(|_| "is no header's name; it is made of letters, digits and `-`")?;
     let reserved = |prefix| field.as_str().starts_with(prefix);
     match field.as_str() {
-        "authorization" => return Err("cannot be set here; use auth = { kind = \"bearer\", … } or another kind of auth"),
+        "authorization" => {
+            return Err("cannot be set here; use auth = { kind = \"bearer\", … } or another kind of auth");
+        }
         it if OF_HTTP.contains(&it) => return Err("is set by HTTP itself; remove it"),
         _ if reserved("content-") => return Err("is set by the format of the body; remove it"),
         _ if reserved("webhook-") => return Err("belongs to the signature; remove it"),

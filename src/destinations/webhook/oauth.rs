@@ -150,10 +150,7 @@ impl Tokens {
             Some(held) if held.token != *refused && (held.issued_at..held.expires_at).contains(&now) => {
                 return Ok(Some(held.token.clone()));
             }
-            Some(held)
-                if held.is_replacement
-                    && (held.issued_at..after(held.issued_at, REPLACED)).contains(&now) =>
-            {
+            Some(held) if held.is_replacement && (held.issued_at..after(held.issued_at, REPLACED)).contains(&now) => {
                 return Ok(None);
             }
             _ => state.held = None,
