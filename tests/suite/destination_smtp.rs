@@ -11,7 +11,8 @@ use mailspan::model::outcome::Failure;
 use crate::destination_webhook::{Wrist, handover};
 use crate::relay::{Act, Nature, Relay, Step};
 
-const MAIL: &str = "Message-ID: <1@example.net>\r\nFrom: Ada <ada@example.net>\r\nSubject: Invoice\r\n\r\nHello\r\n.\r\n..end\r\n";
+const MAIL: &str =
+    "Message-ID: <1@example.net>\r\nFrom: Ada <ada@example.net>\r\nSubject: Invoice\r\n\r\nHello\r\n.\r\n..end\r\n";
 
 fn mail(raw: impl Into<Bytes>) -> Handover {
     let headers = vec![
@@ -23,7 +24,8 @@ fn mail(raw: impl Into<Bytes>) -> Handover {
 
 fn built(port: u16, ca_file: Option<std::path::PathBuf>, more: &str) -> Result<Arc<dyn Destination>, BuildError> {
     let egress = Egress::with_environment(&egress::Config { ca_file, proxy: None }, |_| None).unwrap();
-    let section = format!("kind = 'smtp'\nhost = 'localhost'\nport = {port}\nrecipient = 'support@acme.example'\n{more}");
+    let section =
+        format!("kind = 'smtp'\nhost = 'localhost'\nport = {port}\nrecipient = 'support@acme.example'\n{more}");
     build(&toml::from_str(&section).unwrap(), &egress, Wrist::now())
 }
 
@@ -181,25 +183,35 @@ async fn an_answer_that_is_lost_is_asked_for_again_with_the_same_ids_and_a_flag(
         relay.will([(Step::Acceptance, act)]);
         let no_id = "From: ada@example.net\r\n\r\nHello\r\n";
         let failure = destination.deliver(&mail(no_id)).await.unwrap_err();
-        assert!(matches!(failure, Failure::Transient { .. }) && failure.reason().contains("may have arrived"), "{failure:?}");
+        assert!(
+            matches!(failure, Failure::Transient { .. }) && failure.reason().contains("may have arrived"),
+            "{failure:?}"
+        );
         destination.deliver(&Handover { attempt: 2, ..mail(no_id) }).await.unwrap();
         let [first, second] = &relay.taken()[..] else { panic!("two copies") };
         for name in ["Message-ID", "X-Mailspan-Interaction-Id"] {
             assert_eq!(first.header(name), second.header(name));
         }
         assert_eq!(first.header("Message-ID").as_deref(), Some("<ix_1@contoso.example>"));
-        assert_eq!((first.header("X-Mailspan-Repeated"), second.header("X-Mailspan-Repeated").as_deref()), (None, Some("2")));
+        assert_eq!(
+            (first.header("X-Mailspan-Repeated"), second.header("X-Mailspan-Repeated").as_deref()),
+            (None, Some("2"))
+        );
     }
 }
 
 #[tokio::test]
 async fn what_goes_wrong_at_each_step_is_tried_again_or_needs_a_person() {
-    let steps = [Step::Greeting, Step::Hello, Step::StartTls, Step::Sender, Step::Recipient, Step::Data, Step::Acceptance];
+    let steps =
+        [Step::Greeting, Step::Hello, Step::StartTls, Step::Sender, Step::Recipient, Step::Data, Step::Acceptance];
     for step in steps {
         let acts = [
             (Act::Say("451 4.3.0 later\r\n"), false),
             (Act::Say("421-4.3.2 closing\r\n421 4.3.2 now\r\n"), false),
-            (Act::Say("554 5.6.0 <ada@example.net>\r\n"), matches!(step, Step::Sender | Step::Recipient | Step::Data | Step::Acceptance)),
+            (
+                Act::Say("554 5.6.0 <ada@example.net>\r\n"),
+                matches!(step, Step::Sender | Step::Recipient | Step::Data | Step::Acceptance),
+            ),
             (Act::Drop, false),
             (Act::Say("\u{1}\u{2}garbage\r\n"), false),
             (Act::Say("250-one\r\n550 other\r\n"), false),
@@ -229,7 +241,9 @@ async fn silence_at_any_step_ends_with_the_attempts_time() {
 #[tokio::test]
 async fn a_yes_before_the_end_is_no_yes_and_a_refusal_before_it_is_heard() {
     let large = format!("From: ada@example.net\r\n\r\n{}", "and so on\r\n".repeat(60_000));
-    for (said, is_permanent) in [("250 2.0.0 taken\r\n", false), ("552 5.3.4 too large\r\n", true), ("451 4.3.1 full\r\n", false)] {
+    for (said, is_permanent) in
+        [("250 2.0.0 taken\r\n", false), ("552 5.3.4 too large\r\n", true), ("451 4.3.1 full\r\n", false)]
+    {
         for act in [Act::Say(said), Act::SayAndDrop(said)] {
             let relay = Relay::start().await;
             relay.will([(Step::Content, act)]);
@@ -301,7 +315,9 @@ async fn many_at_once_are_all_there_and_few_connections_stay() {
     let mut running = tokio::task::JoinSet::new();
     for number in 0..12 {
         let destination = destination.clone();
-        running.spawn(async move { destination.deliver(&Handover { interaction: format!("ix_{number}"), ..mail(MAIL) }).await });
+        running.spawn(async move {
+            destination.deliver(&Handover { interaction: format!("ix_{number}"), ..mail(MAIL) }).await
+        });
     }
     assert!(running.join_all().await.iter().all(Result::is_ok));
     let mut ids: Vec<_> = relay.taken().iter().filter_map(|it| it.header("X-Mailspan-Interaction-Id")).collect();

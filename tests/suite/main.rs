@@ -64,6 +64,7 @@ mod story_privacy;
 mod story_program;
 mod story_removed;
 mod story_routing;
+mod story_smtp;
 mod story_start;
 mod story_store;
 mod story_sync;

@@ -200,7 +200,8 @@ impl Server {
             book.connections
         };
         let mut tls = self.nature.implicit;
-        let mut line: Line = BufReader::new(if tls { Box::new(self.tls.accept(line).await.ok()?) } else { Box::new(line) });
+        let mut line: Line =
+            BufReader::new(if tls { Box::new(self.tls.accept(line).await.ok()?) } else { Box::new(line) });
         let (mut from, mut to, mut login, mut hello) = (String::new(), String::new(), None, String::new());
         self.answer(&mut line, Step::Greeting, "220 relay.example ESMTP\r\n").await?;
         loop {
@@ -216,7 +217,7 @@ impl Server {
                     }
                     let last = offers.pop().unwrap_or_default();
                     let text: String = offers.iter().map(|it| format!("250-{it}\r\n")).collect();
-                    self.answer(&mut line, Step::Hello, &format!("{text}250 {last}\r\n")).await?;
+                    self.answer(&mut line, Step::Hello, &format!("{text}250 {last}\r\n")).await?
                 }
                 "HELO" => self.answer(&mut line, Step::Hello, "250 relay.example\r\n").await?,
                 "STARTTLS" => {
@@ -251,7 +252,15 @@ impl Server {
                 "DATA" => {
                     if self.answer(&mut line, Step::Data, "354 go\r\n").await? {
                         let content = self.content(&mut line).await?;
-                        let mail = Mail { from: from.clone(), to: to.clone(), content, connection, tls, login: login.clone(), hello: hello.clone() };
+                        let mail = Mail {
+                            from: from.clone(),
+                            to: to.clone(),
+                            content,
+                            connection,
+                            tls,
+                            login: login.clone(),
+                            hello: hello.clone(),
+                        };
                         self.accept(&mut line, mail).await?;
                     }
                     true

@@ -204,6 +204,22 @@ mod tests {
         assert_eq!(rewriter.rewrite(&format!("{}@example.net", "a".repeat(306)), "b.example", NOW), None);
     }
 
+    /// What postsrsd 1.10 answers with this secret.
+    #[test]
+    fn senders_are_rewritten_as_postsrsd_does() {
+        let rewriter = Rewriter::new(b"tops3cr3t");
+        for (address, expected) in [
+            ("Ada@Example.net", "SRS0=OZ/O=JK=Example.net=Ada@bridge.example"),
+            (
+                "SRS0=abcd=TT=orig.example=joe@other.example",
+                "SRS1=8PoB=other.example==abcd=TT=orig.example=joe@bridge.example",
+            ),
+        ] {
+            let rewritten = rewriter.rewrite(address, "bridge.example", 1_795_305_001_493);
+            assert_eq!(rewritten.as_deref(), Some(expected));
+        }
+    }
+
     #[test]
     fn days_are_counted_in_two_letters() {
         assert_eq!((day(0), day(DAY_MS * 33), day(DAY_MS * 1024)), ("AA".into(), "BB".into(), "AA".into()));

@@ -1,0 +1,174 @@
+//! A mail relay at the end of the real bridge: our own, a real Postfix, and signatures that are still good.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::relay::{Act, Relay, Step};
+use crate::world::{Bridge, Plan, SUPPORT, World, mail, until};
+use crate::world_bridge::free_port;
+
+fn plan(world: &World, port: u16, more: &str) -> Plan {
+    let destination = format!(
+        "kind = \"smtp\"\nhost = \"localhost\"\nport = {port}\nrecipient = \"queue@acme.example\"\n\
+         add_headers = [\"X-Genesys-To\"]\ntimeout = \"5s\"\n{more}"
+    );
+    world.bare_plan().mailbox(SUPPORT, "").route_to("relay", &format!("recipients = [\"{SUPPORT}\"]"), &destination)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_relay_gets_the_mail_as_it_is_and_a_lost_answer_is_flagged() {
+    let world = World::new().await;
+    let relay = Relay::start().await;
+    relay.will([(Step::Recipient, Act::Say("450 4.2.0 later\r\n")), (Step::Acceptance, Act::Drop)]);
+    let plan = plan(&world, relay.port, "").text("egress", "ca_file", relay.ca_file.to_str().unwrap());
+    let bridge = Bridge::start(&plan).await;
+    let mime = mail("By relay");
+    let id = world.tenant.receive(SUPPORT, [b"Bcc: secret@contoso.example\r\n", &mime[..]].concat());
+    world.until_read(&id).await;
+    let [first, second] = &relay.taken()[..] else { panic!("two copies: {:?}", relay.taken()) };
+    for taken in [first, second] {
+        assert!(taken.tls && taken.content.ends_with(&mime), "{}", taken.text());
+        assert!(!taken.text().contains("secret@"), "{}", taken.text());
+        assert_eq!(taken.header("X-Genesys-To").as_deref(), Some(SUPPORT));
+        assert!(taken.from.contains("=customer.example=ann@contoso.example>"), "{}", taken.from);
+    }
+    assert_eq!(first.header("X-Mailspan-Interaction-Id"), second.header("X-Mailspan-Interaction-Id"));
+    assert_eq!(second.header("X-Mailspan-Repeated").as_deref(), Some("3"));
+    bridge.stop().await;
+}
+
+/// Signs, or verifies, with Python's `dkimpy`; `None` where that is not installed.
+fn dkim(program: &str, mail: &[u8]) -> Option<Vec<u8>> {
+    let has_it = Command::new("python3").args(["-c", "import dkim, nacl"]).stderr(Stdio::null()).status();
+    if !has_it.is_ok_and(|it| it.success()) {
+        eprintln!("Python's dkimpy and pynacl are not installed: what they say of a signature is not known");
+        return None;
+    }
+    let mut python =
+        Command::new("python3").args(["-c", program]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    python.stdin.take().unwrap().write_all(mail).unwrap();
+    let said = python.wait_with_output().unwrap();
+    assert!(said.status.success());
+    Some(said.stdout)
+}
+
+const SIGN: &str = "import sys, dkim\nmail = sys.stdin.buffer.read()\nkey = b'nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A='\n\
+    sys.stdout.buffer.write(dkim.sign(mail, b's', b'customer.example', key, signature_algorithm=b'ed25519-sha256', \
+    canonicalize=(b'relaxed', b'simple'), include_headers=[b'from', b'to', b'subject', b'date', b'message-id']) + mail)";
+const VERIFY: &str = "import sys, dkim\nkey = b'v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo='\n\
+    print(dkim.verify(sys.stdin.buffer.read(), dnsfunc=lambda *a, **k: key), end='')";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dkim_signature_is_still_good_at_the_relay() {
+    let dotted = [&mail("Signed")[..], b".a dot\r\n..two\r\n"].concat();
+    let Some(signed) = dkim(SIGN, &dotted) else { return };
+    let world = World::new().await;
+    let relay = Relay::start().await;
+    let plan = plan(&world, relay.port, "").text("egress", "ca_file", relay.ca_file.to_str().unwrap());
+    let bridge = Bridge::start(&plan).await;
+    let id = world.tenant.receive(SUPPORT, signed);
+    world.until_read(&id).await;
+    let came = relay.taken()[0].content.clone();
+    assert_eq!(dkim(VERIFY, &came).unwrap(), b"True");
+    let changed = String::from_utf8(came).unwrap().replace("a dot", "no dot");
+    assert_eq!(dkim(VERIFY, changed.as_bytes()).unwrap(), b"False", "the judge can say no");
+    bridge.stop().await;
+}
+
+/// A real Postfix that puts what it gets into a maildir; `None` where it is not installed or we are not root.
+struct Postfix {
+    running: Child,
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl Postfix {
+    async fn start() -> Option<Self> {
+        let is_root = std::fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0);
+        if !is_root || !Path::new("/usr/sbin/postfix").exists() {
+            eprintln!("Postfix is not installed, or this is not root: what it says of our mails is not known");
+            return None;
+        }
+        let folder = tempfile::Builder::new().prefix("mailspan-postfix").tempdir_in("/var/tmp").unwrap();
+        let (at, port) = (folder.path().to_str().unwrap().to_owned(), free_port().port());
+        let set = |path: &str, mode: &str| {
+            let done = Command::new("chmod").args([mode, path]).status().unwrap();
+            assert!(done.success());
+        };
+        set(&at, "755");
+        for name in ["etc", "queue", "lib", "mail"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        for name in ["lib", "mail"] {
+            assert!(Command::new("chown").args(["postfix", &format!("{at}/{name}")]).status().unwrap().success());
+        }
+        let main = format!(
+            "compatibility_level = 3.6\nqueue_directory = {at}/queue\ndata_directory = {at}/lib\nmyhostname = relay.example\n\
+             mydestination =\ninet_interfaces = 127.0.0.1\ninet_protocols = ipv4\nmynetworks = 192.0.2.0/24\n\
+             alias_maps =\nalias_database =\nmaillog_file = {at}/lib/log\nmaillog_file_prefixes = /var/tmp\n\
+             virtual_mailbox_domains = acme.example\nvirtual_mailbox_base = {at}/mail\n\
+             virtual_mailbox_maps = inline:{{queue@acme.example=queue/}}\nvirtual_uid_maps = static:{uid}\n\
+             virtual_gid_maps = static:{uid}\nvirtual_minimum_uid = 1\nmessage_size_limit = 100000\n\
+             smtpd_recipient_restrictions = reject_unauth_destination\nsmtputf8_enable = no\n",
+            uid = postfix_id(),
+        );
+        std::fs::write(folder.path().join("etc/main.cf"), main).unwrap();
+        let master = std::fs::read_to_string("/usr/share/postfix/master.cf.dist").unwrap();
+        let lines = master.lines().map(|it| match it.starts_with("smtp      inet") {
+            true => format!("127.0.0.1:{port} inet n - n - - smtpd"),
+            false => it.to_owned(),
+        });
+        std::fs::write(folder.path().join("etc/master.cf"), lines.collect::<Vec<_>>().join("\n") + "\n").unwrap();
+        let running = Command::new("/usr/sbin/postfix")
+            .args(["-c", &format!("{at}/etc"), "start-fg"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let postfix = Self { running, folder, port };
+        until("Postfix listens", async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()).await;
+        Some(postfix)
+    }
+
+    fn mails(&self) -> Vec<Vec<u8>> {
+        let Ok(entries) = std::fs::read_dir(self.folder.path().join("mail/queue/new")) else { return Vec::new() };
+        entries.map(|it| std::fs::read(it.unwrap().path()).unwrap()).collect()
+    }
+}
+
+fn postfix_id() -> String {
+    let id = Command::new("id").args(["-u", "postfix"]).output().unwrap();
+    String::from_utf8(id.stdout).unwrap().trim().to_owned()
+}
+
+impl Drop for Postfix {
+    fn drop(&mut self) {
+        let etc = self.folder.path().join("etc");
+        let _ = Command::new("/usr/sbin/postfix").arg("-c").arg(etc).arg("stop").stderr(Stdio::null()).status();
+        let _ = self.running.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_postfix_takes_our_mails_and_what_it_refuses_is_parked() {
+    let Some(postfix) = Postfix::start().await else { return };
+    let world = World::new().await;
+    let tls = "tls = \"opportunistic\"\nhelo = \"bridge.example\"";
+    let plan = plan(&world, postfix.port, tls);
+    let bridge = Bridge::start(&plan).await;
+    let mime = [&mail("Through Postfix")[..], b".\r\n.dot\r\nGr\xc3\xbc\xc3\x9fe\r\n"].concat();
+    let id = world.tenant.receive(SUPPORT, mime.clone());
+    world.until_read(&id).await;
+    let stored = until("the mail in its maildir", async || postfix.mails().pop()).await;
+    let stored = String::from_utf8(stored).unwrap();
+    let expected = String::from_utf8(mime).unwrap().replace("\r\n", "\n");
+    assert!(stored.ends_with(&expected), "{stored}");
+    assert!(stored.starts_with("Return-Path: <SRS0="), "{stored}");
+
+    let mut large = mail("Too large for it");
+    large.extend(b"and so on, and so forth\r\n".repeat(5_000));
+    world.tenant.receive(SUPPORT, large);
+    plan.until_check("route", "relay", "one is parked", |it| it["parked"] == 1).await;
+    bridge.stop().await;
+}
