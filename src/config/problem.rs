@@ -198,6 +198,13 @@ impl Report {
         self.problems.iter().any(|(at, _)| !at.0.is_empty() && at.starts_with(path))
     }
 
+    /// The key of this name at or below `table` that is known to be wrong or absent, the nearest first.
+    pub(super) fn known_gap(&self, table: &Path, key: &str) -> Option<Path> {
+        let known = self.problems.iter().map(|(at, _)| at).chain(&self.explained);
+        let gaps = known.filter(|at| at.starts_with(table) && at.last_key() == Some(key));
+        gaps.min_by_key(|at| at.0.len()).cloned()
+    }
+
     pub(super) fn finish(self, files: &[PathBuf]) -> Problems {
         let order = |list: Vec<(Path, Problem)>| {
             let mut list: Vec<Problem> = list.into_iter().map(|(_, problem)| problem).collect();

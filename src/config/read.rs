@@ -26,9 +26,12 @@ pub(super) fn read<T: DeserializeOwned>(
         let found = resolve(node, &error);
         if let Some(key) = missing_key(&message) {
             // The walk along the schema has said so, or what stood there has been refused.
-            let absent = join(path, &found).key(key);
+            // A kind of table within another hides where; the gap that is known of is the one that is meant.
+            let here = join(path, &found);
+            let absent = report.known_gap(&here, key).unwrap_or_else(|| here.key(key));
             report.missing(&absent, format!("is missing; set it here or in {}", absent.variable()));
-            stand_in(node.get_mut(&found)?, key)?;
+            let table = Path(absent.parent()?.0.split_off(path.0.len()));
+            stand_in(node.get_mut(&table)?, key)?;
             continue;
         }
         let at = culprit::<T>(node, &found, &error);
@@ -112,6 +115,8 @@ fn stand_in(table: &mut Node, key: &str) -> Option<()> {
         _ => return None,
     };
     match &mut table.kind {
+        // What is there already was not what was missing.
+        Kind::Table(table) if table.get(key).is_some_and(|it| !it.is_gone()) => return None,
         Kind::Table(table) => _ = table.insert(key.to_owned(), Node { origin: None, kind }),
         _ => return None,
     }

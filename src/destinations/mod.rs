@@ -25,7 +25,7 @@ use crate::model::token::BoxFuture;
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Config {
     /// A signed HTTP request (Standard Webhooks).
-    Webhook(webhook::Config),
+    Webhook(Box<webhook::Config>),
     /// A maildir on a local file system.
     Maildir(maildir::Config),
     /// A mail relay.

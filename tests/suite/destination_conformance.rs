@@ -8,6 +8,7 @@ use mailspan::egress::Egress;
 use mailspan::model::outcome::Failure;
 use tempfile::TempDir;
 
+use crate::destination_showing::{Basic, Bearer, ClientCredentials, Showing};
 use crate::destination_webhook::{Wrist, egress, handover};
 use crate::gate::Gate;
 use crate::receiver::{Answer, Receiver};
@@ -96,85 +97,6 @@ impl Kind for Webhook {
 
     fn secrets(&self) -> Vec<String> {
         [SECRET, &SECRET[6..], "hunter2", "hunter3"].map(str::to_owned).to_vec()
-    }
-}
-
-/// A way to say who is asking.
-trait Showing: Sized {
-    async fn new() -> Self;
-    /// `auth = …`
-    fn section(&self) -> String;
-    /// Texts that must never be shown.
-    fn secrets(&self) -> Vec<String>;
-    /// What stands in `authorization`.
-    fn shown(&self) -> &str;
-}
-
-struct Bearer;
-
-impl Showing for Bearer {
-    async fn new() -> Self {
-        Self
-    }
-
-    fn section(&self) -> String {
-        "auth = { kind = 'bearer', token = 'swordfish' }".into()
-    }
-
-    fn secrets(&self) -> Vec<String> {
-        vec!["swordfish".into()]
-    }
-
-    fn shown(&self) -> &str {
-        "Bearer swordfish"
-    }
-}
-
-struct Basic;
-
-impl Showing for Basic {
-    async fn new() -> Self {
-        Self
-    }
-
-    fn section(&self) -> String {
-        "auth = { kind = 'basic', username = 'ann', password = 'swordfish' }".into()
-    }
-
-    fn secrets(&self) -> Vec<String> {
-        ["swordfish", "YW5uOnN3b3JkZmlzaA=="].map(str::to_owned).to_vec()
-    }
-
-    fn shown(&self) -> &str {
-        "Basic YW5uOnN3b3JkZmlzaA=="
-    }
-}
-
-struct ClientCredentials {
-    server: Receiver,
-}
-
-impl Showing for ClientCredentials {
-    async fn new() -> Self {
-        let server = Receiver::start().await;
-        server.usually_answers(Answer::Says(200, r#"{"access_token":"tuna","token_type":"Bearer"}"#.into()));
-        Self { server }
-    }
-
-    fn section(&self) -> String {
-        format!(
-            "auth = {{ kind = 'oauth2_client_credentials', token_url = '{}?key=hunter4', client_id = 'bridge', \
-             client_secret = 'swordfish' }}",
-            self.server.url
-        )
-    }
-
-    fn secrets(&self) -> Vec<String> {
-        ["swordfish", "YnJpZGdlOnN3b3JkZmlzaA==", "tuna", "hunter4"].map(str::to_owned).to_vec()
-    }
-
-    fn shown(&self) -> &str {
-        "Bearer tuna"
     }
 }
 

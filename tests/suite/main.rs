@@ -18,6 +18,7 @@ mod destination_auth;
 mod destination_conformance;
 mod destination_egress;
 mod destination_maildir;
+mod destination_showing;
 mod destination_smtp;
 mod destination_webhook;
 mod gate;

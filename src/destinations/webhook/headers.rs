@@ -57,8 +57,10 @@ pub fn field(name: &str, text: &Secret) -> Result<(HeaderName, HeaderValue), &'s
         _ if reserved("mailspan-") => return Err("is set by Mailspan; choose another name"),
         _ => {}
     }
-    let mut value = HeaderValue::from_str(text.expose())
-        .map_err(|_| "has a value that HTTP cannot carry; it must be one line of ASCII")?;
+    let ascii = Some(text.expose()).filter(|it| it.is_ascii());
+    let mut value = ascii
+        .and_then(|it| HeaderValue::from_str(it).ok())
+        .ok_or("has a value that HTTP cannot carry; it must be one line of ASCII")?;
     value.set_sensitive(true);
     Ok((field, value))
 }
