@@ -21,7 +21,7 @@ async fn delivered(store: &Store, route: &str, message: i64, until: Option<i64>)
     let job = only(store, &Lane::route(route)).await;
     let Work::Deliver { interaction, .. } = &job.work else { panic!("a delivery") };
     let settled = match until {
-        Some(until) => store.delivered_with_links(job.claim, interaction, message, until).await,
+        Some(until) => store.delivered_with(job.claim, interaction, Leaves { linked: Some((message, until)), ..Leaves::default() }).await,
         None => store.delivered(job.claim, interaction).await,
     };
     assert!(settled.unwrap());
