@@ -8,11 +8,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use url::{Host, Url};
 
-use super::Draft;
 use super::check::{NAME, has_user, is_loopback, is_name, secret};
 use super::problem::Report;
 use super::route::RouteConfig;
 use super::tree::Path;
+use super::{Draft, check_vendors};
 use crate::destinations;
 use crate::destinations::body::{Content, Format};
 use crate::destinations::webhook::{self, OneOrMany};
@@ -50,9 +50,18 @@ pub(super) fn routes(draft: &Draft, report: &mut Report) {
         }
         mailboxes(route, draft, &at, report);
         sizes(route, draft, &at, report);
-        if let destinations::Config::Webhook(config) = &route.destination {
-            webhook(config, &at.key("destination"), report);
-            linked(config, draft, &at.key("destination"), report);
+        let at_destination = at.key("destination");
+        match &route.destination {
+            destinations::Config::Webhook(config) => {
+                webhook(config, &at_destination, report);
+                linked(config, draft, &at_destination, report);
+            }
+            destinations::Config::GenesysCloud(config) => {
+                check_vendors::genesys_cloud(config, &at_destination, report);
+                check_vendors::attributes(&route.attributes, &at.key("attributes"), report);
+                reachable_links(draft, &at_destination.key("kind"), report);
+            }
+            destinations::Config::Maildir(_) => {}
         }
     }
 }
@@ -105,13 +114,18 @@ fn linked(config: &webhook::Config, draft: &Draft, at: &Path, report: &mut Repor
                     format = \"json\" or \"cloudevents\", or content = \"inline\"";
         report.wrong(&at, says);
     }
+    reachable_links(draft, &at, report);
+}
+
+/// Warns where the links a receiver gets lead to this machine only.
+fn reachable_links(draft: &Draft, at: &Path, report: &mut Report) {
     let Some(server) = &draft.server else { return };
     if server.content_url.is_none() && server.admin_listen.ip().is_loopback() {
         let says = format!(
             "leads to http://{}, which only this machine reaches; set server.content_url to where receivers reach the private listener",
             server.admin_listen
         );
-        report.warn(&at, says);
+        report.warn(at, says);
     }
 }
 

@@ -7,6 +7,7 @@ mod absent;
 mod check;
 mod check_routes;
 mod check_tenants;
+mod check_vendors;
 mod layers;
 pub mod limits;
 pub mod network;

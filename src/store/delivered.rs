@@ -49,12 +49,7 @@ impl Store {
     ///
     /// # Errors
     /// Nothing changed; the interaction will be delivered again with the same id.
-    pub async fn delivered_with(
-        &self,
-        claim: Claim,
-        interaction_id: &str,
-        leaves: Leaves,
-    ) -> Result<bool, StoreError> {
+    pub async fn delivered_with(&self, claim: Claim, interaction_id: &str, leaves: Leaves) -> Result<bool, StoreError> {
         self.ask(Delivered { claim, interaction_id: interaction_id.to_owned(), leaves }).await
     }
 
@@ -114,7 +109,8 @@ impl Op for Delivered {
         for (message, until) in won().filter_map(|op| op.leaves.linked) {
             linked.entry(message).and_modify(|known: &mut UnixMillis| *known = until.max(*known)).or_insert(until);
         }
-        let conversation = |op: &&&Self| Some([op.interaction_id.as_str().into(), op.leaves.conversation.as_deref()?.into()]);
+        let conversation =
+            |op: &&&Self| Some([op.interaction_id.as_str().into(), op.leaves.conversation.as_deref()?.into()]);
         let conversations: Vec<Value> = won().filter_map(|op| conversation(&op)).flatten().collect();
         let accepted = won().map(|op| op.interaction_id.as_str().into()).collect();
         writing.accepted(accepted, linked).await?;

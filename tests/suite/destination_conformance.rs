@@ -8,6 +8,7 @@ use mailspan::model::outcome::Failure;
 use tempfile::TempDir;
 
 use crate::destination_webhook::{Wrist, egress, handover};
+use crate::genesys::{self, CLIENT_SECRET, Genesys, Reply};
 use crate::receiver::{Answer, Receiver};
 
 /// One kind and the other side of it.
@@ -128,6 +129,53 @@ impl Kind for Maildir {
     }
 }
 
+struct GenesysCloud {
+    genesys: Genesys,
+    url: String,
+    timeout: &'static str,
+}
+
+impl GenesysCloud {
+    async fn answering(replies: impl IntoIterator<Item = Reply>) -> Self {
+        let genesys = Genesys::start().await;
+        genesys.will(replies);
+        Self { url: genesys.url.clone(), genesys, timeout: "5s" }
+    }
+}
+
+impl Kind for GenesysCloud {
+    async fn well() -> Self {
+        Self::answering([]).await
+    }
+
+    async fn unreachable() -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self { url: format!("http://user:hunter2@127.0.0.1:{port}"), ..Self::well().await }
+    }
+
+    async fn hung() -> Option<Self> {
+        let hung = Self { timeout: "250ms", ..Self::well().await };
+        hung.genesys.hang_logins();
+        Some(hung)
+    }
+
+    async fn refused() -> (Self, Handover) {
+        (Self::answering([Reply::Refuse(400, vec![])]).await, handover("ix_1"))
+    }
+
+    fn section(&self) -> String {
+        genesys::section(&self.url, &format!("timeout = '{}'", self.timeout))
+    }
+
+    fn held(&self) -> Vec<String> {
+        self.genesys.interactions()
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        [CLIENT_SECRET, "hunter2"].map(str::to_owned).to_vec()
+    }
+}
+
 async fn accepted<K: Kind>() {
     let kind = K::well().await;
     assert_eq!(kind.destination().deliver(&handover("ix_1")).await, Ok(()));
@@ -201,7 +249,7 @@ macro_rules! conforms {
     )+};
 }
 
-conforms!(Webhook as webhook, Maildir as maildir);
+conforms!(Webhook as webhook, Maildir as maildir, GenesysCloud as genesys_cloud);
 
 #[test]
 fn a_handover_shows_ids_and_sizes_and_nothing_of_the_mail() {

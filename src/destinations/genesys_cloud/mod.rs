@@ -158,12 +158,7 @@ impl GenesysCloud {
         Ok(Self { config: config.clone(), api, clock: SharedTime(clock) })
     }
 
-    async fn give(
-        &self,
-        handover: &Handover,
-        conversation: Option<&str>,
-        until: Instant,
-    ) -> Result<String, Untaken> {
+    async fn give(&self, handover: &Handover, conversation: Option<&str>, until: Instant) -> Result<String, Untaken> {
         let refused = Untaken::Refused;
         let interaction = Interaction::read(&handover.body).map_err(refused)?;
         let message = request::message(&self.config, &interaction).map_err(refused)?;

@@ -61,9 +61,16 @@ mod tests {
         let pace = Pace::new(NonZeroU32::new(3).unwrap());
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
-        for (seconds, expected) in
-            [(0, Ok(())), (1, Ok(())), (1, Ok(())), (2, Err(58)), (59, Err(1)), (60, Ok(())), (60, Err(1)), (61, Ok(()))]
-        {
+        for (seconds, expected) in [
+            (0, Ok(())),
+            (1, Ok(())),
+            (1, Ok(())),
+            (2, Err(58)),
+            (59, Err(1)),
+            (60, Ok(())),
+            (60, Err(1)),
+            (61, Ok(())),
+        ] {
             assert_eq!(pace.take(at(seconds)), expected.map_err(Duration::from_secs), "{seconds}");
         }
     }

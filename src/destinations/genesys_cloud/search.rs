@@ -66,7 +66,8 @@ struct Participant {
 
 impl Found {
     fn is_of(&self, interaction: &str) -> bool {
-        let names = |it: &Participant| it.participant_attributes.get(INTERACTION_ID).is_some_and(|it| it == interaction);
+        let names =
+            |it: &Participant| it.participant_attributes.get(INTERACTION_ID).is_some_and(|it| it == interaction);
         self.participant_data.iter().any(names)
     }
 }

@@ -99,8 +99,8 @@ impl Tokens {
     async fn login(&self) -> Result<Issued, Failure> {
         // Read anew, because replacing the file is all a rotation takes.
         let secret = self.secret.current();
-        let secret =
-            secret.map_err(|problem| Failure::transient(format_args!("the client's secret cannot be used: {problem}")))?;
+        let secret = secret
+            .map_err(|problem| Failure::transient(format_args!("the client's secret cannot be used: {problem}")))?;
         let request = self.client.post(self.url.clone()).basic_auth(&self.client_id, Some(secret.expose()));
         let answer = request.form(&[("grant_type", "client_credentials")]).send().await;
         let answer = answer
