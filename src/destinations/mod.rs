@@ -29,7 +29,7 @@ pub enum Config {
     /// A maildir on a local file system.
     Maildir(maildir::Config),
     /// Conversations of Genesys Cloud, through its API.
-    GenesysCloud(genesys_cloud::Config),
+    GenesysCloud(Box<genesys_cloud::Config>),
 }
 
 impl Config {
