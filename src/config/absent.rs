@@ -18,7 +18,6 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("tenants.credentials.kind", "certificate", "write client_secret"),
     ("tenants.credentials.kind", "federated", "write client_secret"),
     ("tenants.credentials.kind", "managed_identity", "write client_secret"),
-    ("routes.destination.kind", "genesys_cloud", INSTEAD),
     ("routes.destination.kind", "amazon_connect", INSTEAD),
     ("routes.destination.kind", "nats", INSTEAD),
     ("routes.destination.kind", "amqp", INSTEAD),
@@ -26,7 +25,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("routes.destination.kind", "object_store", INSTEAD),
 ];
 
-const INSTEAD: &str = "write webhook, maildir or smtp";
+const INSTEAD: &str = "write webhook, maildir, smtp or genesys_cloud";
 
 /// The message for a key that this version does not have.
 pub(super) fn key(plain: &str) -> Option<String> {

@@ -6,7 +6,7 @@ use super::check::{NAME, is_name};
 use super::problem::Report;
 use super::route::RouteConfig;
 use super::tree::Path;
-use super::{Draft, check_smtp, check_webhook};
+use super::{Draft, check_smtp, check_vendors, check_webhook};
 use crate::destinations;
 
 pub(super) fn routes(draft: &Draft, report: &mut Report) {
@@ -38,10 +38,16 @@ pub(super) fn routes(draft: &Draft, report: &mut Report) {
         }
         mailboxes(route, draft, &at, report);
         sizes(route, draft, &at, report);
+        let of_route = &at;
         let at = at.key("destination");
         match &route.destination {
             destinations::Config::Webhook(config) => check_webhook::webhook(config, draft, &at, report),
             destinations::Config::Smtp(config) => check_smtp::relay(config, &at, report),
+            destinations::Config::GenesysCloud(config) => {
+                check_vendors::genesys_cloud(config, &at, report);
+                check_vendors::attributes(&route.attributes, &of_route.key("attributes"), report);
+                check_webhook::reachable_links(draft, &at.key("kind"), report);
+            }
             destinations::Config::Maildir(_) => {}
         }
     }

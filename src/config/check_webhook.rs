@@ -109,13 +109,18 @@ fn linked(config: &webhook::Config, draft: &Draft, at: &Path, report: &mut Repor
                     format = \"json\" or \"cloudevents\", or content = \"inline\"";
         report.wrong(&at, says);
     }
+    reachable_links(draft, &at, report);
+}
+
+/// Warns where the links a receiver gets lead to this machine only.
+pub(super) fn reachable_links(draft: &Draft, at: &Path, report: &mut Report) {
     let Some(server) = &draft.server else { return };
     if server.content_url.is_none() && server.admin_listen.ip().is_loopback() {
         let says = format!(
             "leads to http://{}, which only this machine reaches; set server.content_url to where receivers reach the private listener",
             server.admin_listen
         );
-        report.warn(&at, says);
+        report.warn(at, says);
     }
 }
 

@@ -8,6 +8,7 @@ mod check;
 mod check_routes;
 mod check_smtp;
 mod check_tenants;
+mod check_vendors;
 mod check_webhook;
 mod layers;
 pub mod limits;

@@ -4,6 +4,7 @@
 //! the configuration says by then.
 
 mod content;
+mod conversing;
 pub mod linked;
 mod render;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::destinations::body::Format;
 use crate::destinations::{Destination, Handover};
@@ -28,7 +30,7 @@ use crate::model::outcome::{Failure, Next, Outcome};
 use crate::model::route::MatchedBy;
 use crate::model::thread::Joined;
 use crate::model::work::Job;
-use crate::store::{Delivery as Row, Store};
+use crate::store::{Delivery as Row, Leaves, Store};
 pub use content::Content;
 use render::Rendered;
 pub use render::{Linking, Rendering};
@@ -115,25 +117,26 @@ impl Delivery {
         };
         let expires = facts.rendering.expires(job.created_at, self.clock.now());
         let handover = self.handover(job, &row, &facts, expires).await?;
-        let sent = to.destination.deliver(&handover).await;
+        let sent = match to.destination.conversations() {
+            Some(conversations) => {
+                let until = Instant::now() + to.destination.timeout();
+                self.converse(conversations, &handover, until).await.map(Some)
+            }
+            None => to.destination.deliver(&handover).await.map(|()| None),
+        };
         let outcome = match &sent {
-            Ok(()) => "accepted",
+            Ok(_) => "accepted",
             Err(Failure::Transient { .. } | Failure::Postponed { .. }) => "transient",
             Err(Failure::Permanent { .. } | Failure::Gone { .. }) => "refused",
         };
         metrics::counter!("mailspan_deliveries_total", "route" => route.to_owned(), "outcome" => outcome).increment(1);
-        sent?;
+        let conversation = sent?;
         let waited = self.clock.now() - row.message.received_at.unwrap_or(row.message.found_at);
         #[expect(clippy::cast_precision_loss, reason = "seconds in a histogram need no exact millisecond")]
         metrics::histogram!("mailspan_delivery_seconds", "route" => route.to_owned())
             .record(waited.max(0) as f64 / 1000.0);
-        let settled = match expires {
-            Some(at) => {
-                let until = at.saturating_mul(1000);
-                self.store.delivered_with_links(job.claim, interaction, row.message.id, until).await?
-            }
-            None => self.store.delivered(job.claim, interaction).await?,
-        };
+        let linked = expires.map(|at| (row.message.id, at.saturating_mul(1000)));
+        let settled = self.store.delivered_with(job.claim, interaction, Leaves { linked, conversation }).await?;
         if !settled {
             tracing::warn!(
                 interaction,

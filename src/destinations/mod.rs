@@ -2,6 +2,8 @@
 
 pub mod body;
 mod field;
+pub mod genesys_cloud;
+mod interaction;
 pub mod maildir;
 pub mod smtp;
 mod watched;
@@ -13,10 +15,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use self::body::{Body, Content, Format};
 use crate::egress::Egress;
-use crate::model::clock::SharedClock;
+use crate::model::clock::{SharedClock, UnixMillis};
 use crate::model::outcome::Failure;
 use crate::model::token::BoxFuture;
 
@@ -30,6 +33,8 @@ pub enum Config {
     Maildir(maildir::Config),
     /// A mail relay.
     Smtp(smtp::Config),
+    /// Conversations of Genesys Cloud, through its API.
+    GenesysCloud(Box<genesys_cloud::Config>),
 }
 
 impl Config {
@@ -43,6 +48,8 @@ impl Config {
             Self::Maildir(_) | Self::Smtp(_) => {
                 Body { format: Format::Mime, inline_limit: None, content: Content::Inline }
             }
+            // A vendor takes no attachments in its call: each is linked.
+            Self::GenesysCloud(_) => Body { format: Format::Json, inline_limit: None, content: Content::Link },
         }
     }
 }
@@ -56,6 +63,7 @@ pub fn build(config: &Config, egress: &Egress, clock: SharedClock) -> Result<Arc
         Config::Webhook(config) => Arc::new(webhook::Webhook::new(config, egress, clock)?),
         Config::Maildir(config) => Arc::new(maildir::Maildir::new(config)),
         Config::Smtp(config) => Arc::new(smtp::Smtp::new(config, egress, clock)?),
+        Config::GenesysCloud(config) => Arc::new(genesys_cloud::GenesysCloud::new(config, egress, clock)?),
     })
 }
 
@@ -114,4 +122,57 @@ pub trait Destination: Send + Sync {
 
     /// The longest an attempt may take; leases are computed from it.
     fn timeout(&self) -> Duration;
+
+    /// What it does beyond that, where it puts the mails of a thread into a conversation of its own.
+    fn conversations(&self) -> Option<&dyn Conversations> {
+        None
+    }
+}
+
+/// A destination that puts the mails of a thread into one conversation, and that cannot tell by itself that it was
+/// handed the same interaction twice.
+pub trait Conversations: Send + Sync {
+    /// Hands one interaction over, into `conversation` where one is known, within the time there is. Returns the other
+    /// side's id of the conversation it is in.
+    fn hand_over<'a>(
+        &'a self,
+        handover: &'a Handover,
+        conversation: Option<&'a str>,
+        until: Instant,
+    ) -> BoxFuture<'a, Result<String, Untaken>>;
+
+    /// Looks whether a call that was begun before was taken. Returns the conversation it led to.
+    fn find<'a>(&'a self, begun: Begun<'a>, until: Instant) -> BoxFuture<'a, Result<Option<String>, Failure>>;
+
+    /// How long after a call was begun looking for it tells the truth.
+    fn shows_after(&self) -> Duration;
+}
+
+/// A call that was begun and of which nobody knows what came.
+#[derive(Debug, Clone, Copy)]
+pub struct Begun<'a> {
+    /// The interaction's id.
+    pub interaction: &'a str,
+    /// When it was begun.
+    pub at: UnixMillis,
+    /// The conversation it may have gone into.
+    pub conversation: Option<&'a str>,
+}
+
+/// A hand-over that was not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Untaken {
+    /// It was certainly not taken.
+    Refused(Failure),
+    /// It may have been taken: to be looked for before it is repeated.
+    Unknown(Failure),
+}
+
+impl Untaken {
+    /// What follows for the attempt.
+    pub fn failure(self) -> Failure {
+        match self {
+            Self::Refused(failure) | Self::Unknown(failure) => failure,
+        }
+    }
 }

@@ -25,6 +25,16 @@ pub struct ToMark {
     pub immutable_id: String,
 }
 
+/// What a hand-over leaves to be remembered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leaves {
+    /// Links to the content of this message were handed out: the content stays until the given time, longer if it was
+    /// to stay longer already.
+    pub linked: Option<(i64, UnixMillis)>,
+    /// The other side's id of the conversation it was put into.
+    pub conversation: Option<String>,
+}
+
 impl Store {
     /// The destination accepted the interaction: ends its Deliver job, and with the last delivery of a message the
     /// message, in one transaction. `false`: the lease was lost; nothing changed.
@@ -32,23 +42,15 @@ impl Store {
     /// # Errors
     /// Nothing changed; the interaction will be delivered again with the same id.
     pub async fn delivered(&self, claim: Claim, interaction_id: &str) -> Result<bool, StoreError> {
-        self.ask(Delivered { claim, interaction_id: interaction_id.to_owned(), linked: None }).await
+        self.delivered_with(claim, interaction_id, Leaves::default()).await
     }
 
-    /// As [`Self::delivered`], after links to the content of this message were handed out: the content stays until the
-    /// given time, longer if it was to stay longer already.
+    /// As [`Self::delivered`], with what the hand-over leaves to be remembered.
     ///
     /// # Errors
     /// Nothing changed; the interaction will be delivered again with the same id.
-    pub async fn delivered_with_links(
-        &self,
-        claim: Claim,
-        interaction_id: &str,
-        message: i64,
-        until: UnixMillis,
-    ) -> Result<bool, StoreError> {
-        let linked = Some((message, until));
-        self.ask(Delivered { claim, interaction_id: interaction_id.to_owned(), linked }).await
+    pub async fn delivered_with(&self, claim: Claim, interaction_id: &str, leaves: Leaves) -> Result<bool, StoreError> {
+        self.ask(Delivered { claim, interaction_id: interaction_id.to_owned(), leaves }).await
     }
 
     /// The message is no longer in the mailbox: ends its Fetch job. `false`: the lease was lost; nothing changed.
@@ -92,8 +94,7 @@ impl Store {
 pub(super) struct Delivered {
     claim: Claim,
     interaction_id: String,
-    /// The message whose content is linked, and until when.
-    linked: Option<(i64, UnixMillis)>,
+    leaves: Leaves,
 }
 
 impl Op for Delivered {
@@ -105,11 +106,15 @@ impl Op for Delivered {
         let good: Vec<bool> = all.iter().map(|op| won.remove(&op.claim)).collect();
         let won = || all.iter().zip(&good).filter(|(_, good)| **good).map(|(op, _)| op);
         let mut linked = BTreeMap::new();
-        for (message, until) in won().filter_map(|op| op.linked) {
+        for (message, until) in won().filter_map(|op| op.leaves.linked) {
             linked.entry(message).and_modify(|known: &mut UnixMillis| *known = until.max(*known)).or_insert(until);
         }
+        let conversation =
+            |op: &&&Self| Some([op.interaction_id.as_str().into(), op.leaves.conversation.as_deref()?.into()]);
+        let conversations: Vec<Value> = won().filter_map(|op| conversation(&op)).flatten().collect();
         let accepted = won().map(|op| op.interaction_id.as_str().into()).collect();
         writing.accepted(accepted, linked).await?;
+        writing.put_into(conversations).await?;
         Ok(good)
     }
 }
@@ -160,6 +165,18 @@ impl Writing<'_> {
             self.due.add(Work::Mark { mailbox }.due(self.now + MARK_AFTER_MS));
         }
         Ok(())
+    }
+}
+
+impl Writing<'_> {
+    /// Remembers the conversations of the other side, as pairs of interaction and conversation.
+    async fn put_into(&mut self, conversations: Vec<Value>) -> Result<(), StoreError> {
+        static UPDATE: Listed = Listed::values(
+            "UPDATE deliveries SET conversation = v.column2 FROM (VALUES {rows}) AS v
+             WHERE deliveries.interaction_id = v.column1",
+            "(?, ?)",
+        );
+        self.tx.each(&UPDATE, None, conversations).await.map(drop)
     }
 }
 

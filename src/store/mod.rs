@@ -17,6 +17,7 @@ use crate::model::units::Span;
 
 mod accept;
 mod agenda;
+mod asked;
 mod claim;
 mod db;
 mod delivered;
@@ -43,8 +44,9 @@ mod writer;
 
 pub use accept::{Accept, Accepted, Breaker, MarkWhen, NewDelivery, Pace};
 pub use agenda::{LaneCount, Parked};
+pub use asked::Asking;
 pub use claim::{Claims, Room};
-pub use delivered::ToMark;
+pub use delivered::{Leaves, ToMark};
 pub use error::StoreError;
 pub use found::{CursorChange, Found};
 pub use ledger::Ledger;

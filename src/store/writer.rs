@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::accept::Accepting;
+use super::asked::Ask;
 use super::claim::Rooms;
 use super::db::{Db, Tx};
 use super::delivered::{Delivered, Ended, Marked};
@@ -173,6 +174,7 @@ kinds! {
     ended: Ended,
     accept: Accepting,
     delivered: Delivered,
+    asked: Ask,
     marked: Marked,
     mailboxes: NewMailbox,
     found: FoundPage,

@@ -21,6 +21,7 @@ fn with_secrets(text: &str, folder: &Folder) -> String {
         .replace("/run/secrets/client", secret.to_str().unwrap())
         .replace("/run/secrets/flow", signing.to_str().unwrap())
         .replace("/run/secrets/relay", secret.to_str().unwrap())
+        .replace("/run/secrets/genesys", secret.to_str().unwrap())
         .replace("/etc/mailspan/tls/chain.pem", pem)
         .replace("/etc/mailspan/tls/key.pem", pem)
         .replace("/etc/mailspan/corporate-roots.pem", pem)
@@ -113,6 +114,8 @@ fn the_reference_names_every_key_and_no_other() {
         "routes.destination.password",
         "routes.destination.srs_secret",
         "routes.destination.srs_secret_file",
+        "routes.destination.client_secret",
+        "routes.destination.queue_id",
     ];
     let missing: Vec<_> =
         schema.iter().filter(|it| !reference.contains(*it) && !in_comments.contains(&it.as_str())).collect();

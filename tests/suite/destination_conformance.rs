@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::destination_showing::{Basic, Bearer, ClientCredentials, Showing};
 use crate::destination_webhook::{Wrist, egress, handover};
 use crate::gate::Gate;
+use crate::genesys::{self, CLIENT_SECRET, Genesys, Reply};
 use crate::receiver::{Answer, Receiver};
 use crate::relay::{Act, Nature, Relay, Step};
 
@@ -291,6 +292,53 @@ impl Kind for Smtp {
     }
 }
 
+struct GenesysCloud {
+    genesys: Genesys,
+    url: String,
+    timeout: &'static str,
+}
+
+impl GenesysCloud {
+    async fn answering(replies: impl IntoIterator<Item = Reply>) -> Self {
+        let genesys = Genesys::start().await;
+        genesys.will(replies);
+        Self { url: genesys.url.clone(), genesys, timeout: "5s" }
+    }
+}
+
+impl Kind for GenesysCloud {
+    async fn well() -> Self {
+        Self::answering([]).await
+    }
+
+    async fn unreachable() -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self { url: format!("http://user:hunter2@127.0.0.1:{port}"), ..Self::well().await }
+    }
+
+    async fn hung() -> Option<Self> {
+        let hung = Self { timeout: "250ms", ..Self::well().await };
+        hung.genesys.hang_logins();
+        Some(hung)
+    }
+
+    async fn refused() -> (Self, Handover) {
+        (Self::answering([Reply::Refuse(400, vec![])]).await, handover("ix_1"))
+    }
+
+    fn section(&self) -> String {
+        genesys::section(&self.url, &format!("timeout = '{}'", self.timeout))
+    }
+
+    fn held(&self) -> Vec<String> {
+        self.genesys.interactions()
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        [CLIENT_SECRET, "hunter2"].map(str::to_owned).to_vec()
+    }
+}
+
 async fn accepted<K: Kind>() {
     let kind = K::well().await;
     assert_eq!(kind.destination().deliver(&handover("ix_1")).await, Ok(()));
@@ -372,6 +420,7 @@ conforms!(
     WithCertificate as webhook_with_certificate,
     Maildir as maildir,
     Smtp as smtp,
+    GenesysCloud as genesys_cloud,
 );
 
 #[test]

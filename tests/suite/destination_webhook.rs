@@ -10,6 +10,7 @@ use mailspan::destinations::{BuildError, Destination, Handover, build};
 use mailspan::egress::{self, Egress};
 use mailspan::model::clock::{Clock, UnixMillis};
 use mailspan::model::outcome::Failure;
+use serde_json::json;
 
 use crate::receiver::{Answer, Received, Receiver};
 
@@ -41,14 +42,37 @@ pub(crate) fn egress() -> Egress {
     Egress::with_environment(&egress::Config::default(), |_| None).unwrap()
 }
 
+/// An interaction with what destinations read of it.
+fn interaction(id: &str) -> String {
+    let support = json!({ "name": "Support", "email": "support@contoso.example" });
+    json!({ "type": "interaction.email.received", "timestamp": "2026-11-21T10:00:00Z", "data": {
+        "schema": "mailspan.interaction/1", "interactionId": id,
+        "route": { "name": "support-flow", "matchedBy": "recipient", "matchedRecipient": support },
+        "mailbox": { "address": "support@contoso.example", "folder": "inbox" },
+        "message": {
+            "messageId": ["m1@example.net"], "inReplyTo": [], "references": [],
+            "from": [{ "name": "Ada", "email": "ada@example.net" }], "to": [support], "cc": [],
+            "subject": "Grüße", "receivedAt": "2026-11-21T10:00:00Z",
+            "textBody": { "value": "Hello", "isTruncated": false, "derived": false },
+            "htmlBody": { "value": "<p>Hello <img src=\"cid:logo@x\"></p>", "isTruncated": false, "sanitized": true },
+            "attachments": [
+                { "name": "logo.png", "size": 9, "cid": "logo@x", "disposition": "inline", "url": "https://b.example/1?a=1&b=2" },
+                { "name": "a.pdf", "size": 11, "cid": null, "disposition": "attachment", "url": "https://b.example/2" },
+            ],
+            "raw": { "url": "https://b.example/raw", "urlExpiresAt": "2026-12-01T00:00:00Z" },
+        },
+        "thread": { "threadId": "th_1", "isNew": true },
+        "attributes": { "queue": "tier-1" },
+    } })
+    .to_string()
+}
+
 pub(crate) fn handover(id: &str) -> Handover {
     Handover {
         interaction: id.into(),
         attempt: 1,
         route: "support-flow".into(),
-        body: Bytes::from_static(
-            "{\"type\":\"interaction.email.received\",\"data\":{\"subject\":\"Grüße\"}}".as_bytes(),
-        ),
+        body: interaction(id).into(),
         content_type: "application/json",
         headers: vec![("mailspan-recipient", "ada@example.net".into())],
         raw: Bytes::from_static(b"From: ada@example.net\r\nSubject: Invoice\r\n\r\nHello\r\n"),

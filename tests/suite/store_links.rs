@@ -1,7 +1,7 @@
 //! What the store keeps for links: content until the last of them expires, where parts stand, and the key that signs.
 
 use mailspan::model::work::{Lane, Work};
-use mailspan::store::{End, MarkWhen, PIECE, Store, Tidied};
+use mailspan::store::{End, Leaves, MarkWhen, PIECE, Store, Tidied};
 
 use crate::store_world::*;
 
@@ -21,7 +21,11 @@ async fn delivered(store: &Store, route: &str, message: i64, until: Option<i64>)
     let job = only(store, &Lane::route(route)).await;
     let Work::Deliver { interaction, .. } = &job.work else { panic!("a delivery") };
     let settled = match until {
-        Some(until) => store.delivered_with_links(job.claim, interaction, message, until).await,
+        Some(until) => {
+            store
+                .delivered_with(job.claim, interaction, Leaves { linked: Some((message, until)), ..Leaves::default() })
+                .await
+        }
         None => store.delivered(job.claim, interaction).await,
     };
     assert!(settled.unwrap());

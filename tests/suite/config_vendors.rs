@@ -1,0 +1,45 @@
+//! What is asked of a route that leads to a vendor's API.
+
+use mailspan::config::Config;
+
+use crate::config_layers::{Folder, GOOD, env};
+
+/// The problems and warnings of the good configuration with this destination.
+fn said(server: &str, destination: &str) -> (Vec<String>, Vec<String>) {
+    let folder = Folder::new();
+    let good = GOOD.replacen("[server]", &format!("[server]\n{server}"), 1);
+    let routes = good.find("[[routes]]").unwrap();
+    let text = format!("{}\n[[routes]]\nname = \"vendor\"\n[routes.destination]\n{destination}\n", &good[..routes]);
+    let file = folder.write("mailspan.toml", &text);
+    match Config::load(&[file], env(&[])) {
+        Ok(loaded) => (Vec::new(), loaded.warnings.into_iter().map(|it| it.message).collect()),
+        Err(problems) => (problems.to_string().lines().skip(1).map(str::to_owned).collect(), Vec::new()),
+    }
+}
+
+const LINKED: &str = "content_url = \"https://bridge.example.com\"";
+const GENESYS: &str =
+    "kind = \"genesys_cloud\"\nregion = \"mypurecloud.de\"\nclient_id = \"c\"\nclient_secret = \"s\"\nflow_id = \"f\"";
+
+#[test]
+fn a_genesys_route_is_checked_key_by_key() {
+    assert_eq!(said(LINKED, GENESYS), (vec![], vec![]));
+    assert!(said("", GENESYS).1[0].contains("set server.content_url"));
+    for (old, new, key, told) in [
+        ("region = \"mypurecloud.de\"", "", "destination.region", "is missing"),
+        ("mypurecloud.de", "https://mypurecloud.de", "destination.region", "must be a domain alone"),
+        ("region = \"mypurecloud.de\"", "login_url = \"https://l.example\"", "destination.api_url", "is missing"),
+        ("flow_id = \"f\"", "flow_id = \"f\"\napi_url = \"http://a.example\"", "destination.api_url", "https://"),
+        ("client_id = \"c\"", "client_id = \" \"", "destination.client_id", "is empty"),
+        ("client_secret = \"s\"", "", "destination.client_secret", "is missing"),
+        ("flow_id = \"f\"", "", "destination.flow_id", "or queue_id"),
+        ("flow_id = \"f\"", "flow_id = \"f\"\nqueue_id = \"q\"", "destination.queue_id", "keep one of the two"),
+        ("flow_id = \"f\"", "flow_id = \"f\"\nprovider = \"PureCloud Email\"", "destination.provider", "native mail"),
+        ("flow_id = \"f\"", "flow_id = \"f\"\ntimeout = \"0s\"", "destination.timeout", "longer than 0s"),
+        ("flow_id = \"f\"", "flow_id = \"f\"\nattributes = { mb_x = \"1\" }", "attributes.mb_x", "must not begin with"),
+        ("flow_id = \"f\"", "flow_id = \"f\"\nattributes = { \"a b\" = \"1\" }", "attributes", "letters, digits"),
+    ] {
+        let (problems, _) = said(LINKED, &GENESYS.replacen(old, new, 1));
+        assert!(problems.len() == 1 && problems[0].contains(key) && problems[0].contains(told), "{new}: {problems:?}");
+    }
+}
