@@ -64,6 +64,8 @@ pub struct Daemon {
     pub draining: AtomicBool,
     /// What is on disk.
     pub store: Store,
+    /// Whether content is to be had by link only, also from this machine.
+    pub links_only: bool,
     /// The metrics recorder.
     pub metrics: Telemetry,
     clock: SharedClock,
@@ -156,6 +158,7 @@ impl Bridge {
         let public_router = http::public(door, config.server.allowed_sources.clone().unwrap_or_default());
         let daemon = Arc::new(Daemon {
             draining: AtomicBool::new(false),
+            links_only: config.server.content_url.is_some(),
             store,
             metrics,
             clock,

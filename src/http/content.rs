@@ -38,7 +38,8 @@ pub(super) async fn interaction(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let asker = Asker { peer: peer.ip(), headers: &headers, query: query.as_deref().unwrap_or_default() };
+    let query = query.as_deref().unwrap_or_default();
+    let asker = Asker { peer: peer.ip(), headers: &headers, query, links_only: daemon.links_only };
     let delivery = daemon.delivery();
     asker.may(&delivery.links, &interaction, None, delivery.clock.now())?;
     let permit = turn(&daemon).await?;
@@ -60,7 +61,8 @@ pub(super) async fn raw(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let asker = Asker { peer: peer.ip(), headers: &headers, query: query.as_deref().unwrap_or_default() };
+    let query = query.as_deref().unwrap_or_default();
+    let asker = Asker { peer: peer.ip(), headers: &headers, query, links_only: daemon.links_only };
     let delivery = daemon.delivery();
     asker.may(&delivery.links, &interaction, Some(Target::Raw), delivery.clock.now())?;
     let permit = turn(&daemon).await?;
@@ -77,7 +79,8 @@ pub(super) async fn attachment(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let asker = Asker { peer: peer.ip(), headers: &headers, query: query.as_deref().unwrap_or_default() };
+    let query = query.as_deref().unwrap_or_default();
+    let asker = Asker { peer: peer.ip(), headers: &headers, query, links_only: daemon.links_only };
     let delivery = daemon.delivery();
     asker.may(&delivery.links, &interaction, Some(Target::Attachment(&part)), delivery.clock.now())?;
     let permit = turn(&daemon).await?;

@@ -17,6 +17,9 @@ pub(super) struct Asker<'a> {
     pub(super) headers: &'a HeaderMap,
     /// What stands behind the question mark.
     pub(super) query: &'a str,
+    /// Whether links are asked of everybody: where `server.content_url` is set a proxy may pass on what others ask, and
+    /// not every proxy says so.
+    pub(super) links_only: bool,
 }
 
 impl Asker<'_> {
@@ -70,7 +73,7 @@ impl Asker<'_> {
             let name = it.host().trim_start_matches('[').trim_end_matches(']');
             name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
         });
-        self.peer.to_canonical().is_loopback() && own_name && !self.headers.keys().any(passed_on)
+        !self.links_only && self.peer.to_canonical().is_loopback() && own_name && !self.headers.keys().any(passed_on)
     }
 }
 
@@ -85,8 +88,11 @@ mod tests {
             .iter()
             .map(|(name, value)| (header::HeaderName::from_static(name), value.parse().unwrap()))
             .collect();
-        let asker = Asker { peer: peer.parse().unwrap(), headers: &headers, query };
-        asker.may(&LinkKey::new(&[7; 32]), "ix_1", target, 1_000_000).is_ok()
+        let asker = Asker { peer: peer.parse().unwrap(), headers: &headers, query, links_only: false };
+        let may = |asker: Asker<'_>| asker.may(&LinkKey::new(&[7; 32]), "ix_1", target, 1_000_000).is_ok();
+        let is_welcome = may(asker);
+        assert_eq!(may(Asker { links_only: true, ..asker }), is_welcome && !query.is_empty(), "a link is as good");
+        is_welcome
     }
 
     #[test]
