@@ -51,8 +51,6 @@ pub(crate) struct Mail {
     pub(crate) to: String,
     /// The content, dots undone.
     pub(crate) content: Vec<u8>,
-    /// Which connection it came by, from 1.
-    pub(crate) connection: usize,
     /// Whether that was encrypted.
     pub(crate) tls: bool,
     /// Who had logged in, and by what.
@@ -194,11 +192,7 @@ type Going = Option<()>;
 
 impl Server {
     async fn serve(&self, line: TcpStream) -> Going {
-        let connection = {
-            let mut book = self.book.lock().unwrap();
-            book.connections += 1;
-            book.connections
-        };
+        self.book.lock().unwrap().connections += 1;
         let mut tls = self.nature.implicit;
         let mut line: Line =
             BufReader::new(if tls { Box::new(self.tls.accept(line).await.ok()?) } else { Box::new(line) });
@@ -256,7 +250,6 @@ impl Server {
                             from: from.clone(),
                             to: to.clone(),
                             content,
-                            connection,
                             tls,
                             login: login.clone(),
                             hello: hello.clone(),
@@ -280,10 +273,11 @@ impl Server {
     }
 
     async fn content(&self, line: &mut Line) -> Option<Vec<u8>> {
+        let mut content = Vec::new();
         if let Some(act) = self.act(Step::Content) {
+            line.read_until(b'\n', &mut content).await.ok()?;
             perform(line, act).await?;
         }
-        let mut content = Vec::new();
         loop {
             let mut one = Vec::new();
             line.read_until(b'\n', &mut one).await.ok().filter(|read| *read > 0)?;
