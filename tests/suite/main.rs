@@ -12,6 +12,7 @@ mod config_layers;
 mod config_links;
 mod config_problems;
 mod config_reference;
+mod config_smtp;
 mod crash;
 mod destination_conformance;
 mod destination_egress;
