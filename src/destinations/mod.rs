@@ -32,7 +32,7 @@ pub enum Config {
     /// A maildir on a local file system.
     Maildir(maildir::Config),
     /// A mail relay.
-    Smtp(smtp::Config),
+    Smtp(Box<smtp::Config>),
     /// Conversations of Genesys Cloud, through its API.
     GenesysCloud(Box<genesys_cloud::Config>),
 }

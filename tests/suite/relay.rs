@@ -273,10 +273,11 @@ impl Server {
     }
 
     async fn content(&self, line: &mut Line) -> Option<Vec<u8>> {
+        let mut content = Vec::new();
         if let Some(act) = self.act(Step::Content) {
+            line.read_until(b'\n', &mut content).await.ok()?;
             perform(line, act).await?;
         }
-        let mut content = Vec::new();
         loop {
             let mut one = Vec::new();
             line.read_until(b'\n', &mut one).await.ok().filter(|read| *read > 0)?;

@@ -227,6 +227,8 @@ impl Session {
         }
         self.write(Phase::Content, &wire).await?;
         self.flush(Phase::Content).await?;
+        // What is there is only known once the runtime has looked.
+        tokio::task::yield_now().await;
         self.no_word_yet()?;
         // Before these three bytes nothing was accepted; from the first of them on nobody can know.
         self.write(Phase::Acceptance, b".\r\n").await?;

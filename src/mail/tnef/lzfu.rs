@@ -141,7 +141,8 @@ mod tests {
     fn no_more_is_unpacked_than_a_text_may_be_long() {
         let (mut body, mut write) = (Vec::new(), BEGINNING.len());
         for _ in 0..2 * LONGEST_TEXT / 136 {
-            body.push(0xff);
+            // Eight references follow.
+            body.extend([0xff]);
             for _ in 0..8 {
                 let from = (write + 100) % DICTIONARY;
                 body.extend(u16::try_from(from << 4 | 15).unwrap().to_be_bytes());
