@@ -178,7 +178,8 @@ fn time(html: &str) -> Duration {
         let _ = text_of_any(html);
         begun.elapsed()
     };
-    once().min(once())
+    // The machine may be busy with other things: the best of several shows what it takes.
+    (0..5).map(|_| once()).min().unwrap_or_default()
 }
 
 #[test]
