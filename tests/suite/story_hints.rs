@@ -89,6 +89,13 @@ async fn forged_and_unknown_notifications_are_answered_202_and_do_nothing() {
     let bridge = Bridge::start(&plan).await;
     let subscription = until_push(&world).await;
     world.tenant.notifications(NotificationPolicy::silent());
+    // What the start makes due may still be under way.
+    until_so("the bridge to rest", async || {
+        let before = world.tenant.graph_requests();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        world.tenant.graph_requests() == before
+    })
+    .await;
     let hidden = world.receives("Hidden");
     let asked = world.tenant.graph_requests();
     for (id, state) in [(subscription.as_str(), "guessed"), (subscription.as_str(), ""), ("no-such-id", "guessed")] {
