@@ -191,9 +191,11 @@ fn joined(texts: impl Iterator<Item = String>, between: &str) -> String {
 /// A text part as text with `\n` for line ends.
 pub fn text_of(part: &Part, raw: &[u8]) -> String {
     let bytes = part.beginning(raw, LONGEST_WRITTEN);
+    let is_cut = part.body.len() > LONGEST_WRITTEN;
+    let bytes = if is_cut { charset::without_half_letter(&bytes) } else { &bytes };
     let label = part.content_type.parameter("charset");
-    let sniffed = if label.is_none() && part.kind() == "text/html" { html::charset(&bytes) } else { None };
-    let text = charset::decode(label.or(sniffed), &bytes);
+    let sniffed = if label.is_none() && part.kind() == "text/html" { html::charset(bytes) } else { None };
+    let text = charset::decode(label.or(sniffed), bytes);
     let text = match text.strip_prefix('\u{feff}') {
         Some(text) => text.to_owned(),
         None => text,

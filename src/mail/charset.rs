@@ -34,6 +34,14 @@ pub(super) fn unencoded<'a>(hint: Option<&str>, bytes: &'a [u8]) -> Cow<'a, str>
     }
 }
 
+/// Bytes that were cut, without the half of a letter at their end: for its sake all of them would not be UTF-8.
+pub(super) fn without_half_letter(cut: &[u8]) -> &[u8] {
+    match std::str::from_utf8(cut) {
+        Err(error) if error.error_len().is_none() => &cut[..error.valid_up_to()],
+        _ => cut,
+    }
+}
+
 /// In how many letters of several bytes a text that is not UTF-8 can look like it by chance.
 const BY_CHANCE: usize = 3;
 

@@ -12,6 +12,13 @@ fn becomes(table: &[(&str, &str)]) {
 }
 
 #[test]
+fn a_text_that_is_cut_within_a_letter_stays_legible() {
+    let long = format!("Content-Type: text/plain; charset=utf-8\r\n\r\nx{}", "ü".repeat(4 << 20));
+    let text = parse(long.as_bytes()).text.unwrap();
+    assert!(text.is_truncated && text.value.starts_with("xüü"), "{:?}", text.value.chars().take(9).collect::<String>());
+}
+
+#[test]
 fn links_keep_their_address_once() {
     becomes(&[
         ("<a href='https://x.de/a'>Order</a> now", "Order <https://x.de/a> now"),

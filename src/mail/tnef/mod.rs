@@ -252,7 +252,8 @@ impl Mail {
 fn text_of(properties: &Properties, id: u16, code_page: u32) -> Option<String> {
     match properties.value(id)? {
         (UNICODE, bytes) => {
-            let units = beginning(bytes).chunks_exact(2).map(|it| u16::from_le_bytes([it[0], it[1]]));
+            let units =
+                bytes[..bytes.len().min(LONGEST_TEXT)].chunks_exact(2).map(|it| u16::from_le_bytes([it[0], it[1]]));
             Some(String::from_utf16_lossy(&units.take_while(|it| *it != 0).collect::<Vec<_>>()))
         }
         (STRING8, bytes) => Some(string8(bytes, code_page)),
@@ -261,7 +262,7 @@ fn text_of(properties: &Properties, id: u16, code_page: u32) -> Option<String> {
 }
 
 fn beginning(text: &[u8]) -> &[u8] {
-    text.get(..LONGEST_TEXT).unwrap_or(text)
+    text.get(..LONGEST_TEXT).map_or(text, charset::without_half_letter)
 }
 
 /// Text that ends with a zero byte.
