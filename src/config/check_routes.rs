@@ -61,6 +61,11 @@ pub(super) fn routes(draft: &Draft, report: &mut Report) {
                 check_vendors::attributes(&route.attributes, &at.key("attributes"), report);
                 reachable_links(draft, &at_destination.key("kind"), report);
             }
+            destinations::Config::AmazonConnect(config) => {
+                check_vendors::amazon_connect(config, &at_destination, report);
+                check_vendors::attributes(&route.attributes, &at.key("attributes"), report);
+                check_vendors::content_url(draft, &at_destination.key("kind"), report);
+            }
             destinations::Config::Maildir(_) => {}
         }
     }

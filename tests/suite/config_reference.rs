@@ -20,6 +20,7 @@ fn with_secrets(text: &str, folder: &Folder) -> String {
     text.replace("/run/secrets/contoso", secret.to_str().unwrap())
         .replace("/run/secrets/flow", signing.to_str().unwrap())
         .replace("/run/secrets/genesys", secret.to_str().unwrap())
+        .replace("/run/secrets/connect", secret.to_str().unwrap())
         .replace("/etc/mailspan/tls/chain.pem", pem)
         .replace("/etc/mailspan/tls/key.pem", pem)
         .replace("/etc/mailspan/corporate-roots.pem", pem)
@@ -89,7 +90,7 @@ fn the_reference_loads_with_every_example_made_real() {
     let file = folder.write("everything.toml", &with_secrets(&everything(), &folder));
     let loaded = Config::load(&[file], env(&[])).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(loaded.warnings, []);
-    assert_eq!(loaded.config.routes.len(), 3);
+    assert_eq!(loaded.config.routes.len(), 4);
 }
 
 #[test]
@@ -102,12 +103,13 @@ fn the_reference_names_every_key_and_no_other() {
         "tenants.credentials.secret",
         "routes.destination.signing_secret",
         "routes.destination.client_secret",
+        "routes.destination.secret_access_key",
         "routes.destination.queue_id",
     ];
     let missing: Vec<_> =
         schema.iter().filter(|it| !reference.contains(*it) && !in_comments.contains(&it.as_str())).collect();
     assert!(missing.is_empty(), "the reference does not name {missing:?}");
-    for key in ["`secret = ", "`signing_secret = ", "`client_secret = ", "`queue_id = "] {
+    for key in ["`secret = ", "`signing_secret = ", "`client_secret = ", "`secret_access_key = ", "`queue_id = "] {
         assert!(DEFAULTS.contains(key), "{key}");
     }
     let own = "routes.attributes.";

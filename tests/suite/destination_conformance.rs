@@ -7,6 +7,7 @@ use mailspan::destinations::{Config, Destination, Handover, build};
 use mailspan::model::outcome::Failure;
 use tempfile::TempDir;
 
+use crate::connect::{self, Connect, SECRET_KEY};
 use crate::destination_webhook::{Wrist, egress, handover};
 use crate::genesys::{self, CLIENT_SECRET, Genesys, Reply};
 use crate::receiver::{Answer, Receiver};
@@ -176,6 +177,51 @@ impl Kind for GenesysCloud {
     }
 }
 
+struct AmazonConnect {
+    instance: Connect,
+    url: String,
+    timeout: &'static str,
+}
+
+impl AmazonConnect {
+    async fn answering(replies: impl IntoIterator<Item = connect::Reply>) -> Self {
+        let instance = Connect::start().await;
+        instance.will(replies);
+        Self { url: instance.url.clone(), instance, timeout: "5s" }
+    }
+}
+
+impl Kind for AmazonConnect {
+    async fn well() -> Self {
+        Self::answering([]).await
+    }
+
+    async fn unreachable() -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self { url: format!("http://user:hunter2@127.0.0.1:{port}"), ..Self::well().await }
+    }
+
+    async fn hung() -> Option<Self> {
+        Some(Self { timeout: "250ms", ..Self::answering([connect::Reply::Hang]).await })
+    }
+
+    async fn refused() -> (Self, Handover) {
+        (Self::answering([connect::Reply::Refuse(400, "InvalidRequestException")]).await, handover("ix_1"))
+    }
+
+    fn section(&self) -> String {
+        connect::section(&self.url, &format!("timeout = '{}'", self.timeout))
+    }
+
+    fn held(&self) -> Vec<String> {
+        self.instance.tokens()
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        [SECRET_KEY, "hunter2"].map(str::to_owned).to_vec()
+    }
+}
+
 async fn accepted<K: Kind>() {
     let kind = K::well().await;
     assert_eq!(kind.destination().deliver(&handover("ix_1")).await, Ok(()));
@@ -249,7 +295,7 @@ macro_rules! conforms {
     )+};
 }
 
-conforms!(Webhook as webhook, Maildir as maildir, GenesysCloud as genesys_cloud);
+conforms!(Webhook as webhook, Maildir as maildir, GenesysCloud as genesys_cloud, AmazonConnect as amazon_connect);
 
 #[test]
 fn a_handover_shows_ids_and_sizes_and_nothing_of_the_mail() {
