@@ -148,7 +148,7 @@ fn refusal(status: u16, kind: &str) -> Response {
 
 /// The members of the model and how long or many each may be.
 fn look(request: &Value, wrong: &mut Vec<String>) {
-    const MEMBERS: [&str; 15] = [
+    const MEMBERS: [&str; 14] = [
         "InstanceId",
         "FromEmailAddress",
         "DestinationEmailAddress",
@@ -163,7 +163,6 @@ fn look(request: &Value, wrong: &mut Vec<String>) {
         "Attributes",
         "SegmentAttributes",
         "ClientToken",
-        "Description",
     ];
     only(request, &MEMBERS, "", wrong);
     text(request, "/InstanceId", 1, 100, wrong);

@@ -15,6 +15,9 @@ fn built(section: &str) -> Result<Arc<dyn Destination>, BuildError> {
     build(&toml::from_str(section).unwrap(), &egress(), Wrist::now())
 }
 
+/// What makes a mail one that the model has no room for.
+type Change = Box<dyn FnOnce(&mut Value)>;
+
 async fn hand(
     to: &Arc<dyn Destination>,
     handover: &Handover,
@@ -72,7 +75,7 @@ async fn what_the_model_has_no_room_for_is_refused_before_it_is_sent() {
     let connect = Connect::start().await;
     let to = built(&connect.section("max_attachments = 2")).unwrap();
     let attachment = |n: usize| json!({ "name": "a.txt", "disposition": "attachment", "cid": null, "url": format!("https://b.example/{n}") });
-    let changes: Vec<(&str, Box<dyn FnOnce(&mut Value)>)> = vec![
+    let changes: Vec<(&str, Change)> = vec![
         ("subject", Box::new(|it| it["message"]["subject"] = "x".repeat(999).into())),
         ("no sender", Box::new(|it| it["message"]["from"] = json!([]))),
         ("no sender", Box::new(|it| it["message"]["from"] = json!([{ "name": null, "email": "ada@localhost" }]))),
