@@ -18,14 +18,13 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("tenants.credentials.kind", "certificate", "write client_secret"),
     ("tenants.credentials.kind", "federated", "write client_secret"),
     ("tenants.credentials.kind", "managed_identity", "write client_secret"),
-    ("routes.destination.kind", "amazon_connect", INSTEAD),
     ("routes.destination.kind", "nats", INSTEAD),
     ("routes.destination.kind", "amqp", INSTEAD),
     ("routes.destination.kind", "kafka", INSTEAD),
     ("routes.destination.kind", "object_store", INSTEAD),
 ];
 
-const INSTEAD: &str = "write webhook, maildir, smtp or genesys_cloud";
+const INSTEAD: &str = "write webhook, maildir, smtp, genesys_cloud or amazon_connect";
 
 /// The message for a key that this version does not have.
 pub(super) fn key(plain: &str) -> Option<String> {

@@ -48,6 +48,11 @@ pub(super) fn routes(draft: &Draft, report: &mut Report) {
                 check_vendors::attributes(&route.attributes, &of_route.key("attributes"), report);
                 check_webhook::reachable_links(draft, &at.key("kind"), report);
             }
+            destinations::Config::AmazonConnect(config) => {
+                check_vendors::amazon_connect(config, &at, report);
+                check_vendors::attributes(&route.attributes, &of_route.key("attributes"), report);
+                check_vendors::content_url(draft, &at.key("kind"), report);
+            }
             destinations::Config::Maildir(_) => {}
         }
     }

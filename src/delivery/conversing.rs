@@ -16,20 +16,20 @@ use crate::store::Asking;
 const TURN: Duration = Duration::from_secs(1);
 
 impl Delivery {
-    /// Hands one interaction over, once. Returns the other side's conversation it is in.
+    /// Hands one interaction over, once. Returns the other side's conversation it is in, where it said one.
     pub(super) async fn converse(
         &self,
         with: &dyn Conversations,
         handover: &Handover,
         until: Instant,
-    ) -> Result<String, Failure> {
+    ) -> Result<Option<String>, Failure> {
         let interaction = handover.interaction.as_str();
         let asking = match self.store.asking(interaction).await? {
             Asking::Before { at, conversation } => {
                 let begun = Begun { interaction, at, conversation: conversation.as_deref() };
                 if let Some(found) = self.found(with, begun, until).await? {
                     tracing::info!(interaction, "{interaction} had been taken by a call whose answer was lost");
-                    return Ok(found);
+                    return Ok(Some(found));
                 }
                 self.store.asking_again(interaction).await?
             }

@@ -120,7 +120,7 @@ impl Delivery {
         let sent = match to.destination.conversations() {
             Some(conversations) => {
                 let until = Instant::now() + to.destination.timeout();
-                self.converse(conversations, &handover, until).await.map(Some)
+                self.converse(conversations, &handover, until).await
             }
             None => to.destination.deliver(&handover).await.map(|()| None),
         };

@@ -49,6 +49,7 @@ pub(super) struct Person {
 pub(super) struct Message {
     pub(super) message_id: Vec<String>,
     pub(super) in_reply_to: Vec<String>,
+    pub(super) references: Vec<String>,
     pub(super) from: Vec<Person>,
     pub(super) to: Vec<Person>,
     pub(super) cc: Vec<Person>,
@@ -69,6 +70,7 @@ pub(super) struct Text {
 /// An attachment, by its link.
 #[derive(Deserialize)]
 pub(super) struct Attachment {
+    pub(super) name: Option<String>,
     pub(super) disposition: String,
     pub(super) cid: Option<String>,
     pub(super) url: Option<String>,

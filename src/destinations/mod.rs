@@ -1,5 +1,6 @@
 //! Where interactions go: one file per kind, one trait, one list.
 
+pub mod amazon_connect;
 pub mod body;
 mod field;
 pub mod genesys_cloud;
@@ -35,6 +36,8 @@ pub enum Config {
     Smtp(Box<smtp::Config>),
     /// Conversations of Genesys Cloud, through its API.
     GenesysCloud(Box<genesys_cloud::Config>),
+    /// E-mail contacts of Amazon Connect, through its API.
+    AmazonConnect(Box<amazon_connect::Config>),
 }
 
 impl Config {
@@ -49,7 +52,9 @@ impl Config {
                 Body { format: Format::Mime, inline_limit: None, content: Content::Inline }
             }
             // A vendor takes no attachments in its call: each is linked.
-            Self::GenesysCloud(_) => Body { format: Format::Json, inline_limit: None, content: Content::Link },
+            Self::GenesysCloud(_) | Self::AmazonConnect(_) => {
+                Body { format: Format::Json, inline_limit: None, content: Content::Link }
+            }
         }
     }
 }
@@ -64,6 +69,7 @@ pub fn build(config: &Config, egress: &Egress, clock: SharedClock) -> Result<Arc
         Config::Maildir(config) => Arc::new(maildir::Maildir::new(config)),
         Config::Smtp(config) => Arc::new(smtp::Smtp::new(config, egress, clock)?),
         Config::GenesysCloud(config) => Arc::new(genesys_cloud::GenesysCloud::new(config, egress, clock)?),
+        Config::AmazonConnect(config) => Arc::new(amazon_connect::AmazonConnect::new(config, egress, clock)?),
     })
 }
 
@@ -133,13 +139,13 @@ pub trait Destination: Send + Sync {
 /// handed the same interaction twice.
 pub trait Conversations: Send + Sync {
     /// Hands one interaction over, into `conversation` where one is known, within the time there is. Returns the other
-    /// side's id of the conversation it is in.
+    /// side's id of the conversation it is in, where it said one.
     fn hand_over<'a>(
         &'a self,
         handover: &'a Handover,
         conversation: Option<&'a str>,
         until: Instant,
-    ) -> BoxFuture<'a, Result<String, Untaken>>;
+    ) -> BoxFuture<'a, Result<Option<String>, Untaken>>;
 
     /// Looks whether a call that was begun before was taken. Returns the conversation it led to.
     fn find<'a>(&'a self, begun: Begun<'a>, until: Instant) -> BoxFuture<'a, Result<Option<String>, Failure>>;

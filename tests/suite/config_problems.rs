@@ -72,7 +72,7 @@ mailspan.toml has 7 problems
   line 11  tenants.contoso.credentials[0].secret  is missing; set it here, in MAILSPAN__TENANTS__0__CREDENTIALS__0__SECRET, or as secret_file
   line 15  mailboxes.support@contoso.com.tenant   there is no tenant `contosso`; did you mean `contoso`?
   line 19  routes.support-flow.concurrency        must be at least 1, not 0
-  line 20  routes.support-flow.destination.kind   unknown value `webhok`; one of: webhook, maildir, smtp, genesys_cloud
+  line 20  routes.support-flow.destination.kind   unknown value `webhok`; one of: webhook, maildir, smtp, genesys_cloud, amazon_connect
 ";
     assert_eq!(said(MANY), expected);
 }
@@ -118,7 +118,7 @@ fn each_mistake_has_its_message() {
         ),
         (
             ("kind = \"webhook\"", "kind = \"kafka\""),
-            "line 19 routes.support-flow.destination.kind this version of Mailspan does not have `kafka`; write webhook, maildir, smtp or genesys_cloud",
+            "line 19 routes.support-flow.destination.kind this version of Mailspan does not have `kafka`; write webhook, maildir, smtp, genesys_cloud or amazon_connect",
         ),
         (
             ("kind = \"client_secret\"", "kind = \"federated\""),

@@ -22,6 +22,7 @@ fn with_secrets(text: &str, folder: &Folder) -> String {
         .replace("/run/secrets/flow", signing.to_str().unwrap())
         .replace("/run/secrets/relay", secret.to_str().unwrap())
         .replace("/run/secrets/genesys", secret.to_str().unwrap())
+        .replace("/run/secrets/connect", secret.to_str().unwrap())
         .replace("/etc/mailspan/tls/chain.pem", pem)
         .replace("/etc/mailspan/tls/key.pem", pem)
         .replace("/etc/mailspan/corporate-roots.pem", pem)
@@ -115,6 +116,7 @@ fn the_reference_names_every_key_and_no_other() {
         "routes.destination.srs_secret",
         "routes.destination.srs_secret_file",
         "routes.destination.client_secret",
+        "routes.destination.secret_access_key",
         "routes.destination.queue_id",
     ];
     let missing: Vec<_> =

@@ -43,3 +43,28 @@ fn a_genesys_route_is_checked_key_by_key() {
         assert!(problems.len() == 1 && problems[0].contains(key) && problems[0].contains(told), "{new}: {problems:?}");
     }
 }
+
+const CONNECT: &str =
+    "kind = \"amazon_connect\"\nregion = \"eu-central-1\"\ninstance_id = \"i\"\naddress = \"a@b.example\"";
+
+#[test]
+fn a_connect_route_is_checked_key_by_key() {
+    assert_eq!(said(LINKED, CONNECT), (vec![], vec![]));
+    let (problems, _) = said("", CONNECT);
+    assert!(problems.len() == 1 && problems[0].contains("set server.content_url"), "{problems:?}");
+    let with = |more: &str| format!("{CONNECT}\n{more}");
+    for (destination, key, told) in [
+        (CONNECT.replace("eu-central-1", "EU"), "destination.region", "must be an AWS region"),
+        (CONNECT.replace("a@b.example", "support"), "destination.address", "must be an e-mail address"),
+        (CONNECT.replace("\"i\"", "\"\""), "destination.instance_id", "1 to 100"),
+        (with("contact_flow_id = \"\""), "destination.contact_flow_id", "1 to 500"),
+        (with("endpoint_url = \"http://c.example\""), "destination.endpoint_url", "https://"),
+        (with("access_key_id = \"AKIA\""), "destination.secret_access_key", "is missing"),
+        (with("secret_access_key = \"s\""), "destination.access_key_id", "is missing"),
+        (with("max_attachments = 51"), "destination.max_attachments", "1 to 50"),
+        (with("timeout = \"0s\""), "destination.timeout", "longer than 0s"),
+    ] {
+        let (problems, _) = said(LINKED, &destination);
+        assert!(problems.len() == 1 && problems[0].contains(key) && problems[0].contains(told), "{key}: {problems:?}");
+    }
+}

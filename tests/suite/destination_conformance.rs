@@ -8,7 +8,7 @@ use mailspan::egress::Egress;
 use mailspan::model::outcome::Failure;
 use tempfile::TempDir;
 
-use crate::destination_kinds::{GenesysCloud, Smtp};
+use crate::destination_kinds::{AmazonConnect, GenesysCloud, Smtp};
 use crate::destination_showing::{Basic, Bearer, ClientCredentials, Showing};
 use crate::destination_webhook::{Wrist, egress, handover};
 use crate::gate::Gate;
@@ -319,6 +319,7 @@ conforms!(
     Maildir as maildir,
     Smtp as smtp,
     GenesysCloud as genesys_cloud,
+    AmazonConnect as amazon_connect,
 );
 
 #[test]

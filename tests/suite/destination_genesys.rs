@@ -8,7 +8,7 @@ use mailspan::model::outcome::Failure;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::destination_webhook::{Wrist, egress, handover};
+use crate::destination_webhook::{Wrist, egress, handover, with};
 use crate::genesys::{CLIENT_SECRET, FLOW, Genesys, Reply};
 
 fn destination(genesys: &Genesys, more: &str) -> Arc<dyn Destination> {
@@ -20,23 +20,14 @@ fn soon() -> Instant {
 }
 
 async fn hand(to: &Arc<dyn Destination>, id: &str, into: Option<&str>) -> Result<String, Untaken> {
-    to.conversations().unwrap().hand_over(&handover(id), into, soon()).await
+    to.conversations().unwrap().hand_over(&handover(id), into, soon()).await.map(Option::unwrap)
 }
 
-fn refused(outcome: Result<String, Untaken>) -> Failure {
+fn refused<T: std::fmt::Debug>(outcome: Result<T, Untaken>) -> Failure {
     match outcome {
         Err(Untaken::Refused(failure)) => failure,
         other => panic!("{other:?}"),
     }
-}
-
-/// The handover with this put into its data.
-fn with(id: &str, change: impl FnOnce(&mut Value)) -> Handover {
-    let mut handover = handover(id);
-    let mut body: Value = serde_json::from_slice(&handover.body).unwrap();
-    change(&mut body["data"]);
-    handover.body = serde_json::to_vec(&body).unwrap().into();
-    handover
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use mailspan::destinations::Handover;
 
+use crate::connect::{self, Connect, SECRET_KEY};
 use crate::destination_conformance::Kind;
 use crate::destination_webhook::handover;
 use crate::genesys::{self, CLIENT_SECRET, Genesys, Reply};
@@ -105,5 +106,50 @@ impl Kind for GenesysCloud {
 
     fn secrets(&self) -> Vec<String> {
         [CLIENT_SECRET, "hunter2"].map(str::to_owned).to_vec()
+    }
+}
+
+pub(crate) struct AmazonConnect {
+    instance: Connect,
+    url: String,
+    timeout: &'static str,
+}
+
+impl AmazonConnect {
+    async fn answering(replies: impl IntoIterator<Item = connect::Reply>) -> Self {
+        let instance = Connect::start().await;
+        instance.will(replies);
+        Self { url: instance.url.clone(), instance, timeout: "5s" }
+    }
+}
+
+impl Kind for AmazonConnect {
+    async fn well() -> Self {
+        Self::answering([]).await
+    }
+
+    async fn unreachable() -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self { url: format!("http://user:hunter2@127.0.0.1:{port}"), ..Self::well().await }
+    }
+
+    async fn hung() -> Option<Self> {
+        Some(Self { timeout: "250ms", ..Self::answering([connect::Reply::Hang]).await })
+    }
+
+    async fn refused() -> (Self, Handover) {
+        (Self::answering([connect::Reply::Refuse(400, "InvalidRequestException")]).await, handover("ix_1"))
+    }
+
+    fn section(&self) -> String {
+        connect::section(&self.url, &format!("timeout = '{}'", self.timeout))
+    }
+
+    fn held(&self) -> Vec<String> {
+        self.instance.tokens()
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        [SECRET_KEY, "hunter2"].map(str::to_owned).to_vec()
     }
 }

@@ -10,7 +10,7 @@ use mailspan::destinations::{BuildError, Destination, Handover, build};
 use mailspan::egress::{self, Egress};
 use mailspan::model::clock::{Clock, UnixMillis};
 use mailspan::model::outcome::Failure;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::receiver::{Answer, Received, Receiver};
 
@@ -77,6 +77,15 @@ pub(crate) fn handover(id: &str) -> Handover {
         headers: vec![("mailspan-recipient", "ada@example.net".into())],
         raw: Bytes::from_static(b"From: ada@example.net\r\nSubject: Invoice\r\n\r\nHello\r\n"),
     }
+}
+
+/// The handover with this put into its data.
+pub(crate) fn with(id: &str, change: impl FnOnce(&mut Value)) -> Handover {
+    let mut handover = handover(id);
+    let mut body: Value = serde_json::from_slice(&handover.body).unwrap();
+    change(&mut body["data"]);
+    handover.body = serde_json::to_vec(&body).unwrap().into();
+    handover
 }
 
 fn webhook(rest: &str, clock: &Arc<Wrist>) -> Result<Arc<dyn Destination>, BuildError> {

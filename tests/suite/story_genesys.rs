@@ -12,7 +12,7 @@ fn to_genesys(world: &World, genesys: &Genesys) -> Plan {
 }
 
 /// The `n`-th mail of a thread.
-fn link(n: usize) -> Vec<u8> {
+pub(crate) fn link(n: usize) -> Vec<u8> {
     let id = |n: usize| format!("<{n}@chain.example>");
     let mut head = format!("From: Ann <ann@customer.example>\r\nTo: {SUPPORT}\r\nMessage-ID: {}", id(n));
     if n > 0 {

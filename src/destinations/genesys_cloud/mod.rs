@@ -224,8 +224,8 @@ impl Conversations for GenesysCloud {
         handover: &'a Handover,
         conversation: Option<&'a str>,
         until: Instant,
-    ) -> BoxFuture<'a, Result<String, Untaken>> {
-        Box::pin(self.give(handover, conversation, until))
+    ) -> BoxFuture<'a, Result<Option<String>, Untaken>> {
+        Box::pin(async move { self.give(handover, conversation, until).await.map(Some) })
     }
 
     fn find<'a>(&'a self, begun: Begun<'a>, until: Instant) -> BoxFuture<'a, Result<Option<String>, Failure>> {
