@@ -3,6 +3,7 @@
 //! Read top to bottom this is the picture of the house: store, tenants, mailboxes, routes, listeners, the loop.
 
 mod checks;
+mod daemon;
 mod jobs;
 
 use std::collections::{BTreeSet, HashMap};
@@ -23,6 +24,7 @@ use crate::delivery::{Content, Delivery, Rendering, Route};
 use crate::destinations::{self, Destination};
 use crate::egress::Egress;
 use crate::graph::Graph;
+use crate::http::api::Access;
 use crate::http::{self, Listener};
 use crate::identity::Identity;
 use crate::inbound::hints::Hints;
@@ -64,8 +66,8 @@ pub struct Daemon {
     pub draining: AtomicBool,
     /// What is on disk.
     pub store: Store,
-    /// Whether content is to be had by link only, also from this machine.
-    pub links_only: bool,
+    /// Who may ask the API.
+    pub access: Access,
     /// The metrics recorder.
     pub metrics: Telemetry,
     clock: SharedClock,
@@ -77,13 +79,6 @@ pub struct Daemon {
     jobs: Arc<Jobs>,
     /// Room for content that is passed on by link.
     pub downloads: Arc<Semaphore>,
-}
-
-impl Daemon {
-    /// The delivery journey, for whoever asks for what it handed out.
-    pub fn delivery(&self) -> &Delivery {
-        &self.jobs.delivery
-    }
 }
 
 /// A wired bridge that has bound its listeners and has not begun to run.
@@ -158,7 +153,7 @@ impl Bridge {
         let public_router = http::public(door, config.server.allowed_sources.clone().unwrap_or_default());
         let daemon = Arc::new(Daemon {
             draining: AtomicBool::new(false),
-            links_only: config.server.content_url.is_some(),
+            access: Access::new(&config.api_tokens, config.server.content_url.is_some()),
             store,
             metrics,
             clock,

@@ -17,7 +17,8 @@ use crate::model::work::MailboxId;
 macro_rules! mailbox_columns {
     () => {
         "tenant, address, started_at, cursor, cursor_kind, first_round_at, resync_since, swept_until, subscription_id,
-         subscription_expires_at, subscription_url, client_state, push_state, push_reason, last_notification_at, last_sync_at"
+         subscription_expires_at, subscription_url, client_state, push_state, push_reason, last_notification_at, last_sync_at,
+         paused_at, paused_by, sweep_since"
     };
 }
 /// All that is kept about a mailbox.
@@ -43,6 +44,10 @@ pub struct MailboxState {
     pub last_notification_at: Option<UnixMillis>,
     /// When a page was last read.
     pub last_sync_at: Option<UnixMillis>,
+    /// Since when nothing is done in it, and who wants it so.
+    pub paused: Option<(UnixMillis, String)>,
+    /// A person wants it swept from here on.
+    pub sweep_since: Option<UnixMillis>,
 }
 
 /// Where a look continues.
@@ -126,12 +131,25 @@ impl Store {
         self.change(mailbox, What::Noted(at)).await
     }
 
-    /// It was swept up to this received time.
+    /// It was swept up to this received time; `asked` is the wish of a person that this was to fulfil.
     ///
     /// # Errors
     /// Nothing changed.
-    pub async fn swept(&self, mailbox: &MailboxId, until: UnixMillis) -> Result<(), StoreError> {
-        self.change(mailbox, What::Swept(until)).await
+    pub async fn swept(
+        &self,
+        mailbox: &MailboxId,
+        until: UnixMillis,
+        asked: Option<UnixMillis>,
+    ) -> Result<(), StoreError> {
+        self.change(mailbox, What::Swept { until, asked }).await
+    }
+
+    /// A person wants it swept from this received time on: the next sweep begins there.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn sweep_since(&self, mailbox: &MailboxId, since: UnixMillis) -> Result<(), StoreError> {
+        self.change(mailbox, What::SweepSince(since)).await
     }
 
     /// This folder of the mailbox is watched from now on. Another folder than before is a new beginning: the cursor
@@ -185,6 +203,8 @@ fn state(row: &Row) -> Result<MailboxState, StoreError> {
         push: Push { state: row.word(12)?, reason: row.maybe_text(13)? },
         last_notification_at: row.maybe_int(14)?,
         last_sync_at: row.maybe_int(15)?,
+        paused: row.maybe_int(16)?.zip(row.maybe_text(17)?),
+        sweep_since: row.maybe_int(18)?,
     })
 }
 
@@ -285,7 +305,8 @@ enum What {
     Subscription(Option<Subscription>),
     Push(Push),
     Noted(UnixMillis),
-    Swept(UnixMillis),
+    Swept { until: UnixMillis, asked: Option<UnixMillis> },
+    SweepSince(UnixMillis),
     Folder(String),
 }
 
@@ -344,7 +365,16 @@ impl What {
                  WHERE id = $3",
                 vec![folder.as_str().into(), now.into()],
             ),
-            Self::Swept(until) => ("UPDATE mailboxes SET swept_until = $1 WHERE id = $2", vec![(*until).into()]),
+            // A wish that came meanwhile stays.
+            Self::Swept { until, asked } => (
+                "UPDATE mailboxes SET swept_until = $1, sweep_since = CASE WHEN sweep_since = $2 THEN NULL ELSE sweep_since END
+                 WHERE id = $3",
+                vec![(*until).into(), (*asked).into()],
+            ),
+            Self::SweepSince(since) => (
+                "UPDATE mailboxes SET sweep_since = CASE WHEN sweep_since < $1 THEN sweep_since ELSE $1 END WHERE id = $2",
+                vec![(*since).into()],
+            ),
         }
     }
 }
