@@ -10,6 +10,7 @@ pub mod pattern;
 pub mod retry_after;
 pub mod route;
 pub mod secret;
+pub mod subject;
 pub mod thread;
 pub mod token;
 pub mod units;

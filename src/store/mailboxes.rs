@@ -17,7 +17,8 @@ use crate::model::work::MailboxId;
 macro_rules! mailbox_columns {
     () => {
         "tenant, address, started_at, cursor, cursor_kind, first_round_at, resync_since, swept_until, subscription_id,
-         subscription_expires_at, subscription_url, client_state, push_state, push_reason, last_notification_at, last_sync_at"
+         subscription_expires_at, subscription_url, client_state, push_state, push_reason, last_notification_at, last_sync_at,
+         audited_at, unaccounted"
     };
 }
 /// All that is kept about a mailbox.
@@ -43,6 +44,8 @@ pub struct MailboxState {
     pub last_notification_at: Option<UnixMillis>,
     /// When a page was last read.
     pub last_sync_at: Option<UnixMillis>,
+    /// What the last audit found.
+    pub audited: Option<Audited>,
 }
 
 /// Where a look continues.
@@ -65,6 +68,15 @@ pub struct Subscription {
     pub expires_at: UnixMillis,
     /// Where its notifications go.
     pub notification_url: String,
+}
+
+/// What an audit found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Audited {
+    /// When it looked.
+    pub at: UnixMillis,
+    /// How many messages it could not account for.
+    pub unaccounted: u64,
 }
 
 /// How we hear of new mail, and why so.
@@ -143,6 +155,14 @@ impl Store {
         self.change(mailbox, What::Folder(folder.to_owned())).await
     }
 
+    /// An audit of it came to its end.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn audited(&self, mailbox: &MailboxId, audited: Audited) -> Result<(), StoreError> {
+        self.change(mailbox, What::Audited(audited)).await
+    }
+
     async fn change(&self, mailbox: &MailboxId, what: What) -> Result<(), StoreError> {
         let number = self.number(mailbox).await?;
         self.ask(Change { number, what }).await
@@ -174,6 +194,8 @@ fn state(row: &Row) -> Result<MailboxState, StoreError> {
         }
         _ => None,
     };
+    let audited = row.maybe_int(16)?.zip(row.maybe_int(17)?);
+    let audited = audited.map(|(at, unaccounted)| Audited { at, unaccounted: unaccounted.unsigned_abs() });
     Ok(MailboxState {
         mailbox: name(row)?,
         started_at: row.int(2)?,
@@ -185,6 +207,7 @@ fn state(row: &Row) -> Result<MailboxState, StoreError> {
         push: Push { state: row.word(12)?, reason: row.maybe_text(13)? },
         last_notification_at: row.maybe_int(14)?,
         last_sync_at: row.maybe_int(15)?,
+        audited,
     })
 }
 
@@ -287,6 +310,7 @@ enum What {
     Noted(UnixMillis),
     Swept(UnixMillis),
     Folder(String),
+    Audited(Audited),
 }
 
 impl Op for Change {
@@ -343,6 +367,10 @@ impl What {
                    subscription_url = CASE WHEN folder <> $1 AND subscription_url IS NOT NULL THEN '' ELSE subscription_url END
                  WHERE id = $3",
                 vec![folder.as_str().into(), now.into()],
+            ),
+            Self::Audited(Audited { at, unaccounted }) => (
+                "UPDATE mailboxes SET audited_at = $1, unaccounted = $2 WHERE id = $3",
+                vec![(*at).into(), i64::try_from(*unaccounted).unwrap_or(i64::MAX).into()],
             ),
             Self::Swept(until) => ("UPDATE mailboxes SET swept_until = $1 WHERE id = $2", vec![(*until).into()]),
         }

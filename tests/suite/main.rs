@@ -48,6 +48,7 @@ mod queue_shares;
 mod receiver;
 mod relay;
 mod store_alone;
+mod store_books;
 mod store_jobs;
 mod store_links;
 mod store_loops;
