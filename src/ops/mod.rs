@@ -1,4 +1,5 @@
 //! Seen from outside: health, metrics, and the upkeep of what is stored.
 
+pub mod audit;
 pub mod health;
 pub mod tidy;

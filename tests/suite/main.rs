@@ -58,6 +58,7 @@ mod store_open;
 mod store_replicas;
 mod store_threads;
 mod store_world;
+mod story_audit;
 mod story_cloud;
 mod story_connect;
 mod story_delivery;
