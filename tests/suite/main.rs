@@ -83,6 +83,7 @@ mod story_start;
 mod story_store;
 mod story_sync;
 mod story_threads;
+mod story_trace;
 mod world;
 mod world_bridge;
 mod world_program;
