@@ -1,6 +1,7 @@
 //! Where is my mail? The journey of a message, told from what is written of it: what happened when, and what it waits
 //! for. Pure.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::clock::{UnixMillis, rfc3339};
@@ -11,7 +12,7 @@ use crate::store::{Cut, Driver, FoundBy, Journey, Leg, Mark, MessageState, Sough
 pub const LONGEST: usize = 998;
 
 /// What a trace answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Trace {
     /// The messages, the newest first.
     pub messages: Vec<Traced>,
@@ -22,7 +23,7 @@ pub struct Trace {
 }
 
 /// One message and its journey.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Traced {
     /// The mailbox it lies in, `tenant/address`.
     pub mailbox: String,
@@ -49,7 +50,7 @@ pub struct Traced {
 }
 
 /// One delivery.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TracedDelivery {
     /// The route's configured name.
     pub route: String,
@@ -66,7 +67,7 @@ pub struct TracedDelivery {
 }
 
 /// One thing that happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Step {
     /// When.
     pub at: String,

@@ -37,6 +37,7 @@ mod planned;
 mod rates;
 mod secrets;
 mod settle;
+mod take_up;
 mod threads;
 mod tidy;
 mod value;

@@ -161,3 +161,39 @@ on_both! {
         assert!(book.is_tidied && book.deliveries == 0 && book.state == MessageState::Delivered);
     }
 }
+
+on_both! {
+    async fn what_nobody_drives_is_taken_up_and_nothing_else(world: World) {
+        let store = world.open().await;
+        let support = mailbox("support");
+        let (parked, _) = fetch(&store, &world, &support, "unreadable").await;
+        store.settle(parked, End::Park { error: "500".into() }).await.unwrap();
+        accepted(&store, &world, &support, "delivered", &["crm", "archive"]).await;
+        deliver(&store, "crm").await;
+        deliver(&store, "archive").await;
+        let short = accepted(&store, &world, &support, "short", &["crm", "archive"]).await;
+        deliver(&store, "crm").await;
+        deliver(&store, "archive").await;
+        accepted(&store, &world, &support, "dark", &["crm"]).await;
+        store.found(&support, vec![found("unfetched", world.now())], FoundBy::Poll, None).await.unwrap();
+        assert_eq!(store.take_up(&support, 0).await.unwrap(), 0, "all is well");
+
+        world.execute("DELETE FROM jobs WHERE parked_at IS NULL").await;
+        world.execute(&format!("DELETE FROM deliveries WHERE message = {short} AND route = 'archive'")).await;
+        assert_eq!(store.take_up(&mailbox("sales"), 0).await.unwrap(), 0);
+        assert_eq!(store.take_up(&support, world.now() + 1).await.unwrap(), 0, "received before");
+        assert_eq!(store.take_up(&support, 0).await.unwrap(), 3);
+        assert_eq!(store.take_up(&support, 0).await.unwrap(), 0, "once is enough");
+
+        deliver(&store, "crm").await;
+        let fetches = claim(&store, &Lane::mailbox(&support), 10).await.jobs;
+        assert_eq!(fetches.len(), 2, "the short one and the one that was never fetched");
+        let again = fetches.iter().find(|it| matches!(it.work, Work::Fetch { message, .. } if message == short)).unwrap();
+        let accept = mail(short, "mk_short", &["crm", "archive"], MarkWhen::Never, "content of short");
+        store.accept(again.claim, accept).await.unwrap().unwrap();
+        assert!(claim(&store, &Lane::route("crm"), 10).await.jobs.is_empty(), "it has this one");
+        deliver(&store, "archive").await;
+        let book = store.books_of(&support, &["short"]).await.unwrap().remove(0);
+        assert_eq!((book.state, book.deliveries, book.open), (MessageState::Delivered, 2, 0));
+    }
+}

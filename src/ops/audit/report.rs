@@ -1,5 +1,6 @@
 //! An audit as it is answered: sums that agree, every missing message by its ids, and the command that mends it.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Findings, Missing, Sums, Verdict};
@@ -7,7 +8,7 @@ use crate::model::clock::{UnixMillis, rfc3339};
 use crate::model::work::MailboxId;
 
 /// What an audit answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AuditReport {
     /// Mail received from here …
     pub since: String,
@@ -20,7 +21,7 @@ pub struct AuditReport {
 }
 
 /// One mailbox.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MailboxReport {
     /// `tenant/address`.
     pub mailbox: String,
@@ -43,7 +44,7 @@ pub struct MailboxReport {
 }
 
 /// One hour.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct HourReport {
     /// When it begins.
     pub hour: String,
@@ -53,7 +54,7 @@ pub struct HourReport {
 }
 
 /// A message nobody would ever deliver. `mailspan trace` finds it by either id.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MissingReport {
     /// `unknown`: in the folder and in no table. `in_the_dark`: no job drives it. `short`: a delivery is missing.
     pub verdict: Verdict,

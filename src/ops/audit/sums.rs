@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::verdict::Verdict;
@@ -13,7 +14,7 @@ use crate::model::clock::UnixMillis;
 const HOUR_MS: i64 = 3600 * 1000;
 
 /// How many messages got which verdict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct Sums {
     /// In the folder, received since the bridge watches.
     pub seen: u64,

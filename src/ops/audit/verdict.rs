@@ -2,13 +2,14 @@
 //!
 //! Every message gets exactly one verdict, whatever is in the books.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::clock::UnixMillis;
 use crate::store::{Book, MessageState};
 
 /// What became of one message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Every route that takes it has accepted it.
