@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use mailspan::model::address::Address;
 use mailspan::model::clock::{Clock, SharedClock};
+use mailspan::model::subject::Subject;
 use mailspan::model::thread::{Clues, ThreadKey};
 use mailspan::model::work::{Job, Lane, MailboxId, Work};
 use mailspan::store::{Accept, Breaker, End, Found, FoundBy, MarkWhen, NewDelivery, Pace, Room, Store};
@@ -91,6 +92,7 @@ impl Run {
                 conversation_id: Some(format!("AAQkAGI2TG93AAA={n}")),
                 internet_message_id: Some(format!("<{n}@mail.example.com>")),
                 has_attachments: Some(false),
+                subject: Some(Subject::new("Lorem ipsum dolor sit amet")),
                 due_at: WallClock.now(),
             });
             self.written(self.store.found(&mailbox, found.collect(), FoundBy::Push, None)).await;
@@ -150,6 +152,8 @@ impl Run {
                     pace: Some(Pace { sender: "someone".into(), automatic_limit: None, thread_limit: Some(30) }),
                     places: None,
                     mark: MarkWhen::OnDelivered,
+                    subject: Some(Subject::new("Lorem ipsum dolor sit amet")),
+                    kind: "human",
                 };
                 self.written(self.store.accept(job.claim, accept)).await;
             }

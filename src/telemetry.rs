@@ -206,6 +206,13 @@ const METRICS: &[(&str, Kind, Unit, &str)] = {
             Count,
             "Messages that need a person before they can be delivered, by mailbox",
         ),
+        ("mailspan_audit_imbalance", Gauge, Count, "Messages the last audit of a mailbox could not account for"),
+        (
+            "mailspan_audit_last_timestamp_seconds",
+            Gauge,
+            Seconds,
+            "When a mailbox was last audited to its end, in Unix time",
+        ),
         ("mailspan_memory_budget_bytes", Gauge, Bytes, "Memory for message bytes, by state: used and free"),
         ("mailspan_build_info", Gauge, Count, "Always 1; the labels say which build this is"),
     ]

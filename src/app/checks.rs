@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::PoisonError;
 
 use super::Daemon;
-use crate::model::clock::UnixMillis;
+use crate::model::clock::{UnixMillis, rfc3339};
 use crate::model::work::{Lane, MailboxId};
 use crate::ops::health::{Check, Details, Health, Status, shown};
-use crate::store::{LaneCount, MailboxState, PushState};
+use crate::store::{Audited, LaneCount, MailboxState, PushState};
 
 /// A mailbox whose last complete look is older than this many of its own intervals is not well.
 const MISSED_TURNS: i64 = 3;
@@ -107,6 +107,7 @@ impl Daemon {
         // With push a quiet mailbox is read at its sweeps only.
         let turn = if polling { sync.poll_interval } else { sync.sweep_interval }.millis();
         let parked = count.map_or(0, |it| it.parked);
+        let unaccounted = state.and_then(|it| it.audited).filter(|it| it.unaccounted > 0);
         let fallen_back =
             state.filter(|_| polling).and_then(|it| it.push.reason.clone()).filter(|it| it != "configured");
         let (status, reason) = if lag.is_some_and(|lag| lag > MISSED_TURNS * turn + 60_000) {
@@ -118,6 +119,13 @@ impl Daemon {
             (status, Some("it was not read yet".to_owned()))
         } else if let Some(reason) = fallen_back {
             (Status::Degraded, Some(format!("polling instead of push: {reason}")))
+        } else if let Some(audited) = unaccounted {
+            let Audited { at, unaccounted } = audited;
+            let reason = format!(
+                "the audit of {} could not account for {unaccounted} messages; `mailspan audit` names them and what to do",
+                rfc3339(at)
+            );
+            (Status::Degraded, Some(reason))
         } else if parked > 0 {
             (Status::Degraded, Some(format!("{parked} messages are parked{}", first_reason(why.get(&lane)))))
         } else {
@@ -220,6 +228,11 @@ impl Daemon {
                 let name = state.mailbox.to_string();
                 let push = if state.push.state == PushState::Push { 1.0 } else { 0.0 };
                 metrics::gauge!("mailspan_mailbox_push", "mailbox" => name.clone()).set(push);
+                if let Some(Audited { at, unaccounted }) = state.audited {
+                    metrics::gauge!("mailspan_audit_imbalance", "mailbox" => name.clone()).set(unaccounted as f64);
+                    metrics::gauge!("mailspan_audit_last_timestamp_seconds", "mailbox" => name.clone())
+                        .set(at as f64 / 1000.0);
+                }
                 if let Some(subscription) = &state.subscription {
                     let seconds = subscription.expires_at as f64 / 1000.0;
                     metrics::gauge!("mailspan_subscription_expiry_timestamp_seconds", "mailbox" => name).set(seconds);

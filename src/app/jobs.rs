@@ -94,6 +94,7 @@ impl Works for Jobs {
                 Work::Mark { mailbox } => self.inbound.mark(mailbox).await,
                 Work::Renew { mailbox } => self.inbound.renew(mailbox).await,
                 Work::Deliver { route, interaction } => self.delivery.deliver(job, route, interaction).await,
+                Work::Audit { mailbox } => self.audit(mailbox).await,
                 Work::Tidy => tidy::tidy(&self.inbound.store, &self.inbound.clock, self.retain).await,
             }
         })
@@ -103,6 +104,8 @@ impl Works for Jobs {
         let upkeep = |timeout, steps: &[u64]| Plan { timeout, backoff: seconds(steps, Then::Repeat) };
         match work {
             Work::Look { .. } | Work::Sweep { .. } => upkeep(READ_TIMEOUT, &UPKEEP_STEPS),
+            // As long as the lane allows: a day of a busy mailbox is many pages.
+            Work::Audit { .. } => upkeep(FETCH_TIMEOUT, &UPKEEP_STEPS),
             Work::Fetch { .. } => Plan { timeout: FETCH_TIMEOUT, backoff: fetch_backoff() },
             Work::Mark { .. } | Work::Tidy => upkeep(SMALL_TIMEOUT, &UPKEEP_STEPS),
             Work::Renew { .. } => upkeep(SMALL_TIMEOUT, &RENEW_STEPS),

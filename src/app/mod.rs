@@ -2,9 +2,12 @@
 //!
 //! Read top to bottom this is the picture of the house: store, tenants, mailboxes, routes, listeners, the loop.
 
+mod audits;
 mod checks;
 mod daemon;
 mod jobs;
+
+pub use audits::NoAudit;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -79,6 +82,8 @@ pub struct Daemon {
     jobs: Arc<Jobs>,
     /// Room for content that is passed on by link.
     pub downloads: Arc<Semaphore>,
+    /// Room for one audit that was asked for.
+    audits: Semaphore,
 }
 
 /// A wired bridge that has bound its listeners and has not begun to run.
@@ -163,6 +168,7 @@ impl Bridge {
             removed: Mutex::default(),
             jobs,
             downloads: Arc::new(Semaphore::new(http::downloads(config.limits.memory_budget.0))),
+            audits: Semaphore::new(1),
         });
         let grace = config.server.shutdown_timeout.0;
         Ok(Self { daemon, hints, public, admin, public_router, first_jobs, grace })
@@ -349,6 +355,7 @@ fn content_url(config: &Config, admin: SocketAddr) -> String {
 fn first_jobs(config: &Config, mailboxes: &[MailboxId], now: UnixMillis) -> Vec<NewJob> {
     let spread = config.sync.sweep_interval.millis();
     let mut jobs = vec![Work::Tidy.due(now)];
+    jobs.extend(audits::first_audits(mailboxes, now));
     for (index, mailbox) in mailboxes.iter().enumerate() {
         let share = i64::try_from(index).unwrap_or(0) * spread / i64::try_from(mailboxes.len()).unwrap_or(1);
         jobs.push(Work::Renew { mailbox: mailbox.clone() }.due(now));

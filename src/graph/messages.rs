@@ -15,8 +15,10 @@ use super::request::{Call, parse};
 use crate::memory::{Budget, Held};
 use crate::model::address::Address;
 use crate::model::clock::{UnixMillis, parse_rfc3339, rfc3339};
+use crate::model::subject::Subject;
 
-const FIELDS: &str = "id,receivedDateTime,lastModifiedDateTime,internetMessageId,conversationId,hasAttachments";
+const FIELDS: &str = "id,receivedDateTime,lastModifiedDateTime,internetMessageId,conversationId,hasAttachments,\
+                      subject";
 /// A page of the sweep: large pages risk a 504 (learn.microsoft.com/graph/api/user-list-messages).
 const SWEEP_PAGE: u32 = 200;
 
@@ -37,6 +39,8 @@ pub struct MessageMeta {
     pub conversation_id: Option<String>,
     /// Whether it has attachments that are not shown in its text.
     pub has_attachments: Option<bool>,
+    /// Its subject.
+    pub subject: Option<Subject>,
     /// The folder it lies in.
     pub parent_folder_id: Option<String>,
 }
@@ -281,6 +285,8 @@ struct WireMessage<'a> {
     internet_message_id: Option<String>,
     conversation_id: Option<String>,
     has_attachments: Option<bool>,
+    #[serde(borrow)]
+    subject: Option<Cow<'a, str>>,
     parent_folder_id: Option<String>,
 }
 
@@ -319,6 +325,7 @@ impl WireMessage<'_> {
             internet_message_id: self.internet_message_id,
             conversation_id: self.conversation_id,
             has_attachments: self.has_attachments,
+            subject: self.subject.as_deref().map(Subject::new),
             parent_folder_id: self.parent_folder_id,
         }
     }

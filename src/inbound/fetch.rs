@@ -22,6 +22,7 @@ use crate::model::ids;
 use crate::model::outcome::{Failure, Next, Outcome};
 use crate::model::reason::Code;
 use crate::model::route::{self, Facts};
+use crate::model::subject::Subject;
 use crate::model::thread::Clues;
 use crate::model::work::{Job, MailboxId};
 use crate::store::{Accept, MarkWhen, Message, MessageState, NewDelivery};
@@ -84,6 +85,8 @@ impl Inbound {
             deliveries,
             beside: understood.beside.stored().map_err(Failure::permanent)?,
             mark: mark_when(watched),
+            subject: mail.subject.as_deref().map(Subject::new),
+            kind: understood.classification.kind.as_str(),
         };
         // Its deliveries are due at once and find it here.
         self.kept.keep(message, &understood, accept.deliveries.len());

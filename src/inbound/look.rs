@@ -129,6 +129,7 @@ impl Inbound {
             conversation_id: meta.conversation_id,
             internet_message_id: meta.internet_message_id,
             has_attachments: meta.has_attachments,
+            subject: meta.subject,
             due_at,
         }
     }
@@ -146,6 +147,7 @@ impl Inbound {
             received_at: meta.as_ref().and_then(|it| it.received_at),
             conversation_id: meta.as_ref().and_then(|it| it.conversation_id.clone()),
             has_attachments: meta.as_ref().and_then(|it| it.has_attachments),
+            subject: meta.as_ref().and_then(|it| it.subject.clone()),
             internet_message_id: meta.and_then(|it| it.internet_message_id),
             due_at,
         })

@@ -117,7 +117,7 @@ impl Inbound {
     }
 
     /// The earliest received time that can count at all.
-    fn earliest(&self, started_at: UnixMillis) -> UnixMillis {
+    pub fn earliest(&self, started_at: UnixMillis) -> UnixMillis {
         match self.sync.start_from {
             StartFrom::All => 0,
             StartFrom::Since(time) => time,

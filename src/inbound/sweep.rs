@@ -56,6 +56,7 @@ impl Inbound {
                 conversation_id: meta.conversation_id,
                 internet_message_id: meta.internet_message_id,
                 has_attachments: meta.has_attachments,
+                subject: meta.subject,
                 due_at: ahead_of_backlog(begun),
             });
             let new = self.store.found(mailbox, found.collect(), FoundBy::Sweep, None).await?;

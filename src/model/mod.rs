@@ -12,6 +12,7 @@ pub mod reason;
 pub mod retry_after;
 pub mod route;
 pub mod secret;
+pub mod subject;
 pub mod thread;
 pub mod token;
 pub mod units;

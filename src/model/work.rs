@@ -60,6 +60,11 @@ pub enum Work {
         /// The interaction's id.
         interaction: String,
     },
+    /// Compare a mailbox with the tables, independently of everything that reads it: is any mail lost?
+    Audit {
+        /// The mailbox to read.
+        mailbox: MailboxId,
+    },
     /// Remove finished records and content that nobody needs any more.
     Tidy,
 }
@@ -68,9 +73,11 @@ impl Work {
     /// The lane: jobs of one lane share its room, and no lane slows another.
     pub fn lane(&self) -> Lane {
         match self {
-            Self::Look { mailbox } | Self::Sweep { mailbox } | Self::Fetch { mailbox, .. } | Self::Mark { mailbox } => {
-                Lane::mailbox(mailbox)
-            }
+            Self::Look { mailbox }
+            | Self::Sweep { mailbox }
+            | Self::Fetch { mailbox, .. }
+            | Self::Mark { mailbox }
+            | Self::Audit { mailbox } => Lane::mailbox(mailbox),
             Self::Renew { mailbox } => Lane::subscriptions(&mailbox.tenant),
             Self::Deliver { route, .. } => Lane::route(route),
             Self::Tidy => Lane::upkeep(),
@@ -86,6 +93,7 @@ impl Work {
             Self::Mark { mailbox } => format!("mark:{mailbox}"),
             Self::Renew { mailbox } => format!("renew:{mailbox}"),
             Self::Deliver { interaction, .. } => format!("deliver:{interaction}"),
+            Self::Audit { mailbox } => format!("audit:{mailbox}"),
             Self::Tidy => "tidy".into(),
         }
     }
@@ -99,6 +107,7 @@ impl Work {
             Self::Mark { .. } => "mark",
             Self::Renew { .. } => "renew",
             Self::Deliver { .. } => "deliver",
+            Self::Audit { .. } => "audit",
             Self::Tidy => "tidy",
         }
     }

@@ -14,6 +14,7 @@ use super::messages::key_of_copy;
 use super::value::Value;
 use super::words::{Mark, MessageState};
 use super::writer::{Op, Writing};
+use crate::model::subject::Subject;
 use crate::model::thread::{Clues, Joined};
 use crate::model::work::{Claim, Work};
 
@@ -45,6 +46,10 @@ pub struct Accept {
     pub places: Option<String>,
     /// When to mark it as read.
     pub mark: MarkWhen,
+    /// Its subject, as the mail itself has it.
+    pub subject: Option<Subject>,
+    /// What kind of mail it is.
+    pub kind: &'static str,
 }
 
 /// Whose mail the loop breaker counts.
@@ -226,17 +231,19 @@ impl Writing<'_> {
     }
 
     async fn update_messages(&mut self, mails: &[Mail<'_>]) -> Result<(), StoreError> {
-        // Columns: id, base key, copy, size, sha256, state, finished_at, mark, beside, thread, whether it is new, basis.
+        // Columns: id, base key, copy, size, sha256, state, finished_at, mark, beside, thread, whether it is new, basis,
+        // subject, kind, how many deliveries.
         static UPDATE: Listed = Listed::values(
             "UPDATE messages SET base_key = v.column2, copy = v.column3, size = v.column4, sha256 = v.column5,
                state = v.column6, state_reason = NULL, accepted_at = {fixed}, finished_at = v.column7,
                mark = CASE WHEN messages.mark = 'done' THEN messages.mark ELSE v.column8 END,
                beside = v.column9, thread_id = v.column10, thread_is_new = v.column11, thread_basis = v.column12,
+               subject = COALESCE(messages.subject, v.column13), kind = v.column14, fan_out = v.column15,
                content_dropped_at = NULL, tidied_at = NULL
              FROM (VALUES {rows}) AS v WHERE messages.id = v.column1",
-            "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         );
-        let mut rows: Vec<Value> = Vec::with_capacity(mails.len() * 12);
+        let mut rows: Vec<Value> = Vec::with_capacity(mails.len() * 15);
         for mail in mails {
             let (state, finished_at) =
                 if mail.delivered { (MessageState::Delivered, Some(self.now)) } else { (MessageState::Accepted, None) };
@@ -249,6 +256,9 @@ impl Writing<'_> {
             rows.push(mail.accept.beside.as_deref().into());
             let joined = &mail.joined;
             rows.extend([joined.thread.as_str().into(), i64::from(joined.is_new).into(), joined.basis.as_str().into()]);
+            let fan_out = i64::try_from(mail.accept.deliveries.len()).unwrap_or(i64::MAX);
+            let subject = mail.accept.subject.as_ref().map(Subject::as_str);
+            rows.extend([subject.into(), mail.accept.kind.into(), fan_out.into()]);
         }
         self.tx.each(&UPDATE, Some(self.now.into()), rows).await.map(drop)
     }

@@ -10,6 +10,7 @@ use super::value::Value;
 use super::words::{CursorKind, FoundBy};
 use super::writer::{Op, Writing};
 use crate::model::clock::UnixMillis;
+use crate::model::subject::Subject;
 use crate::model::work::{MailboxId, Work};
 
 /// A message as a list of the mailbox shows it.
@@ -25,6 +26,8 @@ pub struct Found {
     pub internet_message_id: Option<String>,
     /// Whether it has attachments that are not shown in its text; `None`: nobody said.
     pub has_attachments: Option<bool>,
+    /// Its subject.
+    pub subject: Option<Subject>,
     /// When its Fetch job is due.
     pub due_at: UnixMillis,
 }
@@ -117,19 +120,20 @@ impl Writing<'_> {
         shown: &BTreeMap<(i64, &str), (usize, &Found)>,
     ) -> Result<HashMap<i64, (i64, String)>, StoreError> {
         static INSERT: Listed = Listed::values(
-            "INSERT INTO messages (mailbox, immutable_id, found_at, found_by, received_at, conversation_id, internet_message_id, has_attachments)
-             SELECT column1, column2, {fixed}, column3, column4, column5, column6, column7 FROM (VALUES {rows}) AS v
+            "INSERT INTO messages (mailbox, immutable_id, found_at, found_by, received_at, conversation_id, internet_message_id, has_attachments, subject)
+             SELECT column1, column2, {fixed}, column3, column4, column5, column6, column7, column8 FROM (VALUES {rows}) AS v
              WHERE column1 IS NOT NULL
              ON CONFLICT (mailbox, immutable_id) DO UPDATE SET state = 'found', state_reason = NULL, finished_at = NULL
              WHERE messages.state = 'gone'
              RETURNING id, mailbox, immutable_id",
-            "(?, ?, ?, ?, ?, ?, ?)",
+            "(?, ?, ?, ?, ?, ?, ?, ?)",
         );
-        let mut rows: Vec<Value> = Vec::with_capacity(shown.len() * 7);
+        let mut rows: Vec<Value> = Vec::with_capacity(shown.len() * 8);
         for ((mailbox, immutable_id), (page, found)) in shown {
             rows.extend([(*mailbox).into(), (*immutable_id).into(), pages[*page].by.as_str().into()]);
             rows.extend([found.received_at.into(), found.conversation_id.as_deref().into()]);
             rows.extend([found.internet_message_id.as_deref().into(), found.has_attachments.map(i64::from).into()]);
+            rows.push(found.subject.as_ref().map(Subject::as_str).into());
         }
         let mut new = HashMap::new();
         for row in self.tx.each(&INSERT, Some(self.now.into()), rows).await? {

@@ -28,8 +28,10 @@ macro_rules! message_columns {
          m.content_dropped_at, m.beside, m.has_attachments, m.thread_id, m.thread_is_new, m.thread_basis"
     };
 }
+pub(super) use message_columns;
+
 /// Where the columns of a message end.
-const AFTER_MESSAGE: usize = 24;
+pub(super) const AFTER_MESSAGE: usize = 24;
 /// How many chunks are read at once.
 const CHUNKS: i64 = 8;
 
@@ -182,7 +184,7 @@ pub(super) fn key_of_copy(base_key: &str, copy: i64) -> String {
 }
 
 /// A message from its columns.
-async fn message_of(db: &Db, names: &Names, row: &Row) -> Result<Message, StoreError> {
+pub(super) async fn message_of(db: &Db, names: &Names, row: &Row) -> Result<Message, StoreError> {
     let key = row.maybe_text(10)?.zip(row.maybe_int(11)?);
     let joined = match (row.maybe_text(21)?, row.maybe_int(22)?, row.maybe_text(23)?) {
         (Some(thread), Some(is_new), Some(word)) => Some(Joined { thread, is_new: is_new != 0, basis: basis(&word)? }),

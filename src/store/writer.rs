@@ -20,6 +20,7 @@ use super::found::FoundPage;
 use super::mailboxes::{Change, Names, NewMailbox};
 use super::secrets::OwnSecret;
 use super::settle::Settle;
+use super::take_up::TakeUp;
 use super::tidy::Tidy;
 use super::wake::{self, Notes, Wake};
 use crate::model::clock::{SharedClock, UnixMillis};
@@ -181,6 +182,7 @@ kinds! {
     changes: Change,
     secrets: OwnSecret,
     unpark: Unpark,
+    take_up: TakeUp,
     due: MakeDue,
     tidy: Tidy,
     claims: Rooms,

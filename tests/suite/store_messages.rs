@@ -200,30 +200,6 @@ on_both! {
         assert_eq!(only(&store, &Lane::mailbox(&support)).await.work.kind(), "mark");
     }
 
-    async fn the_ledger_accounts_for_every_message(world: World) {
-        let store = world.open().await;
-        let support = mailbox("support");
-        let (claim1, message) = fetch(&store, &world, &support, "gone").await;
-        store.gone(claim1, message, "404").await.unwrap();
-        let (claim2, message) = fetch(&store, &world, &support, "filtered").await;
-        store.filtered(claim2, message, "no route").await.unwrap();
-        let (claim3, _) = fetch(&store, &world, &support, "unreadable").await;
-        store.settle(claim3, End::Park { error: "500".into() }).await.unwrap();
-        accepted(&store, &world, &support, "delivered", "mk_1", &["crm"]).await;
-        deliver_all(&store, "crm").await;
-        world.pass(1);
-        accepted(&store, &world, &support, "refused", "mk_2", &["crm"]).await;
-        let refused = only(&store, &Lane::route("crm")).await;
-        store.settle(refused.claim, End::Park { error: "422".into() }).await.unwrap();
-
-        let ledger = store.ledger(Some(&support), None).await.unwrap().remove(0);
-        assert_eq!((ledger.found, ledger.accepted, ledger.delivered, ledger.gone, ledger.filtered), (1, 1, 1, 1, 1));
-        assert_eq!((ledger.parked_fetches, ledger.parked_deliveries, ledger.seen()), (1, 1, 5));
-        let today = store.ledger(None, Some(world.now())).await.unwrap().remove(0);
-        assert_eq!((today.seen(), today.accepted, today.parked_fetches, today.parked_deliveries), (1, 1, 0, 1));
-        assert!(store.ledger(Some(&mailbox("sales")), None).await.unwrap().is_empty());
-    }
-
     async fn tidying_never_forgets_a_message(world: World) {
         let store = world.open().await;
         let support = mailbox("support");

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use mailspan::model::address::Address;
 use mailspan::model::clock::{Clock, SharedClock, UnixMillis};
 use mailspan::model::ids;
+use mailspan::model::subject::Subject;
 use mailspan::model::thread::Clues;
 use mailspan::model::work::{Claim, Job, Lane, MailboxId, Work};
 use mailspan::store::{Accept, Breaker, Claims, Found, FoundBy, MarkWhen, NewDelivery, Room, Store};
@@ -163,6 +164,7 @@ pub(crate) async fn only(store: &Store, lane: &Lane) -> Job {
 pub(crate) fn found(id: &str, due_at: UnixMillis) -> Found {
     Found {
         has_attachments: None,
+        subject: Some(Subject::new(&format!("About {id}"))),
         immutable_id: id.into(),
         received_at: Some(due_at),
         conversation_id: Some(format!("conversation of {id}")),
@@ -201,5 +203,7 @@ pub(crate) fn mail(message: i64, key: &str, routes: &[&str], mark: MarkWhen, raw
         pace: None,
         places: None,
         mark,
+        subject: None,
+        kind: "human",
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::clock::parse_rfc3339;
+use crate::model::subject::Subject;
 
 const NONE: MessageMeta = MessageMeta {
     id: String::new(),
@@ -11,6 +12,7 @@ const NONE: MessageMeta = MessageMeta {
     internet_message_id: None,
     conversation_id: None,
     has_attachments: None,
+    subject: None,
     parent_folder_id: None,
 };
 
@@ -40,7 +42,7 @@ async fn a_delta_round_is_read_page_by_page() {
                     r##"{{"@odata.context":"c","@odata.nextLink":"http://{host}/v1.0/next?$skiptoken=a%2Fb_c","value":[
                     {{"@odata.type":"#microsoft.graph.message","@odata.etag":"W/1","id":"m1",
                       "receivedDateTime":"2026-11-21T18:42:33.1234567Z","lastModifiedDateTime":null,
-                      "internetMessageId":"<a@b>","conversationId":"c1","hasAttachments":true}},
+                      "internetMessageId":"<a@b>","conversationId":"c1","hasAttachments":true,"subject":"One\r\n two"}},
                     {{"id":"m2","isRead":true,"parentFolderId":"f"}},
                     {{"isRead":true}},
                     {{"@removed":{{"reason":"Deleted"}},"id":"m3"}},
@@ -62,6 +64,7 @@ async fn a_delta_round_is_read_page_by_page() {
                 internet_message_id: Some("<a@b>".into()),
                 conversation_id: Some("c1".into()),
                 has_attachments: Some(true),
+                subject: Some(Subject::new("One two")),
                 ..NONE
             }),
             DeltaItem::Message(MessageMeta {
@@ -79,7 +82,7 @@ async fn a_delta_round_is_read_page_by_page() {
     assert_eq!(page.link, DeltaLink::Delta(format!("{}/delta?$deltatoken=z", fake.base)));
 
     let path = "/v1.0/users/support@contoso.com/mailFolders/inbox/messages/delta\
-                ?changeType=created&$select=id,receivedDateTime,lastModifiedDateTime,internetMessageId,conversationId,hasAttachments";
+                ?changeType=created&$select=id,receivedDateTime,lastModifiedDateTime,internetMessageId,conversationId,hasAttachments,subject";
     assert_eq!(fake.request(0).1, path);
     assert_eq!(fake.request(1).1, "/v1.0/next?$skiptoken=a%2Fb_c", "verbatim");
     for request in 0..2 {
@@ -139,7 +142,7 @@ async fn the_sweep_lists_oldest_first() {
         fake.request(0).1,
         "/v1.0/users/support@contoso.com/mailFolders/inbox/messages\
          ?$filter=receivedDateTime%20ge%202026-11-21T18:42:33.123Z&$orderby=receivedDateTime%20asc&$top=200\
-         &$select=id,receivedDateTime,lastModifiedDateTime,internetMessageId,conversationId,hasAttachments,isRead"
+         &$select=id,receivedDateTime,lastModifiedDateTime,internetMessageId,conversationId,hasAttachments,subject,isRead"
     );
 }
 

@@ -1,0 +1,116 @@
+//! Where is my mail? Whatever somebody remembers of it leads to its whole journey.
+
+use mailspan::ops::trace::{Since, trace};
+use serde_json::Value;
+
+use crate::receiver::Answer;
+use crate::world::{Bridge, Inbox, SUPPORT, World, until, until_so};
+
+/// What a trace of this text answers.
+async fn traced(bridge: &Bridge, text: &str) -> Value {
+    let since = Since { asked: None, retained: 0 };
+    serde_json::to_value(trace(&bridge.daemon.store, text, since, 20).await.unwrap()).unwrap()
+}
+
+/// The one message that a text leads to.
+async fn only(bridge: &Bridge, text: &str) -> Value {
+    let trace = traced(bridge, text).await;
+    let messages = trace["messages"].as_array().unwrap();
+    assert_eq!(messages.len(), 1, "{text} leads to {trace}");
+    messages[0].clone()
+}
+
+fn steps(message: &Value) -> Vec<&str> {
+    message["steps"].as_array().unwrap().iter().map(|it| it["what"].as_str().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivered_mail_is_found_by_anything_that_is_known_of_it() {
+    let world = World::new().await;
+    let archive = Inbox::start().await;
+    let plan = world.plan().route("archive", "", &archive);
+    let bridge = Bridge::start(&plan).await;
+    let id = world.receives("Über Rechnung 4711 / 100% \"fertig\"");
+    world.until_read(&id).await;
+    until_so("the mark is written", async || {
+        world.number("SELECT COUNT(*) FROM messages WHERE mark = 'done'").await == 1
+    })
+    .await;
+    let message = only(&bridge, "rechnung 4711").await;
+    assert_eq!((&message["state"], &message["kind"]), (&"delivered".into(), &"human".into()), "{message}");
+    assert_eq!(message["mailbox"], format!("contoso/{SUPPORT}"));
+    assert_eq!(message["subject"], "Über Rechnung 4711 / 100% \"fertig\"");
+    assert_eq!(steps(&message), ["received", "found", "stored", "accepted", "accepted", "marked"], "{message}");
+    assert!(message["thread_id"].is_string() && message["size"].as_u64().unwrap() > 100);
+    let deliveries = message["deliveries"].as_array().unwrap();
+    assert!(deliveries.iter().all(|it| it["state"] == "accepted" && it["last_error"].is_null()), "{message}");
+
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let message_id = text(&message["internet_message_id"]);
+    for known in [
+        message_id.trim_matches(['<', '>']).to_owned(),
+        text(&message["message_key"]),
+        text(&message["immutable_id"]),
+        text(&deliveries[0]["interaction_id"]),
+        text(&deliveries[1]["interaction_id"]),
+        format!("  {message_id} "),
+        "ÜBER".into(),
+        "100% \"fertig".into(),
+        "4711 / 100%".into(),
+    ] {
+        assert_eq!(only(&bridge, &known).await["immutable_id"], message["immutable_id"], "{known}");
+    }
+    for unknown in ["Rechnung 4712", "%", "_", "'; DROP TABLE messages; --", "a@nowhere.example"] {
+        let trace = traced(&bridge, unknown).await;
+        let found = trace["messages"].as_array().unwrap().len();
+        assert_eq!(found, usize::from(unknown == "%"), "{unknown}");
+        assert!(found == 1 || trace["hint"].as_str().unwrap().contains("mailspan audit"), "{trace}");
+    }
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_did_not_arrive_says_where_it_stands_and_why() {
+    let world = World::new().await;
+    let failing = Inbox::start().await;
+    failing.usually_answers(Answer::Status(503));
+    let plan = world.bare_plan().mailbox(SUPPORT, "");
+    let plan = plan.route("failing", "retry = [\"0s\"]\nsubject = \"Refused\"", &failing);
+    let plan = plan.route("slow", "retry = [\"0s\", \"6h\"]\nsubject = \"Late\"", &failing);
+    let bridge = Bridge::start(&plan).await;
+    for subject in ["Refused", "Late", "For nobody"] {
+        world.receives(subject);
+    }
+    let so = async |subject: &str, state: &str| {
+        let what = format!("{subject} is {state}");
+        until(&what, async || Some(only(&bridge, subject).await).filter(|it| it["state"] == state)).await
+    };
+    until_so("all are found", async || world.number("SELECT COUNT(*) FROM messages").await == 3).await;
+
+    let refused = so("Refused", "parked").await;
+    assert_eq!(steps(&refused), ["received", "found", "stored", "parked"], "{refused}");
+    assert_eq!(refused["steps"][3]["route"], "failing");
+    assert!(refused["steps"][3]["detail"].as_str().unwrap().contains("503"), "{refused}");
+    assert_eq!(refused["deliveries"][0]["state"], "parked");
+
+    until_so("one failed attempt", async || only(&bridge, "Late").await["deliveries"][0]["state"] == "retrying").await;
+    let late = so("Late", "pending").await;
+    let delivery = &late["deliveries"][0];
+    assert!(delivery["next_attempt_at"].is_string() && delivery["attempts"] == 1, "{late}");
+    assert!(delivery["last_error"].as_str().unwrap().contains("503"), "{late}");
+
+    let unmatched = so("For nobody", "parked").await;
+    assert_eq!(steps(&unmatched), ["received", "found", "parked"], "{unmatched}");
+    assert!(unmatched["steps"][2]["detail"].as_str().unwrap().contains("no route takes"), "{unmatched}");
+    bridge.stop().await;
+
+    let bridge = Bridge::start(&plan.text("routing", "unmatched", "ignore")).await;
+    world.receives("Nobody either");
+    until_so("it is found", async || world.number("SELECT COUNT(*) FROM messages").await == 4).await;
+    let what = "the mail is filtered";
+    let filtered =
+        until(what, async || Some(only(&bridge, "either").await).filter(|it| it["state"] == "filtered")).await;
+    assert_eq!(steps(&filtered), ["received", "found", "filtered"], "{filtered}");
+    assert_eq!(filtered["steps"][2]["detail"], "no route takes it");
+    bridge.stop().await;
+}
