@@ -37,6 +37,7 @@ mod secrets;
 mod settle;
 mod threads;
 mod tidy;
+mod turns;
 mod value;
 mod wake;
 mod words;

@@ -56,6 +56,7 @@ mod store_model;
 mod store_open;
 mod store_replicas;
 mod store_threads;
+mod store_turns;
 mod store_world;
 mod story_cloud;
 mod story_connect;
