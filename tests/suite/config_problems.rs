@@ -112,7 +112,10 @@ fn each_mistake_has_its_message() {
             with(ADDRESS, "send = true"),
             "line 15 mailboxes.Support@Contoso.com.send this version of Mailspan does not have this key (sending mail); remove it",
         ),
-        (with(NAME, "order = \"threads\""), "line 18 routes.support-flow.order unknown value `threads`; one of: none, thread"),
+        (
+            with(NAME, "order = \"threads\""),
+            "line 18 routes.support-flow.order unknown value `threads`; one of: none, thread",
+        ),
         (
             ("kind = \"webhook\"", "kind = \"kafka\""),
             "line 19 routes.support-flow.destination.kind this version of Mailspan does not have `kafka`; write webhook, maildir, smtp, genesys_cloud or amazon_connect",
