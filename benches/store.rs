@@ -136,6 +136,7 @@ impl Run {
                 let deliveries = ROUTES.map(|route| NewDelivery {
                     wait_ms: 0,
                     breaker: Breaker::Counts,
+                    in_turn: false,
                     route: route.into(),
                     facts: format!(
                         "{{\"from\":\"someone@example.com\",\"to\":\"{mailbox}\",\"subject\":\"Lorem ipsum\"}}"

@@ -199,6 +199,12 @@ const METRICS: &[(&str, Kind, Unit, &str)] = {
         ("mailspan_queue_depth", Gauge, Count, "Deliveries waiting, by route"),
         ("mailspan_queue_oldest_seconds", Gauge, Seconds, "Age of the oldest delivery waiting, by route"),
         ("mailspan_parked", Gauge, Count, "Deliveries that need a person, by route"),
+        (
+            "mailspan_route_paused",
+            Gauge,
+            Count,
+            "Whether a route is paused because its destination takes nothing: 1 or 0",
+        ),
         ("mailspan_store_seconds", Histogram, Seconds, "Time an operation of the store took"),
         (
             "mailspan_parked_messages",

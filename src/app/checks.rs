@@ -157,7 +157,9 @@ impl Daemon {
     ) -> Check {
         let lane = Lane::route(name);
         let count = counts.get(&lane);
-        let paused = self.jobs.paused_until(&lane);
+        let standing = self.jobs.standing(&lane);
+        let paused = standing.paused_until();
+        let because = standing.why().map(|it| format!(": {it}")).unwrap_or_default();
         let parked = count.map_or(0, |it| it.parked);
         let retrying = count.map_or(0, |it| it.retrying);
         let is_configured = self.routes.iter().any(|it| it == name);
@@ -169,9 +171,12 @@ impl Daemon {
                 (Status::Degraded, Some(reason))
             }
             Some(until) if until > now => {
-                (Status::Failing, Some(format!("paused until {}", crate::model::clock::rfc3339(until))))
+                let stands = format!("paused, one delivery is tried at {}", rfc3339(until));
+                (Status::Failing, Some(format!("{stands}{because}")))
             }
-            Some(_) => (Status::Failing, Some("paused; one delivery at a time is tried until one succeeds".to_owned())),
+            Some(_) => {
+                (Status::Failing, Some(format!("paused, one delivery at a time is tried until one succeeds{because}")))
+            }
             None if parked > 0 => {
                 (Status::Degraded, Some(format!("{parked} deliveries are parked{}", first_reason(why.get(&lane)))))
             }
@@ -191,6 +196,8 @@ impl Daemon {
                     Some(_) => "paused",
                     None => "running",
                 },
+                paused_until: shown(paused.filter(|_| is_configured)),
+                consecutive_failures: standing.failures(),
                 queue_depth: count.map_or(0, |it| it.waiting),
                 queue_oldest_seconds: count
                     .and_then(|it| it.oldest_created_at)
@@ -221,6 +228,8 @@ impl Daemon {
                 metrics::gauge!("mailspan_queue_oldest_seconds", "route" => route.clone()).set(oldest as f64 / 1000.0);
                 metrics::gauge!("mailspan_parked", "route" => route.clone())
                     .set(count.map_or(0, |it| it.parked) as f64);
+                let paused = self.jobs.standing(&Lane::route(route)).paused_until().is_some();
+                metrics::gauge!("mailspan_route_paused", "route" => route.clone()).set(f64::from(u8::from(paused)));
             }
         }
         if let Ok(states) = self.store.mailboxes().await {

@@ -7,12 +7,12 @@ use std::time::Duration;
 use crate::delivery::Delivery;
 use crate::inbound::Inbound;
 use crate::model::backoff::{Backoff, Then};
-use crate::model::clock::UnixMillis;
+use crate::model::clock::rfc3339;
 use crate::model::outcome::Outcome;
 use crate::model::token::BoxFuture;
 use crate::model::work::{Job, Lane, Work};
 use crate::ops::tidy;
-use crate::queue::{Plan, Works};
+use crate::queue::{Plan, Standing, Works};
 
 /// Requests one mailbox may have in flight. Graph allows four per app and mailbox and counts until its own end, so
 /// four of ours can be five of Graph's (learn.microsoft.com/graph/throttling-limits).
@@ -58,7 +58,7 @@ pub(super) struct Jobs {
     pub(super) delivery: Delivery,
     pub(super) routes: HashMap<String, RoutePlan>,
     pub(super) retain: Duration,
-    pub(super) paused: Mutex<HashMap<Lane, UnixMillis>>,
+    pub(super) standings: Mutex<HashMap<Lane, Standing>>,
 }
 
 impl Jobs {
@@ -66,9 +66,9 @@ impl Jobs {
         lane.of_route().and_then(|name| self.routes.get(name))
     }
 
-    /// Until when a lane is paused.
-    pub(super) fn paused_until(&self, lane: &Lane) -> Option<UnixMillis> {
-        self.paused.lock().unwrap_or_else(PoisonError::into_inner).get(lane).copied()
+    /// How a route stands.
+    pub(super) fn standing(&self, lane: &Lane) -> Standing {
+        self.standings.lock().unwrap_or_else(PoisonError::into_inner).get(lane).cloned().unwrap_or_default()
     }
 }
 
@@ -142,20 +142,24 @@ impl Works for Jobs {
         }
     }
 
-    fn paused(&self, lane: &Lane, until: Option<UnixMillis>) {
-        let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
-        match until {
-            Some(until) => {
+    fn stands(&self, lane: &Lane, standing: &Standing) {
+        let mut standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = standings.insert(lane.clone(), standing.clone());
+        let was_paused = before.is_some_and(|it| it.paused_until().is_some());
+        let failures = standing.failures();
+        match standing.paused_until() {
+            Some(until) if !was_paused => {
+                let (until, reason) = (rfc3339(until), standing.why());
                 tracing::warn!(
                     lane = lane.0,
-                    "The other side of {lane} says it is gone for good; the lane rests for an hour"
+                    failures,
+                    until,
+                    reason,
+                    "{lane} is paused, because its other side takes nothing; from {until} on one delivery at a time is tried"
                 );
-                paused.insert(lane.clone(), until);
             }
-            None => {
-                tracing::info!(lane = lane.0, "{lane} is tried again");
-                paused.remove(lane);
-            }
+            None if was_paused => tracing::info!(lane = lane.0, "{lane} runs again"),
+            _ => {}
         }
     }
 }

@@ -9,7 +9,7 @@ mod jobs;
 
 pub use audits::NoAudit;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::config::limits::Unmatched;
-use crate::config::route::RouteConfig;
+use crate::config::route::{Order, RouteConfig};
 use crate::delivery::{Content, Delivery, Rendering, Route};
 use crate::destinations::{self, Destination};
 use crate::egress::Egress;
@@ -141,6 +141,7 @@ impl Bridge {
             memory: memory.clone(),
             kept: Arc::clone(&kept),
             first_waits: config.routes.iter().map(|it| (it.name.clone(), first_wait(it))).collect(),
+            in_turn: in_turn(&config),
             thread_names: loops::thread_names(&store).await.context("store.url")?,
             loops: config.routing.loops(),
             removed: Removed::default(),
@@ -152,7 +153,7 @@ impl Bridge {
             delivery,
             routes: plans,
             retain: config.store.retain.0,
-            paused: Mutex::default(),
+            standings: Mutex::default(),
         });
         let door = Door { hints: Arc::clone(&hints), clock: Arc::clone(&clock) };
         let public_router = http::public(door, config.server.allowed_sources.clone().unwrap_or_default());
@@ -308,6 +309,11 @@ fn routes(
         routes.insert(route.name.clone(), Route { destination, max_message_size });
     }
     Ok((routes, plans))
+}
+
+/// The routes that take the mails of a conversation one after the other.
+fn in_turn(config: &Config) -> HashSet<String> {
+    config.routes.iter().filter(|it| it.order == Order::Thread).map(|it| it.name.clone()).collect()
 }
 
 /// The wait before a route's first attempt: the first step of its schedule.

@@ -13,7 +13,6 @@ const KEYS: &[(&str, &str)] = &[
 /// (key, value, what to write instead)
 const VALUES: &[(&str, &str, &str)] = &[
     ("mailboxes.access", "delegated", "grant the application access and write application"),
-    ("routes.order", "thread", "write none; receivers can order by thread.threadId"),
     ("tenants.credentials.kind", "certificate", "write client_secret"),
     ("tenants.credentials.kind", "federated", "write client_secret"),
     ("tenants.credentials.kind", "managed_identity", "write client_secret"),

@@ -97,6 +97,8 @@ pub enum Order {
     /// Each on its own: none waits for another.
     #[default]
     None,
+    /// Within a conversation one at a time, as the mails were received; conversations side by side.
+    Thread,
 }
 
 /// A regular expression for subjects that is known to compile.

@@ -218,7 +218,8 @@ impl Delivery {
 fn thread(row: &Row, message_key: &str) -> Thread {
     match row.message.joined.clone() {
         Some(Joined { thread, is_new, basis }) => {
-            Thread { thread_id: thread, is_new, previous_interaction_id: row.previous.clone(), basis }
+            let (previous_interaction_id, gap) = (row.previous.clone(), row.gap.clone());
+            Thread { thread_id: thread, is_new, previous_interaction_id, basis, gap }
         }
         None => Thread::alone(message_key),
     }

@@ -170,6 +170,7 @@ impl Inbound {
             route: found.route.to_owned(),
             wait_ms: self.first_waits.get(found.route).copied().unwrap_or(0),
             breaker: self.breaker(found.route, classification, came_back),
+            in_turn: self.in_turn.contains(found.route),
             facts: serde_json::json!({
                 "matched_by": found.by,
                 "matched_recipient": found.recipient,

@@ -65,6 +65,8 @@ pub struct Inbound {
     pub kept: Arc<KeptMail>,
     /// Per route, the wait before the first attempt.
     pub first_waits: HashMap<String, i64>,
+    /// The routes that take the mails of a conversation one after the other.
+    pub in_turn: HashSet<String>,
     /// Makes the names of conversations.
     pub thread_names: ThreadNames,
     /// When mail goes round in a circle.

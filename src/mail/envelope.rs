@@ -24,6 +24,7 @@ impl Prepared<'_> {
             })
             .collect();
         let (index, count) = (handover.fan_out_index.to_string(), handover.fan_out_count.to_string());
+        let gap = handover.thread.gap.join(",");
         let facts = [
             ("mailspan-type", Some(EVENT)),
             ("mailspan-schema", Some(SCHEMA)),
@@ -46,6 +47,7 @@ impl Prepared<'_> {
             ("mailspan-thread-id", Some(handover.thread.thread_id.as_str())),
             ("mailspan-thread-is-new", Some(truth(handover.thread.is_new))),
             ("mailspan-previous-interaction-id", handover.thread.previous_interaction_id.as_deref()),
+            ("mailspan-thread-gap", Some(gap.as_str()).filter(|it| !it.is_empty())),
         ];
         let mut fields: Vec<_> = facts
             .into_iter()

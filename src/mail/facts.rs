@@ -95,12 +95,15 @@ pub struct Thread {
     pub previous_interaction_id: Option<String>,
     /// How it was recognised.
     pub basis: Basis,
+    /// The interactions before this one that were parked, where the route keeps the order; none before it named them.
+    pub gap: Vec<String>,
 }
 
 impl Thread {
     /// A mail that nothing connects with another: a conversation of its own.
     pub fn alone(message_key: &str) -> Self {
-        Self { thread_id: message_key.to_owned(), is_new: true, previous_interaction_id: None, basis: Basis::None }
+        let (previous_interaction_id, gap) = (None, Vec::new());
+        Self { thread_id: message_key.to_owned(), is_new: true, previous_interaction_id, basis: Basis::None, gap }
     }
 }
 

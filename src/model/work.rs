@@ -114,7 +114,7 @@ impl Work {
 
     /// This work as a new job, due at `due_at`.
     pub fn due(self, due_at: UnixMillis) -> NewJob {
-        NewJob { work: self, due_at }
+        NewJob { work: self, due_at, turn: None }
     }
 }
 
@@ -170,6 +170,26 @@ pub struct NewJob {
     pub work: Work,
     /// When, at the earliest.
     pub due_at: UnixMillis,
+    /// Its place in a conversation whose deliveries go one after the other; `None`: it waits for nobody.
+    pub turn: Option<Turn>,
+}
+
+impl NewJob {
+    /// The same, after those of its conversation and lane that were received earlier.
+    pub fn in_turn(self, turn: Turn) -> Self {
+        Self { turn: Some(turn), ..self }
+    }
+}
+
+/// A place in a conversation: by when the mail was received, then by its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// The conversation.
+    pub thread: String,
+    /// When the mailbox received the mail.
+    pub received_at: UnixMillis,
+    /// The store's number of the message.
+    pub message: i64,
 }
 
 /// A job as it was claimed.

@@ -76,6 +76,10 @@ pub enum Details {
     Route {
         /// `running`, `paused`, or `removed` from the configuration with deliveries left.
         state: &'static str,
+        /// When the next probe of a paused route is due; in the past while it is being made.
+        paused_until: Option<String>,
+        /// Attempts that failed one after another, each of which may work another time.
+        consecutive_failures: u32,
         /// Deliveries waiting.
         queue_depth: u64,
         /// Seconds since the oldest of them was made.

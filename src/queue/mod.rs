@@ -3,5 +3,7 @@
 mod agenda;
 pub mod runner;
 pub mod settle;
+pub mod standing;
 
 pub use runner::{Plan, Runner, Works};
+pub use standing::Standing;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::agenda::Agenda;
 use super::settle;
+use super::standing::{Change, Standing};
 use crate::model::backoff::Backoff;
 use crate::model::clock::{SharedClock, UnixMillis};
 use crate::model::outcome::{Failure, Outcome};
@@ -30,8 +31,6 @@ const JOBS_PER_CLAIM: u32 = 512;
 const LANES_PER_CLAIM: usize = 64;
 /// How often the table's own agenda is read, in case a hint was lost.
 const BACKSTOP: Duration = Duration::from_secs(30);
-/// How long a lane whose other side said it is gone for good rests before one job at a time is tried.
-const PAUSE: Duration = Duration::from_secs(3600);
 /// A claim that failed (the store is unavailable) is tried again after this.
 const STORE_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -60,8 +59,8 @@ pub trait Works: Send + Sync + 'static {
     fn share<'a>(&self, lane: &'a Lane) -> (&'a str, u32);
     /// The longest any attempt in this lane may take.
     fn longest(&self, lane: &Lane) -> Duration;
-    /// A lane paused or resumed; for health and metrics.
-    fn paused(&self, lane: &Lane, until: Option<UnixMillis>);
+    /// How a route stands has changed; for health and metrics.
+    fn stands(&self, lane: &Lane, standing: &Standing);
 }
 
 /// The loop and what it remembers between two turns.
@@ -73,19 +72,11 @@ pub struct Runner<W> {
     in_flight: HashMap<Lane, u32>,
     /// The same by share.
     in_shares: HashMap<String, u32>,
-    paused: HashMap<Lane, Rest>,
+    /// The routes that do not simply run.
+    standings: HashMap<Lane, Standing>,
     attempts: JoinSet<Ended>,
     running: HashMap<Id, Job>,
     settling: JoinSet<()>,
-}
-
-/// What becomes of a lane whose other side said it is gone for good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rest {
-    /// Nothing is tried until then.
-    Until(UnixMillis),
-    /// One job at a time is tried, until one succeeds.
-    Probing,
 }
 
 struct Ended {
@@ -104,7 +95,7 @@ impl<W: Works> Runner<W> {
             agenda: Agenda::default(),
             in_flight: HashMap::new(),
             in_shares: HashMap::new(),
-            paused: HashMap::new(),
+            standings: HashMap::new(),
             attempts: JoinSet::new(),
             running: HashMap::new(),
             settling: JoinSet::new(),
@@ -114,6 +105,7 @@ impl<W: Works> Runner<W> {
     /// Runs until `stop` or until the store is closed, then drains for at most `grace`.
     pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
         let mut wakes = self.store.wakes();
+        self.put_on_trial().await;
         let mut backstop = tokio::time::interval(BACKSTOP);
         backstop.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
@@ -149,19 +141,20 @@ impl<W: Works> Runner<W> {
     async fn take_work(&mut self) -> Option<Duration> {
         loop {
             let now = self.clock.now();
-            self.resume(now);
             let mut left: HashMap<&str, u32> = HashMap::new();
             let ready = self.agenda.ready(now, JOBS_PER_CLAIM, LANES_PER_CLAIM, |lane, most| {
                 let (share, room) = self.works.share(lane);
                 let taken = || self.in_shares.get(share).copied().unwrap_or(0);
                 let left = left.entry(share).or_insert_with(|| room.saturating_sub(taken()));
-                let free = if *left == 0 { 0 } else { self.free(lane).min(*left).min(most) };
+                let free = if *left == 0 { 0 } else { self.free(lane, now).min(*left).min(most) };
                 *left -= free;
                 free
             });
             if ready.is_empty() {
-                let next = self.agenda.next_after(now).map_or(BACKSTOP, |at| millis(at - now));
-                return Some(next.min(BACKSTOP));
+                // What is due in a lane that is paused waits for its next probe.
+                let probes = self.standings.values().filter_map(Standing::paused_until).filter(|at| *at > now);
+                let next = probes.chain(self.agenda.next_after(now)).min();
+                return Some(next.map_or(BACKSTOP, |at| millis(at - now)).min(BACKSTOP));
             }
             let rooms = ready.into_iter().map(|(lane, room)| {
                 // The lease outlives the attempt by construction: it is computed, not configured.
@@ -195,12 +188,9 @@ impl<W: Works> Runner<W> {
         }
     }
 
-    fn free(&self, lane: &Lane) -> u32 {
-        let room = match self.paused.get(lane) {
-            Some(Rest::Until(_)) => 0,
-            Some(Rest::Probing) => 1,
-            None => self.works.room(lane),
-        };
+    fn free(&self, lane: &Lane, now: UnixMillis) -> u32 {
+        let room = self.works.room(lane);
+        let room = self.standings.get(lane).map_or(room, |it| it.room(room, now));
         room.saturating_sub(self.in_flight.get(lane).copied().unwrap_or(0))
     }
 
@@ -244,14 +234,7 @@ impl<W: Works> Runner<W> {
         one_less(&mut self.in_flight, &lane);
         one_less(&mut self.in_shares, self.works.share(&lane).0);
         let now = self.clock.now();
-        if matches!(ended.outcome, Err(Failure::Gone { .. })) {
-            let until = now + i64::try_from(PAUSE.as_millis()).unwrap_or(0);
-            self.works.paused(&lane, Some(until));
-            self.paused.insert(lane, Rest::Until(until));
-        } else if ended.outcome.is_ok() && self.paused.get(&lane) == Some(&Rest::Probing) {
-            self.paused.remove(&lane);
-            self.works.paused(&lane, None);
-        }
+        self.hear(&lane, &ended, now);
         let backoff = self.works.plan(&ended.job.work).backoff;
         let end = settle::end(&ended.outcome, ended.job.attempt, &backoff, now, fastrand::f64());
         settle::log(&ended.job, Some(&ended.outcome), end.as_ref(), now, ended.took);
@@ -271,12 +254,39 @@ impl<W: Works> Runner<W> {
         });
     }
 
-    /// Lanes that rested long enough may try one job at a time.
-    fn resume(&mut self, now: UnixMillis) {
-        for rest in self.paused.values_mut() {
-            if matches!(rest, Rest::Until(until) if *until <= now) {
-                *rest = Rest::Probing;
+    /// What this attempt says of its route.
+    fn hear(&mut self, lane: &Lane, ended: &Ended, now: UnixMillis) {
+        let fails = matches!(ended.outcome, Err(Failure::Transient { .. } | Failure::Gone { .. }));
+        if lane.of_route().is_none() || !(fails || self.standings.contains_key(lane)) {
+            return;
+        }
+        let standing = self.standings.entry(lane.clone()).or_default();
+        let change = standing.heard(&ended.outcome, ended.job.claim.id, now);
+        if change != Change::None {
+            self.works.stands(lane, standing);
+        }
+        if *standing == Standing::default() {
+            self.standings.remove(lane);
+        }
+        if let Change::Resumed(at) = change {
+            let (store, lane) = (self.store.clone(), lane.clone());
+            self.settling.spawn(async move {
+                if let Err(error) = store.bring_forward(&lane, at).await {
+                    tracing::error!(lane = lane.0, reason = %error, "What failed while {lane} was paused waits for its own schedule");
+                }
+            });
+        }
+    }
+
+    /// Routes whose deliveries were failing prove themselves first: a restart must not be a storm on a destination that is down.
+    async fn put_on_trial(&mut self) {
+        match self.store.counts().await {
+            Ok(counts) => {
+                let failing = counts.into_iter().filter(|it| it.lane.of_route().is_some());
+                let failing = failing.filter(|it| Standing::wants_trial(it.retrying)).map(|it| it.lane);
+                self.standings.extend(failing.map(|lane| (lane, Standing::on_trial())));
             }
+            Err(error) => tracing::error!(reason = %error, "It cannot be read which routes were failing"),
         }
     }
 

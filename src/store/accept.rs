@@ -14,6 +14,7 @@ use super::messages::key_of_copy;
 use super::value::Value;
 use super::words::{Mark, MessageState};
 use super::writer::{Op, Writing};
+use crate::model::clock::UnixMillis;
 use crate::model::subject::Subject;
 use crate::model::thread::{Clues, Joined};
 use crate::model::work::{Claim, Work};
@@ -86,6 +87,8 @@ pub struct NewDelivery {
     pub wait_ms: i64,
     /// What the loop breaker does with it.
     pub breaker: Breaker,
+    /// Whether it waits for those of its conversation that were received earlier.
+    pub in_turn: bool,
 }
 
 /// When an accepted mail is marked as read.
@@ -131,6 +134,7 @@ pub(super) struct Mail<'a> {
     at: usize,
     pub(super) accept: &'a Accept,
     pub(super) mailbox: i64,
+    pub(super) received_at: UnixMillis,
     base_key: String,
     copy: i64,
     /// Its conversation.
@@ -192,7 +196,8 @@ impl Writing<'_> {
     async fn number_copies<'a>(&mut self, good: &[(usize, &'a Accept)]) -> Result<Vec<Mail<'a>>, StoreError> {
         static SELECT: Listed = Listed::values(
             "SELECT m.id, m.mailbox, m.base_key, m.copy,
-               (SELECT MAX(other.copy) FROM messages AS other WHERE other.base_key = v.column2 AND other.mailbox = m.mailbox)
+               (SELECT MAX(other.copy) FROM messages AS other WHERE other.base_key = v.column2 AND other.mailbox = m.mailbox),
+               COALESCE(m.received_at, m.found_at)
              FROM (VALUES {rows}) AS v JOIN messages AS m ON m.id = v.column1",
             "(?, ?)",
         );
@@ -200,12 +205,12 @@ impl Writing<'_> {
         let mut rows = HashMap::new();
         for row in self.tx.each(&SELECT, None, list).await? {
             let before = row.maybe_text(2)?.zip(row.maybe_int(3)?);
-            rows.insert(row.int(0)?, (row.int(1)?, before, row.maybe_int(4)?));
+            rows.insert(row.int(0)?, (row.int(1)?, before, row.maybe_int(4)?, row.int(5)?));
         }
         let mut last: HashMap<(i64, &str), i64> = HashMap::new();
         let mut mails = Vec::with_capacity(good.len());
         for &(at, accept) in good {
-            let Some((mailbox, before, copies)) = rows.get(&accept.message) else {
+            let Some((mailbox, before, copies, received_at)) = rows.get(&accept.message) else {
                 return Err(StoreError::Refused(format!("message {} does not exist", accept.message)));
             };
             let (base_key, copy) = match before {
@@ -220,6 +225,7 @@ impl Writing<'_> {
                 at,
                 accept,
                 mailbox: *mailbox,
+                received_at: *received_at,
                 base_key,
                 copy,
                 joined: Joined::default(),

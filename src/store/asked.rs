@@ -9,8 +9,8 @@ use super::value::Value;
 use super::writer::{Op, Writing};
 use crate::model::clock::UnixMillis;
 
-/// A call that is open for so long holds up nobody else in its conversation: it was parked, or waits for a destination
-/// that is down.
+/// A call that is open for so long holds up nobody else in its conversation: it waits for a destination that is down. One
+/// whose delivery was parked holds up nobody at all.
 const HOLDS_FOR_MS: i64 = 10 * 60 * 1000;
 
 /// Whether a call may be made.
@@ -136,6 +136,7 @@ impl Writing<'_> {
     async fn is_another_open(&mut self, op: &Ask, threads: &[String]) -> Result<bool, StoreError> {
         const SELECT: &str = "SELECT 1 FROM messages AS m JOIN deliveries AS d ON d.message = m.id
              WHERE m.thread_id = $1 AND d.asked_at > $2 AND d.accepted_at IS NULL AND d.interaction_id <> $3
+               AND EXISTS (SELECT 1 FROM jobs AS j WHERE j.key = 'deliver:' || d.interaction_id AND j.parked_at IS NULL)
                AND d.route IN (SELECT route FROM deliveries WHERE interaction_id = $3) LIMIT 1";
         for thread in threads {
             let since = self.now.saturating_sub(HOLDS_FOR_MS);

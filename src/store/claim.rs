@@ -56,9 +56,11 @@ impl Op for Rooms {
     async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<Claims>, StoreError> {
         // What this transaction itself made due can be claimed in it.
         writing.write_due().await?;
+        writing.next_in_line().await?;
         let mut answers = Vec::with_capacity(all.len());
         for Self(rooms) in all {
             let candidates = writing.candidates(rooms).await?;
+            let candidates = writing.whose_turn_it_is(rooms, candidates).await?;
             let jobs = writing.take(rooms, candidates).await?;
             answers.push(Claims { jobs, next: writing.next(rooms).await? });
         }
@@ -67,21 +69,24 @@ impl Op for Rooms {
 }
 
 /// A job that may be taken.
-struct Candidate {
-    id: i64,
-    lane: String,
-    fence: i64,
+pub(super) struct Candidate {
+    pub(super) id: i64,
+    pub(super) lane: String,
+    pub(super) fence: i64,
     attempt: i64,
     created_at: UnixMillis,
     payload: String,
     due_at: UnixMillis,
+    /// Its conversation, where it has to wait for its turn.
+    pub(super) thread: Option<String>,
+    pub(super) aside_at: Option<UnixMillis>,
 }
 
 impl Writing<'_> {
-    async fn candidates(&mut self, rooms: &[Room]) -> Result<Vec<Candidate>, StoreError> {
+    pub(super) async fn candidates(&mut self, rooms: &[Room]) -> Result<Vec<Candidate>, StoreError> {
         static SELECT: Listed = Listed::union(
             "{rows}",
-            "SELECT * FROM (SELECT id, lane, fence, attempt, created_at, payload, due_at FROM jobs
+            "SELECT * FROM (SELECT id, lane, fence, attempt, created_at, payload, due_at, thread, aside_at FROM jobs
                WHERE lane = ? AND due_at <= {fixed} AND parked_at IS NULL
                ORDER BY due_at, id LIMIT COALESCE(?, 0){lock}) AS c",
         );
@@ -99,6 +104,8 @@ impl Writing<'_> {
                 created_at: row.int(4)?,
                 payload: row.text(5)?,
                 due_at: row.int(6)?,
+                thread: row.maybe_text(7)?,
+                aside_at: row.maybe_int(8)?,
             });
         }
         candidates.sort_by(|a, b| (&a.lane, a.due_at, a.id).cmp(&(&b.lane, b.due_at, b.id)));
@@ -109,7 +116,7 @@ impl Writing<'_> {
 
     async fn take(&mut self, rooms: &[Room], candidates: Vec<Candidate>) -> Result<Vec<Job>, StoreError> {
         static UPDATE: Listed = Listed::values(
-            "UPDATE jobs SET attempt = attempt + 1, fence = fence + 1, due_at = v.column2, leased_until = v.column2,
+            "UPDATE jobs SET attempt = attempt + 1, fence = fence + 1, due_at = v.column2, leased_until = v.column2, aside_at = NULL,
                again_at = CASE WHEN again_at <= {fixed} THEN NULL ELSE again_at END
              FROM (VALUES {rows}) AS v WHERE jobs.id = v.column1",
             "(?, ?)",
@@ -120,6 +127,7 @@ impl Writing<'_> {
         for it in candidates {
             let Ok(work) = serde_json::from_str(&it.payload) else {
                 self.park_unreadable(it.id).await?;
+                self.leaves_its_place(it.lane, it.thread);
                 continue;
             };
             let lease = leases.get(it.lane.as_str()).copied().unwrap_or(0);

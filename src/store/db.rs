@@ -195,6 +195,30 @@ impl Tx {
         }
     }
 
+    /// Takes these lines of deliveries until the commit, so that of two replicas only one judges whose turn it is; those
+    /// that another has taken are left out. As triples of a number of the caller's, lane and conversation. Answers the
+    /// numbers. On SQLite nobody else is writing.
+    pub(super) async fn take_lines(&mut self, lines: Vec<Value>) -> Result<Option<Vec<i64>>, StoreError> {
+        static TAKE: Listed = Listed::values(
+            "SELECT v.column1, CASE WHEN pg_try_advisory_xact_lock(hashtextextended(v.column2 || ' ' || v.column3, 0))
+               THEN 1::BIGINT ELSE 0::BIGINT END
+             FROM (VALUES {rows}) AS v WHERE v.column1 IS NOT NULL",
+            "(?, ?, ?)",
+        );
+        let mut taken = Vec::new();
+        match self {
+            Self::Sqlite(_) => return Ok(None),
+            Self::Postgres(_) => {
+                for row in self.each(&TAKE, None, lines).await? {
+                    if row.int(1)? == 1 {
+                        taken.push(row.int(0)?);
+                    }
+                }
+            }
+        }
+        Ok(Some(taken))
+    }
+
     /// Sends `payload` to the other replicas with the commit. A file has no other replicas.
     pub(super) async fn notify(&mut self, payload: String) -> Result<(), StoreError> {
         match self {

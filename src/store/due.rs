@@ -26,6 +26,15 @@ impl Store {
         self.ask(MakeDue(jobs)).await
     }
 
+    /// Another side is well again: what failed in this lane and waits for another attempt is due at `at`, or when it is
+    /// due anyway. Who waits for its turn goes on waiting.
+    ///
+    /// # Errors
+    /// Each waits for its own schedule.
+    pub async fn bring_forward(&self, lane: &Lane, at: UnixMillis) -> Result<(), StoreError> {
+        self.ask(BringForward { lane: lane.clone(), at }).await
+    }
+
     /// Makes a parked job due again, with all its attempts before it; a delivery the loop breaker held is held no longer. `false`: it is not parked any more, or a successor
     /// with its key is alive.
     ///
@@ -65,24 +74,28 @@ impl Writing<'_> {
     /// Writes the jobs collected so far.
     pub(super) async fn write_due(&mut self) -> Result<(), StoreError> {
         static UPSERT: Listed = Listed::values(
-            "INSERT INTO jobs (lane, key, kind, payload, due_at, created_at)
-             SELECT column1, column2, column3, column4, column5, {fixed} FROM (VALUES {rows}) AS v WHERE column1 IS NOT NULL
+            "INSERT INTO jobs (lane, key, kind, payload, due_at, thread, received_at, message, created_at)
+             SELECT column1, column2, column3, column4, column5, column6, column7, column8, {fixed}
+             FROM (VALUES {rows}) AS v WHERE column1 IS NOT NULL
              ON CONFLICT (key) WHERE parked_at IS NULL DO UPDATE SET
                again_at = CASE WHEN jobs.leased_until IS NULL THEN NULL
                           WHEN jobs.again_at < excluded.due_at THEN jobs.again_at ELSE excluded.due_at END,
                due_at = CASE WHEN jobs.leased_until IS NULL AND excluded.due_at < jobs.due_at
                         THEN excluded.due_at ELSE jobs.due_at END
              RETURNING lane, due_at",
-            "(?, ?, ?, ?, ?)",
+            "(?, ?, ?, ?, ?, ?, ?, ?)",
         );
         let due = std::mem::take(&mut self.due.0);
         if due.is_empty() {
             return Ok(());
         }
-        let mut rows: Vec<Value> = Vec::with_capacity(due.len() * 5);
-        for (key, NewJob { work, due_at }) in due {
+        let mut rows: Vec<Value> = Vec::with_capacity(due.len() * 8);
+        for (key, NewJob { work, due_at, turn }) in due {
             let payload = serde_json::to_string(&work).map_err(|error| StoreError::Refused(error.to_string()))?;
             rows.extend([work.lane().0.into(), key.into(), work.kind().into(), payload.into(), due_at.into()]);
+            let place = turn.as_ref().map(|it| (it.received_at, it.message));
+            rows.push(turn.as_ref().map(|it| it.thread.as_str()).into());
+            rows.extend([place.map(|it| it.0).into(), place.map(|it| it.1).into()]);
         }
         for row in self.tx.each(&UPSERT, Some(self.now.into()), rows).await? {
             self.wakes.push(Wake { lane: Lane(row.text(0)?), due_at: row.int(1)? });
@@ -93,6 +106,28 @@ impl Writing<'_> {
     /// A lane has work at this time.
     pub(super) fn wake(&mut self, lane: String, due_at: UnixMillis) {
         self.wakes.push(Wake { lane: Lane(lane), due_at });
+    }
+}
+
+/// A lane whose failed jobs are due.
+pub(super) struct BringForward {
+    lane: Lane,
+    at: UnixMillis,
+}
+
+impl Op for BringForward {
+    type Answer = ();
+
+    async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<()>, StoreError> {
+        const FORWARD: &str = "UPDATE jobs SET due_at = $2 WHERE lane = $1 AND parked_at IS NULL AND due_at > $2
+               AND leased_until IS NULL AND aside_at IS NULL AND last_error IS NOT NULL RETURNING 1";
+        for Self { lane, at } in all {
+            let rows = writing.tx.rows(FORWARD, vec![lane.0.as_str().into(), (*at).into()]).await?;
+            if !rows.is_empty() {
+                writing.wake(lane.0.clone(), *at);
+            }
+        }
+        Ok(vec![(); all.len()])
     }
 }
 

@@ -194,6 +194,12 @@ impl Known {
         }
     }
 
+    /// Conversations that became part of an older one just now, and that one.
+    pub(super) fn merged(&self) -> impl Iterator<Item = (&str, String)> {
+        let merged = self.threads.iter().filter(|(_, it)| it.row != Row::Unchanged && it.merged_into.is_some());
+        merged.map(|(id, _)| (id.as_str(), self.resolved(id)))
+    }
+
     fn is_living(&self, tenant: &str, thread: &str) -> bool {
         self.threads.get(thread).is_some_and(|it| it.tenant == tenant)
     }

@@ -13,6 +13,7 @@ use super::error::StoreError;
 use super::listed::{Listed, MOST};
 use super::mailboxes::Names;
 use super::threads::basis;
+use super::turns::read_gap;
 use super::value::Row;
 use super::words::{FoundBy, Mark, MessageState};
 use crate::model::clock::UnixMillis;
@@ -101,6 +102,8 @@ pub struct Delivery {
     pub previous: Option<String>,
     /// Why the loop breaker holds it.
     pub held: Option<String>,
+    /// The interactions of the same conversation and route that were parked before it and that none before it named.
+    pub gap: Vec<String>,
 }
 
 impl Store {
@@ -252,7 +255,7 @@ impl Lookups {
             concat!(
                 "SELECT ",
                 message_columns!(),
-                ", d.route, d.facts, d.created_at, d.accepted_at, d.interaction_id, d.previous, d.held
+                ", d.route, d.facts, d.created_at, d.accepted_at, d.interaction_id, d.previous, d.held, d.gap
                  FROM deliveries AS d JOIN messages AS m ON m.id = d.message
                  WHERE d.interaction_id IN ({rows})
                  ORDER BY CASE WHEN m.content_dropped_at IS NULL THEN 0 ELSE 1 END, d.created_at, m.id"
@@ -275,6 +278,7 @@ impl Lookups {
                 accepted_at: row.maybe_int(AFTER_MESSAGE + 3)?,
                 previous: row.maybe_text(AFTER_MESSAGE + 5)?,
                 held: row.maybe_text(AFTER_MESSAGE + 6)?,
+                gap: read_gap(row.maybe_text(AFTER_MESSAGE + 7)?)?,
             };
             found.insert(interaction_id, delivery);
         }

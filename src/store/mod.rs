@@ -40,6 +40,7 @@ mod settle;
 mod take_up;
 mod threads;
 mod tidy;
+mod turns;
 mod value;
 mod wake;
 mod words;

@@ -13,7 +13,7 @@ use super::value::Value;
 use super::writer::Writing;
 use crate::model::clock::UnixMillis;
 use crate::model::ids;
-use crate::model::work::Work;
+use crate::model::work::{Turn, Work};
 
 /// What is settled about an interaction, for all its copies.
 #[derive(Clone)]
@@ -89,15 +89,20 @@ impl Writing<'_> {
         rates: &mut Rates,
         too_many: Option<&str>,
     ) -> Planned {
-        let NewDelivery { route, wait_ms, breaker, .. } = delivery;
-        let work = Work::Deliver { route: route.clone(), interaction: interaction.to_owned() };
-        self.due.add(work.due(self.now + wait_ms));
+        let NewDelivery { route, wait_ms, breaker, in_turn, .. } = delivery;
         let held = match breaker {
             Breaker::Off => None,
             Breaker::Counts => rates.on_route(mail, route).or_else(|| too_many.map(str::to_owned)),
             Breaker::Holds(reason) => Some(reason.clone()),
         };
         let thread = &mail.joined.thread;
+        let work = Work::Deliver { route: route.clone(), interaction: interaction.to_owned() };
+        let job = work.due(self.now + wait_ms);
+        // What is held waits for a person, and nobody waits for it.
+        let in_turn = *in_turn && held.is_none();
+        let turn =
+            || Turn { thread: threads.resolved(thread), received_at: mail.received_at, message: mail.accept.message };
+        self.due.add(if in_turn { job.in_turn(turn()) } else { job });
         let previous = threads.previous(thread, route).map(str::to_owned);
         // What is held may never be handed out, so what follows does not refer to it.
         if held.is_none() {

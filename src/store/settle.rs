@@ -79,7 +79,7 @@ impl Writing<'_> {
     /// Returns those that were removed.
     pub(super) async fn end(&mut self, claims: &[Claim]) -> Result<HashSet<Claim>, StoreError> {
         static DELETE: Listed = Listed::values(
-            "DELETE FROM jobs WHERE id IN ({firsts}) AND (id, fence) IN (VALUES {rows}) AND parked_at IS NULL RETURNING id, fence",
+            "DELETE FROM jobs WHERE id IN ({firsts}) AND (id, fence) IN (VALUES {rows}) AND parked_at IS NULL RETURNING id, fence, lane, thread",
             "(?, ?)",
         );
         self.delete(&DELETE, claims).await
@@ -87,7 +87,7 @@ impl Writing<'_> {
 
     async fn end_unless_due_again(&mut self, claims: &[Claim]) -> Result<HashSet<Claim>, StoreError> {
         static DELETE: Listed = Listed::values(
-            "DELETE FROM jobs WHERE id IN ({firsts}) AND (id, fence) IN (VALUES {rows}) AND again_at IS NULL AND leased_until IS NOT NULL RETURNING id, fence",
+            "DELETE FROM jobs WHERE id IN ({firsts}) AND (id, fence) IN (VALUES {rows}) AND again_at IS NULL AND leased_until IS NOT NULL RETURNING id, fence, lane, thread",
             "(?, ?)",
         );
         self.delete(&DELETE, claims).await
@@ -99,6 +99,7 @@ impl Writing<'_> {
         let mut ended = HashSet::new();
         for row in self.tx.each(delete, None, claims).await? {
             ended.insert(Claim { id: row.int(0)?, fence: row.int(1)? });
+            self.leaves_its_place(row.text(2)?, row.maybe_text(3)?);
         }
         Ok(ended)
     }
@@ -120,7 +121,7 @@ impl Writing<'_> {
              FROM (VALUES {rows}) AS v
              WHERE jobs.id = v.column1 AND jobs.fence = v.column2 AND jobs.leased_until IS NOT NULL
                AND (v.column3 IS NOT NULL OR jobs.again_at IS NOT NULL)
-             RETURNING id, fence, lane, due_at, parked_at",
+             RETURNING id, fence, lane, due_at, parked_at, thread",
             "(?, ?, ?, ?, ?, ?, ?)",
         );
         let now = self.now;
@@ -143,12 +144,18 @@ impl Writing<'_> {
             rows.extend([error.into(), parked_at.into()]);
         }
         let mut good = HashSet::new();
+        let mut missing = Vec::new();
         for row in self.tx.each(&UPDATE, Some(now.into()), rows).await? {
             good.insert(Claim { id: row.int(0)?, fence: row.int(1)? - 1 });
+            let thread = row.maybe_text(5)?;
             if row.maybe_int(4)?.is_none() {
                 self.wake(row.text(2)?, row.int(3)?);
+            } else if thread.is_some() {
+                missing.push(row.int(0)?);
             }
+            self.leaves_its_place(row.text(2)?, thread);
         }
+        self.leave_gaps(missing).await?;
         Ok(good)
     }
 }

@@ -139,6 +139,7 @@ impl Writing<'_> {
 
     /// Writes what changed.
     pub(super) async fn keep_threads(&mut self, known: Known) -> Result<(), StoreError> {
+        self.merge_lines(&known).await?;
         self.insert_threads(&known).await?;
         self.update_threads(&known).await?;
         self.insert_keys(&known).await?;

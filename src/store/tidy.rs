@@ -107,9 +107,16 @@ impl Writing<'_> {
              (SELECT id FROM threads WHERE seen_at < $1 ORDER BY seen_at LIMIT $2) RETURNING 1";
         const RATES: &str = "DELETE FROM rates WHERE (key, minute) IN
              (SELECT key, minute FROM rates WHERE minute < $1 ORDER BY minute LIMIT $2) RETURNING 1";
+        const GAPS: &str = "DELETE FROM gaps WHERE interaction_id IN
+             (SELECT interaction_id FROM gaps WHERE parked_at < $1 ORDER BY parked_at LIMIT $2) RETURNING 1";
         let unseen_since = tidy.now.saturating_sub(THREADS_KEPT_MS);
         let mut count = 0;
-        for (sql, before) in [(KEYS, unseen_since), (THREADS, unseen_since), (RATES, rates::first_counted(tidy.now))] {
+        for (sql, before) in [
+            (KEYS, unseen_since),
+            (THREADS, unseen_since),
+            (GAPS, unseen_since),
+            (RATES, rates::first_counted(tidy.now)),
+        ] {
             count += self.tx.rows(sql, vec![before.into(), tidy.limit.into()]).await?.len() as u64;
         }
         Ok(count)

@@ -3,6 +3,7 @@
 //! So an answer means "on disk", and an fsync is shared by as many as came meanwhile. One write that cannot be done
 //! spoils nobody else's: the group is taken back and each runs in a transaction of its own.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +15,7 @@ use super::asked::Ask;
 use super::claim::Rooms;
 use super::db::{Db, Tx};
 use super::delivered::{Delivered, Ended, Marked};
-use super::due::{Due, MakeDue, Unpark};
+use super::due::{BringForward, Due, MakeDue, Unpark};
 use super::error::StoreError;
 use super::found::FoundPage;
 use super::mailboxes::{Change, Names, NewMailbox};
@@ -22,6 +23,7 @@ use super::secrets::OwnSecret;
 use super::settle::Settle;
 use super::take_up::TakeUp;
 use super::tidy::Tidy;
+use super::turns::Line;
 use super::wake::{self, Notes, Wake};
 use crate::model::clock::{SharedClock, UnixMillis};
 
@@ -59,6 +61,8 @@ pub(super) struct Writing<'a> {
     pub(super) due: Due,
     /// What to say about lanes after the commit.
     pub(super) wakes: Vec<Wake>,
+    /// Where somebody's turn may have come.
+    pub(super) freed: BTreeSet<Line>,
 }
 
 /// A write and who waits for it.
@@ -183,6 +187,7 @@ kinds! {
     secrets: OwnSecret,
     unpark: Unpark,
     take_up: TakeUp,
+    forward: BringForward,
     due: MakeDue,
     tidy: Tidy,
     claims: Rooms,
@@ -288,8 +293,14 @@ impl Writer {
 
     async fn transaction(&self, group: &mut Group) -> Result<Vec<Wake>, StoreError> {
         let tx = self.db.begin().await?;
-        let mut writing =
-            Writing { tx, now: self.clock.now(), names: &self.names, due: Due::default(), wakes: Vec::new() };
+        let mut writing = Writing {
+            tx,
+            now: self.clock.now(),
+            names: &self.names,
+            due: Due::default(),
+            wakes: Vec::new(),
+            freed: BTreeSet::new(),
+        };
         let done = match group.run(&mut writing).await {
             Ok(()) => self.conclude(&mut writing).await,
             Err(error) => Err(error),
@@ -308,6 +319,7 @@ impl Writer {
     /// Writes the jobs that were made due and tells the other replicas, all with the commit.
     async fn conclude(&self, writing: &mut Writing<'_>) -> Result<(), StoreError> {
         writing.write_due().await?;
+        writing.next_in_line().await?;
         for payload in self.notes.payloads(&writing.wakes) {
             writing.tx.notify(payload).await?;
         }

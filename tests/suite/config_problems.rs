@@ -113,8 +113,8 @@ fn each_mistake_has_its_message() {
             "line 15 mailboxes.Support@Contoso.com.send this version of Mailspan does not have this key (sending mail); remove it",
         ),
         (
-            with(NAME, "order = \"thread\""),
-            "line 18 routes.support-flow.order this version of Mailspan does not have `thread`; write none; receivers can order by thread.threadId",
+            with(NAME, "order = \"threads\""),
+            "line 18 routes.support-flow.order unknown value `threads`; one of: none, thread",
         ),
         (
             ("kind = \"webhook\"", "kind = \"kafka\""),

@@ -1,6 +1,6 @@
 //! A mail that Graph does not show is asked for again; it counts as gone only when Graph says so of the mail itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -78,6 +78,7 @@ async fn inbound(world: &World, store: &Store, answers: &Answers) -> Inbound {
         kept: Arc::new(mailspan::mail::kept::KeptMail::new(1 << 20)),
         memory: Budget::new(1 << 20),
         first_waits: HashMap::new(),
+        in_turn: HashSet::new(),
         thread_names: ThreadNames::new(&[7; 32]),
         loops: Loops { breaker: true, automatic_limit: 10, thread_limit: 30 },
         removed: Removed::default(),

@@ -119,7 +119,7 @@ fn the_interaction_has_the_names_and_values_of_the_contract() {
     assert_eq!(data["mailbox"], json!({ "address": "support@contoso.com", "folder": "inbox" }));
     assert_eq!(
         data["thread"],
-        json!({ "threadId": "mk_1", "isNew": true, "previousInteractionId": null, "basis": "none" })
+        json!({ "threadId": "mk_1", "isNew": true, "previousInteractionId": null, "basis": "none", "gap": [] })
     );
     assert_eq!(data["attributes"], json!({ "queue": "first" }));
     let message = &data["message"];

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use mailspan::model::backoff::{Backoff, Then};
-use mailspan::model::clock::{SharedClock, UnixMillis};
+use mailspan::model::clock::SharedClock;
 use mailspan::model::outcome::{Next, Outcome};
 use mailspan::model::token::BoxFuture;
 use mailspan::model::work::{Job, Lane, Work, ahead_of_backlog};
-use mailspan::queue::{Plan, Runner, Works};
+use mailspan::queue::{Plan, Runner, Standing, Works};
 use tokio_util::sync::CancellationToken;
 
 use crate::store_world::*;
@@ -51,7 +51,7 @@ impl Works for HangingTenant {
         Duration::from_secs(60)
     }
 
-    fn paused(&self, _: &Lane, _: Option<UnixMillis>) {}
+    fn stands(&self, _: &Lane, _: &Standing) {}
 }
 
 #[tokio::test]

@@ -194,6 +194,7 @@ pub(crate) fn mail(message: i64, key: &str, routes: &[&str], mark: MarkWhen, raw
                 facts: format!("{{\"to\":\"{it}\"}}"),
                 wait_ms: 0,
                 breaker: Breaker::Off,
+                in_turn: false,
             })
             .collect(),
         sha256: ids::sha256_hex(&raw),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mailspan_tenant::Tenant;
 use tokio::process::{Child, Command};
 
-use super::mails::{EVERYTHING, MAILBOXES};
+use super::mails::{EVERYTHING, MAILBOXES, ORDERED};
 use super::receiver::{Receiver, SIGNING_SECRET};
 
 /// A bridge that is not ready by then does not come up any more.
@@ -208,9 +208,10 @@ secret = "{}"
     let own = MAILBOXES.map(|(address, route)| (route, format!("recipients = [\"{address}\"]\n")));
     // Patient, so that nothing is parked for what the drill itself does, and quick, so that a drill ends.
     let retry = vec!["\"1s\""; 59].join(", ");
-    for (route, rule) in own.into_iter().chain([(EVERYTHING, String::new())]) {
+    for (route, rule) in own.into_iter().chain(EVERYTHING.map(|route| (route, String::new()))) {
+        let order = if route == ORDERED { "thread" } else { "none" };
         text.push_str(&format!(
-            "\n[[routes]]\nname = \"{route}\"\n{rule}retry = [\"0s\", {retry}]\n[routes.destination]\nkind = \"webhook\"\n\
+            "\n[[routes]]\nname = \"{route}\"\n{rule}order = \"{order}\"\nretry = [\"0s\", {retry}]\n[routes.destination]\nkind = \"webhook\"\n\
              url = \"{}\"\nsigning_secret = \"{SIGNING_SECRET}\"\ntimeout = \"2s\"\nallow_private_networks = true\n",
             receiver.url(route)
         ));

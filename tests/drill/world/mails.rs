@@ -15,8 +15,14 @@ pub(crate) const MAILBOXES: [(&str, &str); 3] = [
     ("sales@contoso.example", "sales"),
     ("billing@contoso.example", "billing"),
 ];
-/// The route that takes everything.
-pub(crate) const EVERYTHING: &str = "archive";
+/// The routes that take everything; with the mailbox's own a letter goes to five.
+pub(crate) const EVERYTHING: [&str; 4] = ["archive", "crm", "search", ORDERED];
+/// The route that takes the letters of a conversation one after the other.
+pub(crate) const ORDERED: &str = "ordered";
+/// Conversations that go on at the same time. A multiple of the mailboxes, so that each stays in one.
+const CONVERSATIONS: u64 = 42;
+/// Letters of a conversation.
+const LETTERS: u64 = 12;
 
 /// One letter that was put into mailboxes.
 #[derive(Debug, Clone)]
@@ -69,19 +75,33 @@ fn deliver(tenant: &Tenant, number: u64) -> Sent {
         11 | 36 => {
             let mime = letter(number, &format!("<{mailbox}>, <{second}>"));
             let messages = vec![tenant.receive(mailbox, mime.clone()), tenant.receive(second, mime)];
-            Sent { number, routes: vec![route, second_route, EVERYTHING], interactions: 1, messages }
+            Sent { number, routes: with(&[route, second_route]), interactions: 1, messages }
         }
         // The same mail twice in one mailbox is two messages.
         21 => {
             let mime = letter(number, mailbox);
             let messages = vec![tenant.receive(mailbox, mime.clone()), tenant.receive(mailbox, mime)];
-            Sent { number, routes: vec![route, EVERYTHING], interactions: 2, messages }
+            Sent { number, routes: with(&[route]), interactions: 2, messages }
         }
         _ => {
             let messages = vec![tenant.receive(mailbox, letter(number, mailbox))];
-            Sent { number, routes: vec![route, EVERYTHING], interactions: 1, messages }
+            Sent { number, routes: with(&[route]), interactions: 1, messages }
         }
     }
+}
+
+/// These routes and those that take everything.
+fn with(own: &[&'static str]) -> Vec<&'static str> {
+    own.iter().copied().chain(EVERYTHING).collect()
+}
+
+/// The conversation of a letter: many go on side by side, and after a while others begin. What lies in two mailboxes stands
+/// alone: either may be fetched before the other mailbox has shown what came earlier.
+pub(crate) fn conversation_of(number: u64) -> u64 {
+    if matches!(number % 50, 11 | 36) {
+        return u64::MAX - number;
+    }
+    number / (CONVERSATIONS * LETTERS) * CONVERSATIONS + number % CONVERSATIONS
 }
 
 fn letter(number: u64, to: &str) -> Vec<u8> {
@@ -92,7 +112,9 @@ fn letter(number: u64, to: &str) -> Vec<u8> {
     };
     let head = format!(
         "From: Customer <customer{number}@example.net>\r\nTo: {to}\r\nSubject: Order {number}\r\n\
-         Date: Sat, 21 Nov 2026 10:00:00 +0000\r\nMessage-ID: <drill-{number}@example.net>\r\nMIME-Version: 1.0\r\n"
+         Date: Sat, 21 Nov 2026 10:00:00 +0000\r\nMessage-ID: <drill-{number}@example.net>\r\n\
+         References: <conversation-{}@example.net>\r\nMIME-Version: 1.0\r\n",
+        conversation_of(number)
     );
     let text = format!("Where is my order {number}?\r\n");
     if attached == 0 {

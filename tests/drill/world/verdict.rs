@@ -10,7 +10,7 @@ use mailspan_tenant::Tenant;
 
 use super::books::Books;
 use super::bridge::Bridge;
-use super::mails::Sent;
+use super::mails::{ORDERED, Sent, conversation_of};
 use super::receiver::{Handed, Receiver};
 
 /// How far a drill is.
@@ -49,6 +49,7 @@ pub(crate) fn wrong(tenant: &Tenant, receiver: &Receiver, sent: &[Sent]) -> Vec<
     let handed = receiver.handed();
     let mut wrong: Vec<String> = receiver.strange().into_iter().map(|why| format!("strange: {why}")).collect();
     wrong.extend(unstable(&handed));
+    wrong.extend(out_of_order(&handed));
     let mut by_letter: HashMap<u64, Vec<&Handed>> = HashMap::new();
     for it in &handed {
         by_letter.entry(it.number).or_default().push(it);
@@ -101,6 +102,21 @@ fn misdelivered(letter: &Sent, came: &[&Handed]) -> Vec<String> {
         }
     }
     wrong.extend(ids.keys().map(|route| format!("letter {} reached {route}, which it does not match", letter.number)));
+    wrong
+}
+
+/// Where order is promised, each conversation was accepted as it was received; repetitions do not count.
+fn out_of_order(handed: &[Handed]) -> Vec<String> {
+    let mut accepted: Vec<&Handed> =
+        handed.iter().filter(|it| it.route == ORDERED && it.accepted_at.is_some()).collect();
+    accepted.sort_by_key(|it| it.accepted_at);
+    let (mut seen, mut last) = (HashSet::new(), HashMap::new());
+    let mut wrong = Vec::new();
+    for it in accepted.into_iter().filter(|it| seen.insert(it.id.as_str())) {
+        if let Some(before) = last.insert(conversation_of(it.number), it.number).filter(|before| *before > it.number) {
+            wrong.push(format!("OUT OF ORDER: letter {} came after {before}", it.number));
+        }
+    }
     wrong
 }
 

@@ -1,0 +1,111 @@
+//! A destination that is dead for sixty hours, beside a slow and a healthy one.
+//!
+//! The hours pass on the clocks of the bridge and of the tenant; what is asked of the dead one is counted.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::receiver::Answer;
+use crate::story_order::{is_in_order, mail_of, subject_of};
+use crate::world::{Bridge, Inbox, SUPPORT, World, until_so};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const CONVERSATIONS: usize = 30;
+const MAILS: usize = 150;
+
+/// As the manual says when none is configured.
+const RETRY: &str =
+    "retry = [\"0s\", \"5s\", \"30s\", \"5m\", \"30m\", \"2h\", \"5h\", \"10h\", \"14h\", \"20h\", \"24h\"]";
+
+async fn a_weekend(world: World) {
+    let (slow, healthy) = (Inbox::start().await, Inbox::start().await);
+    world.inbox.usually_answers(Answer::Status(503));
+    slow.usually_answers(Answer::Late(Duration::from_millis(40)));
+    let plan = world.bare_plan().mailbox(SUPPORT, "");
+    let plan = plan.route("dead", &format!("order = \"thread\"\n{RETRY}"), &world.inbox);
+    let plan = plan.route("slow", &format!("concurrency = 1\n{RETRY}"), &slow).route("healthy", RETRY, &healthy);
+    let bridge = Bridge::start(&plan).await;
+    let mut wanted = Vec::new();
+    for number in 0..MAILS {
+        // In no regular order, so that conversations are told apart by what is said, not by when.
+        let (n, conversation) = (number / CONVERSATIONS, number * 7 % CONVERSATIONS);
+        world.tenant.receive(SUPPORT, mail_of(conversation, n));
+        wanted.push(subject_of(conversation, n));
+        until_so("the healthy route to go on", async || healthy.accepted().len() > number).await;
+        let by = 60 * HOUR / u32::try_from(MAILS).unwrap();
+        world.tenant.advance(by);
+        bridge.pass(by);
+    }
+    let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+    slow.until_has(&wanted).await;
+    let check = plan.check("route", "dead").await;
+    let number = |key: &str| check[key].as_u64().unwrap();
+    assert_eq!((&check["state"], &check["status"]), (&"paused".into(), &"failing".into()), "{check}");
+    assert!(check["paused_until"].is_string() && number("consecutive_failures") >= 10, "{check}");
+    assert!(check["reason"].as_str().unwrap().contains("503"), "{check}");
+    assert_eq!((number("queue_depth"), number("parked")), (150, 0), "{check}");
+    assert!(number("queue_oldest_seconds") >= 59 * 3600, "{check}");
+    let (_, metrics) = plan.page("/metrics").await.unwrap();
+    assert!(metrics.contains("mailspan_route_paused{route=\"dead\"} 1"));
+    assert!(metrics.contains("mailspan_route_paused{route=\"healthy\"} 0"));
+    let tried = world.inbox.received();
+    // A probe every five minutes would be 720.
+    assert!(tried.len() < 800, "the dead route was tried {} times", tried.len());
+    let different: HashSet<&str> = tried.iter().map(|it| it.header("webhook-id")).collect();
+    assert!(different.len() >= 10, "only {} different mails were tried", different.len());
+    assert!(world.tenant.unread(SUPPORT) == MAILS, "not every route has accepted them");
+
+    world.inbox.usually_answers(Answer::Status(200));
+    bridge.pass(Duration::from_secs(301));
+    let arrived = world.inbox.until_has(&wanted).await;
+    is_in_order(&arrived);
+    assert!(arrived.iter().all(|it| it.body["data"]["thread"]["gap"] == Value::Array(vec![])), "nothing was parked");
+    until_so("everything read", async || world.tenant.unread(SUPPORT) == 0).await;
+    for inbox in [&world.inbox, &slow, &healthy] {
+        inbox.has_exactly(&wanted);
+        let ids: HashSet<String> = inbox.accepted().into_iter().map(|it| it.id).collect();
+        assert_eq!(ids.len(), MAILS, "once per id");
+    }
+    let check = plan.until_check("route", "dead", "it runs", |it| it["status"] == "ok").await;
+    assert_eq!((&check["state"], &check["consecutive_failures"]), (&"running".into(), &0.into()), "{check}");
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_dead_for_sixty_hours_gets_everything_in_order_once_and_nothing_is_parked() {
+    a_weekend(World::sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_dead_for_sixty_hours_gets_everything_on_postgres_as_well() {
+    if let Some(world) = World::postgres().await {
+        a_weekend(world).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_route_is_not_stormed_after_a_restart() {
+    const WAITING: usize = 60;
+    let world = World::new().await;
+    world.inbox.usually_answers(Answer::Status(503));
+    let plan = world.bare_plan().mailbox(SUPPORT, "").route("dead", "retry = [\"0s\", \"2s\", \"24h\"]", &world.inbox);
+    let bridge = Bridge::start(&plan).await;
+    for conversation in 0..WAITING {
+        world.tenant.receive(SUPPORT, mail_of(conversation, 0));
+    }
+    world.inbox.until_received(WAITING).await;
+    bridge.stop().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let before = world.inbox.received().len();
+    let bridge = Bridge::start(&plan).await;
+    plan.until_check("route", "dead", "it is paused", |it| it["state"] == "paused").await;
+    world.until_looked_again(2).await;
+    let tried = world.inbox.received().len() - before;
+    assert!((3..=4).contains(&tried), "{tried} attempts after a restart, of {WAITING} that were due");
+    world.inbox.usually_answers(Answer::Status(200));
+    bridge.pass(Duration::from_secs(31));
+    until_so("everything accepted", async || world.inbox.accepted().len() == WAITING).await;
+    bridge.stop().await;
+}
