@@ -4,6 +4,7 @@
 
 mod audits;
 mod checks;
+mod daemon;
 mod jobs;
 
 pub use audits::NoAudit;
@@ -26,6 +27,7 @@ use crate::delivery::{Content, Delivery, Rendering, Route};
 use crate::destinations::{self, Destination};
 use crate::egress::Egress;
 use crate::graph::Graph;
+use crate::http::api::Access;
 use crate::http::{self, Listener};
 use crate::identity::Identity;
 use crate::inbound::hints::Hints;
@@ -67,8 +69,8 @@ pub struct Daemon {
     pub draining: AtomicBool,
     /// What is on disk.
     pub store: Store,
-    /// Whether content is to be had by link only, also from this machine.
-    pub links_only: bool,
+    /// Who may ask the API.
+    pub access: Access,
     /// The metrics recorder.
     pub metrics: Telemetry,
     clock: SharedClock,
@@ -82,13 +84,6 @@ pub struct Daemon {
     pub downloads: Arc<Semaphore>,
     /// Room for one audit that was asked for.
     audits: Semaphore,
-}
-
-impl Daemon {
-    /// The delivery journey, for whoever asks for what it handed out.
-    pub fn delivery(&self) -> &Delivery {
-        &self.jobs.delivery
-    }
 }
 
 /// A wired bridge that has bound its listeners and has not begun to run.
@@ -163,7 +158,7 @@ impl Bridge {
         let public_router = http::public(door, config.server.allowed_sources.clone().unwrap_or_default());
         let daemon = Arc::new(Daemon {
             draining: AtomicBool::new(false),
-            links_only: config.server.content_url.is_some(),
+            access: Access::new(&config.api_tokens, config.server.content_url.is_some()),
             store,
             metrics,
             clock,

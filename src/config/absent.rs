@@ -5,7 +5,6 @@
 /// (key with `*` for list elements and kinds, what it would have been for)
 const KEYS: &[(&str, &str)] = &[
     ("outbound", "sending mail"),
-    ("api_tokens", "bearer tokens for the API; the API answers loopback only"),
     ("store.encryption_key_file", "encryption of stored content; encrypt the volume instead"),
     ("telemetry.otlp_endpoint", "OpenTelemetry export; metrics are at /metrics of the admin listener"),
     ("mailboxes.send", "sending mail"),

@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use super::problem::Report;
 use super::tree::Path;
-use super::{Draft, check_routes, check_tenants};
+use super::{Draft, check_routes, check_tenants, check_tokens};
 use crate::inbound::Mode;
 use crate::model::secret::Secret;
 use crate::secrets::SecretSource;
@@ -33,6 +33,7 @@ pub(super) fn everything(draft: &Draft, report: &mut Report) {
     {
         report.wrong(&root.key("telemetry").key("log"), message);
     }
+    check_tokens::tokens(draft, report);
     check_tenants::tenants(draft, report);
     check_tenants::mailboxes(draft, report);
     check_routes::routes(draft, report);

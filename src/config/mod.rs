@@ -8,6 +8,7 @@ mod check;
 mod check_routes;
 mod check_smtp;
 mod check_tenants;
+mod check_tokens;
 mod check_vendors;
 mod check_webhook;
 mod layers;
@@ -20,6 +21,7 @@ mod schema;
 pub mod server;
 mod shape;
 pub mod show;
+pub mod token;
 mod tree;
 
 use std::fmt;
@@ -38,6 +40,7 @@ use problem::{Problem, Problems, Report};
 use route::RouteConfig;
 use schema::Shape;
 use server::ServerConfig;
+use token::ApiTokenConfig;
 use tree::{Kind, Node, Path};
 
 pub use schema::schema;
@@ -62,6 +65,8 @@ pub struct Config {
     pub routing: RoutingConfig,
     /// Logs and metrics.
     pub telemetry: telemetry::Config,
+    /// Who may ask the API; without any, this machine alone.
+    pub api_tokens: Vec<ApiTokenConfig>,
     /// The organisations.
     pub tenants: Vec<TenantConfig>,
     /// The mailboxes.
@@ -141,6 +146,7 @@ struct Draft {
     sync: Option<inbound::Config>,
     routing: Option<RoutingConfig>,
     telemetry: Option<telemetry::Config>,
+    api_tokens: Vec<Option<ApiTokenConfig>>,
     tenants: Vec<Option<TenantConfig>>,
     mailboxes: Vec<Option<MailboxConfig>>,
     routes: Vec<Option<RouteConfig>>,
@@ -162,6 +168,7 @@ impl Draft {
             sync: reader.section("sync"),
             routing: reader.section("routing"),
             telemetry: reader.section("telemetry"),
+            api_tokens: reader.list("api_tokens"),
             tenants: reader.list("tenants"),
             mailboxes: reader.list("mailboxes"),
             routes: reader.list("routes"),
@@ -184,6 +191,7 @@ impl Draft {
             sync: self.sync?,
             routing: self.routing?,
             telemetry: self.telemetry?,
+            api_tokens: self.api_tokens.into_iter().collect::<Option<_>>()?,
             tenants,
             mailboxes,
             routes: self.routes.into_iter().collect::<Option<_>>()?,

@@ -1,5 +1,6 @@
 //! Every URL of both listeners in one table each, and what is allowed to ask for it.
 
+pub mod api;
 mod content;
 mod disposition;
 mod flow;
@@ -49,17 +50,14 @@ pub fn public(door: Door, allowed: Vec<Network>) -> Router {
     }))
 }
 
-/// The private listener: health, metrics, and the content that links lead to.
+/// The private listener: health, metrics, and the API with the content that links lead to.
 pub fn admin(daemon: Arc<Daemon>) -> Router {
     Router::new()
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .route("/health", get(health))
         .route("/metrics", get(metrics))
-        .route("/api/v1/interaction.schema.json", get(content::schema))
-        .route("/api/v1/interactions/{interaction}", get(content::interaction))
-        .route("/api/v1/interactions/{interaction}/raw", get(content::raw))
-        .route("/api/v1/interactions/{interaction}/attachments/{part}", get(content::attachment))
+        .merge(api::router(&daemon))
         .fallback(nothing_here)
         .with_state(daemon)
 }

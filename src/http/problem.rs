@@ -1,9 +1,11 @@
 //! Refusals as RFC 9457 says: a problem with a type, a title and a sentence that says what to do.
 
-use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
+
+use crate::store::StoreError;
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,21 +13,40 @@ pub(super) struct Problem {
     status: StatusCode,
     name: &'static str,
     detail: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
     /// A problem of this kind; `name` is the last part of its type.
     pub(super) fn new(status: StatusCode, name: &'static str, detail: impl std::fmt::Display) -> Self {
-        Self { status, name, detail: detail.to_string() }
+        Self { status, name, detail: detail.to_string(), headers: Vec::new() }
+    }
+
+    /// The same with a header; a value HTTP cannot carry is left out.
+    pub(super) fn with(mut self, name: HeaderName, value: Option<HeaderValue>) -> Self {
+        self.headers.extend(value.map(|it| (name, it)));
+        self
+    }
+
+    /// Its status.
+    #[cfg(test)]
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
     }
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// A problem (RFC 9457).
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(super) struct Body<'a> {
+    /// What kind of problem it is: `urn:mailspan:problem:` and a name that stays the same.
     #[serde(rename = "type")]
     kind: String,
+    /// The status in words.
     title: &'a str,
+    /// The status.
     status: u16,
+    /// What is wrong and what to do.
     detail: &'a str,
 }
 
@@ -37,14 +58,31 @@ impl IntoResponse for Problem {
             status: self.status.as_u16(),
             detail: &self.detail,
         };
+        // Made of texts and a number, which JSON always takes.
+        let body = serde_json::to_vec(&body).unwrap_or_default();
         let headers = [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")];
-        let mut response = (self.status, headers, Json(body)).into_response();
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/problem+json"));
+        let mut response = (self.status, headers, body).into_response();
+        response.headers_mut().extend(self.headers);
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
         response
+    }
+}
+
+impl From<StoreError> for Problem {
+    /// The one place where a store that did not answer becomes an answer.
+    fn from(error: StoreError) -> Self {
+        tracing::error!(reason = %error, "The API could not be answered by the store");
+        match error {
+            StoreError::Unavailable(_) | StoreError::Contended(_) | StoreError::Closed | StoreError::Open(_) => {
+                let detail = "the store cannot be used right now; ask again shortly";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", detail)
+            }
+            StoreError::Refused(_) | StoreError::Unreadable(_) => {
+                let detail = "the store refused; the log of the bridge says why";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store-refused", detail)
+            }
+        }
     }
 }

@@ -35,7 +35,9 @@ impl Inbound {
         let begun = self.clock.now();
         let state = self.store.mailbox(mailbox).await?;
         let earliest = self.earliest(state.started_at);
-        let since = (state.swept_until.unwrap_or(state.started_at) - OVERLAP_MS).max(earliest);
+        let swept = state.swept_until.unwrap_or(state.started_at) - OVERLAP_MS;
+        let asked = state.sweep_since;
+        let since = asked.map_or(swept, |it| it.min(swept)).max(earliest);
         let (mut unannounced, mut next) = (0, None::<String>);
         loop {
             let from = match &next {
@@ -65,10 +67,10 @@ impl Inbound {
             }
             // The oldest come first, so a window that is too long for one attempt goes on where this page ends.
             if let Some(last) = last {
-                self.store.swept(mailbox, last.max(since).min(begun)).await?;
+                self.store.swept(mailbox, last.max(since).min(begun), asked).await?;
             }
         }
-        self.store.swept(mailbox, begun).await?;
+        self.store.swept(mailbox, begun, asked).await?;
         if self.sync.mode == Mode::Push && state.push.state == PushState::Push {
             self.judge_push(mailbox, watched, unannounced).await?;
         }

@@ -1,11 +1,12 @@
 //! Health, as probes and people read it: alive, ready, and what is wrong with whom.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::clock::rfc3339;
 
 /// How well a part, or the whole, is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// As it should be.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Store;
+use super::audited::Audited;
 use super::db::Db;
 use super::error::StoreError;
 use super::value::{Row, Value};
@@ -18,7 +19,7 @@ macro_rules! mailbox_columns {
     () => {
         "tenant, address, started_at, cursor, cursor_kind, first_round_at, resync_since, swept_until, subscription_id,
          subscription_expires_at, subscription_url, client_state, push_state, push_reason, last_notification_at, last_sync_at,
-         audited_at, unaccounted"
+         paused_at, paused_by, sweep_since, audited_at, unaccounted"
     };
 }
 /// All that is kept about a mailbox.
@@ -44,6 +45,10 @@ pub struct MailboxState {
     pub last_notification_at: Option<UnixMillis>,
     /// When a page was last read.
     pub last_sync_at: Option<UnixMillis>,
+    /// Since when nothing is done in it, and who wants it so.
+    pub paused: Option<(UnixMillis, String)>,
+    /// A person wants it swept from here on.
+    pub sweep_since: Option<UnixMillis>,
     /// What the last audit found.
     pub audited: Option<Audited>,
 }
@@ -68,15 +73,6 @@ pub struct Subscription {
     pub expires_at: UnixMillis,
     /// Where its notifications go.
     pub notification_url: String,
-}
-
-/// What an audit found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Audited {
-    /// When it looked.
-    pub at: UnixMillis,
-    /// How many messages it could not account for.
-    pub unaccounted: u64,
 }
 
 /// How we hear of new mail, and why so.
@@ -138,12 +134,25 @@ impl Store {
         self.change(mailbox, What::Noted(at)).await
     }
 
-    /// It was swept up to this received time.
+    /// It was swept up to this received time; `asked` is the wish of a person that this was to fulfil.
     ///
     /// # Errors
     /// Nothing changed.
-    pub async fn swept(&self, mailbox: &MailboxId, until: UnixMillis) -> Result<(), StoreError> {
-        self.change(mailbox, What::Swept(until)).await
+    pub async fn swept(
+        &self,
+        mailbox: &MailboxId,
+        until: UnixMillis,
+        asked: Option<UnixMillis>,
+    ) -> Result<(), StoreError> {
+        self.change(mailbox, What::Swept { until, asked }).await
+    }
+
+    /// A person wants it swept from this received time on: the next sweep begins there.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn sweep_since(&self, mailbox: &MailboxId, since: UnixMillis) -> Result<(), StoreError> {
+        self.change(mailbox, What::SweepSince(since)).await
     }
 
     /// This folder of the mailbox is watched from now on. Another folder than before is a new beginning: the cursor
@@ -153,14 +162,6 @@ impl Store {
     /// Nothing changed.
     pub async fn watching(&self, mailbox: &MailboxId, folder: &str) -> Result<(), StoreError> {
         self.change(mailbox, What::Folder(folder.to_owned())).await
-    }
-
-    /// An audit of it came to its end.
-    ///
-    /// # Errors
-    /// Nothing changed.
-    pub async fn audited(&self, mailbox: &MailboxId, audited: Audited) -> Result<(), StoreError> {
-        self.change(mailbox, What::Audited(audited)).await
     }
 
     async fn change(&self, mailbox: &MailboxId, what: What) -> Result<(), StoreError> {
@@ -194,8 +195,6 @@ fn state(row: &Row) -> Result<MailboxState, StoreError> {
         }
         _ => None,
     };
-    let audited = row.maybe_int(16)?.zip(row.maybe_int(17)?);
-    let audited = audited.map(|(at, unaccounted)| Audited { at, unaccounted: unaccounted.unsigned_abs() });
     Ok(MailboxState {
         mailbox: name(row)?,
         started_at: row.int(2)?,
@@ -207,7 +206,9 @@ fn state(row: &Row) -> Result<MailboxState, StoreError> {
         push: Push { state: row.word(12)?, reason: row.maybe_text(13)? },
         last_notification_at: row.maybe_int(14)?,
         last_sync_at: row.maybe_int(15)?,
-        audited,
+        paused: row.maybe_int(16)?.zip(row.maybe_text(17)?),
+        sweep_since: row.maybe_int(18)?,
+        audited: Audited::of(row, 19)?,
     })
 }
 
@@ -308,9 +309,9 @@ enum What {
     Subscription(Option<Subscription>),
     Push(Push),
     Noted(UnixMillis),
-    Swept(UnixMillis),
+    Swept { until: UnixMillis, asked: Option<UnixMillis> },
+    SweepSince(UnixMillis),
     Folder(String),
-    Audited(Audited),
 }
 
 impl Op for Change {
@@ -368,11 +369,16 @@ impl What {
                  WHERE id = $3",
                 vec![folder.as_str().into(), now.into()],
             ),
-            Self::Audited(Audited { at, unaccounted }) => (
-                "UPDATE mailboxes SET audited_at = $1, unaccounted = $2 WHERE id = $3",
-                vec![(*at).into(), i64::try_from(*unaccounted).unwrap_or(i64::MAX).into()],
+            // A wish that came meanwhile stays.
+            Self::Swept { until, asked } => (
+                "UPDATE mailboxes SET swept_until = $1, sweep_since = CASE WHEN sweep_since = $2 THEN NULL ELSE sweep_since END
+                 WHERE id = $3",
+                vec![(*until).into(), (*asked).into()],
             ),
-            Self::Swept(until) => ("UPDATE mailboxes SET swept_until = $1 WHERE id = $2", vec![(*until).into()]),
+            Self::SweepSince(since) => (
+                "UPDATE mailboxes SET sweep_since = CASE WHEN sweep_since < $1 THEN sweep_since ELSE $1 END WHERE id = $2",
+                vec![(*since).into()],
+            ),
         }
     }
 }

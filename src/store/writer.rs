@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::accept::Accepting;
 use super::asked::Ask;
+use super::audited::KeepAudit;
 use super::claim::Rooms;
 use super::db::{Db, Tx};
 use super::delivered::{Delivered, Ended, Marked};
@@ -180,6 +181,7 @@ kinds! {
     mailboxes: NewMailbox,
     found: FoundPage,
     changes: Change,
+    audited: KeepAudit,
     secrets: OwnSecret,
     unpark: Unpark,
     take_up: TakeUp,

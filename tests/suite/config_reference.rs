@@ -15,6 +15,7 @@ const MANUAL: &str = include_str!("../../docs/configuration.md");
 fn with_secrets(text: &str, folder: &Folder) -> String {
     let secret = folder.write("contoso", "swordfish~Value\n");
     let signing = folder.write("flow", &format!("{SIGNING_SECRET}\n"));
+    let api = folder.write("ops-token", "0123456789abcdef0123456789abcdef\n");
     let pem = folder.write("any.pem", "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n");
     let pem = pem.to_str().unwrap();
     text.replace("/run/secrets/contoso", secret.to_str().unwrap())
@@ -23,6 +24,7 @@ fn with_secrets(text: &str, folder: &Folder) -> String {
         .replace("/run/secrets/relay", secret.to_str().unwrap())
         .replace("/run/secrets/genesys", secret.to_str().unwrap())
         .replace("/run/secrets/connect", secret.to_str().unwrap())
+        .replace("/run/secrets/ops-token", api.to_str().unwrap())
         .replace("/etc/mailspan/tls/chain.pem", pem)
         .replace("/etc/mailspan/tls/key.pem", pem)
         .replace("/etc/mailspan/corporate-roots.pem", pem)
@@ -92,7 +94,7 @@ fn the_reference_loads_with_every_example_made_real() {
     let file = folder.write("everything.toml", &with_secrets(&everything(), &folder));
     let loaded = Config::load(&[file], env(&[])).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(loaded.warnings, []);
-    assert_eq!(loaded.config.routes.len(), 4);
+    assert_eq!(loaded.config.routes.len(), 5);
 }
 
 #[test]
@@ -103,6 +105,7 @@ fn the_reference_names_every_key_and_no_other() {
     // A secret's two keys cannot both be set, nor two kinds of auth: the others stand in comments.
     let in_comments = [
         "tenants.credentials.secret",
+        "api_tokens.token",
         "routes.destination.signing_secret",
         "routes.destination.auth.client_secret",
         "routes.destination.auth.token",

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking; clippy knows test functions, not their helpers"
 )]
 
+mod api;
 mod architecture;
 mod config_auth;
 mod config_layers;
@@ -59,6 +60,7 @@ mod store_open;
 mod store_replicas;
 mod store_threads;
 mod store_world;
+mod story_api;
 mod story_audit;
 mod story_cloud;
 mod story_connect;

@@ -235,7 +235,7 @@ on_both! {
             store.set_push(&support, push.clone()),
             store.noted(&support, START + 9),
             store.noted(&support, START + 7),
-            store.swept(&support, START + 8),
+            store.swept(&support, START + 8, None),
         );
         [a, b, c, d].into_iter().for_each(|it| it.unwrap());
         drop(store);

@@ -81,6 +81,12 @@ impl Plan {
         self
     }
 
+    /// Tables of a list, as TOML writes them.
+    pub(crate) fn more(mut self, tables: &str) -> Self {
+        self.lists += tables;
+        self
+    }
+
     /// A mailbox, and further lines of its table.
     pub(crate) fn mailbox(mut self, address: &str, more: &str) -> Self {
         self.lists += &format!("\n[[mailboxes]]\naddress = {address:?}\n{more}\n");
