@@ -64,15 +64,6 @@ pub struct Book {
     pub fetch_parked: bool,
 }
 
-/// What an audit found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Audited {
-    /// When it looked.
-    pub at: UnixMillis,
-    /// How many messages it could not account for.
-    pub unaccounted: u64,
-}
-
 impl Book {
     /// The time it is booked under.
     pub fn time(&self) -> UnixMillis {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Store;
-use super::books::Audited;
+use super::audited::Audited;
 use super::db::Db;
 use super::error::StoreError;
 use super::value::{Row, Value};
@@ -164,14 +164,6 @@ impl Store {
         self.change(mailbox, What::Folder(folder.to_owned())).await
     }
 
-    /// An audit of it came to its end.
-    ///
-    /// # Errors
-    /// Nothing changed.
-    pub async fn audited(&self, mailbox: &MailboxId, audited: Audited) -> Result<(), StoreError> {
-        self.change(mailbox, What::Audited(audited)).await
-    }
-
     async fn change(&self, mailbox: &MailboxId, what: What) -> Result<(), StoreError> {
         let number = self.number(mailbox).await?;
         self.ask(Change { number, what }).await
@@ -203,8 +195,6 @@ fn state(row: &Row) -> Result<MailboxState, StoreError> {
         }
         _ => None,
     };
-    let audited = row.maybe_int(19)?.zip(row.maybe_int(20)?);
-    let audited = audited.map(|(at, unaccounted)| Audited { at, unaccounted: unaccounted.unsigned_abs() });
     Ok(MailboxState {
         mailbox: name(row)?,
         started_at: row.int(2)?,
@@ -218,7 +208,7 @@ fn state(row: &Row) -> Result<MailboxState, StoreError> {
         last_sync_at: row.maybe_int(15)?,
         paused: row.maybe_int(16)?.zip(row.maybe_text(17)?),
         sweep_since: row.maybe_int(18)?,
-        audited,
+        audited: Audited::of(row, 19)?,
     })
 }
 
@@ -322,7 +312,6 @@ enum What {
     Swept { until: UnixMillis, asked: Option<UnixMillis> },
     SweepSince(UnixMillis),
     Folder(String),
-    Audited(Audited),
 }
 
 impl Op for Change {
@@ -389,10 +378,6 @@ impl What {
             Self::SweepSince(since) => (
                 "UPDATE mailboxes SET sweep_since = CASE WHEN sweep_since < $1 THEN sweep_since ELSE $1 END WHERE id = $2",
                 vec![(*since).into()],
-            ),
-            Self::Audited(Audited { at, unaccounted }) => (
-                "UPDATE mailboxes SET audited_at = $1, unaccounted = $2 WHERE id = $3",
-                vec![(*at).into(), i64::try_from(*unaccounted).unwrap_or(i64::MAX).into()],
             ),
         }
     }

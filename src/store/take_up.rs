@@ -38,22 +38,23 @@ impl Op for TakeUp {
     async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<u64>, StoreError> {
         let mut answers = Vec::with_capacity(all.len());
         for op in all {
-            answers.push(writing.find_again(op).await? + writing.fetch(op).await? + writing.deliver(op).await?);
+            writing.find_again(op).await?;
+            answers.push(writing.fetch(op).await? + writing.deliver(op).await?);
         }
         Ok(answers)
     }
 }
 
 impl Writing<'_> {
-    /// What lost a delivery counts as found once more. A later one of these statements fetches it.
-    async fn find_again(&mut self, op: &TakeUp) -> Result<u64, StoreError> {
+    /// What lost a delivery counts as found once more, and is fetched like everything else that is found.
+    async fn find_again(&mut self, op: &TakeUp) -> Result<(), StoreError> {
         const UPDATE: &str = "UPDATE messages SET state = 'found', finished_at = NULL WHERE id IN (
              SELECT m.id FROM messages AS m
              WHERE m.mailbox = $1 AND COALESCE(m.received_at, m.found_at) >= $2
                AND m.state IN ('accepted', 'delivered') AND m.tidied_at IS NULL
                AND (SELECT COUNT(*) FROM deliveries AS d WHERE d.message = m.id) < COALESCE(m.fan_out, 1)
              ORDER BY m.id LIMIT $3)";
-        self.tx.rows(UPDATE, op.values()).await.map(|_| 0)
+        self.tx.rows(UPDATE, op.values()).await.map(drop)
     }
 
     async fn fetch(&mut self, op: &TakeUp) -> Result<u64, StoreError> {

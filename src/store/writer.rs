@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::accept::Accepting;
 use super::asked::Ask;
+use super::audited::KeepAudit;
 use super::claim::Rooms;
 use super::db::{Db, Tx};
 use super::delivered::{Delivered, Ended, Marked};
@@ -184,6 +185,7 @@ kinds! {
     mailboxes: NewMailbox,
     found: FoundPage,
     changes: Change,
+    audited: KeepAudit,
     secrets: OwnSecret,
     unpark: Unpark,
     take_up: TakeUp,
