@@ -33,9 +33,14 @@ pub(crate) struct Bridge {
 impl Bridge {
     /// Spawns it; it need not be ready yet.
     pub(crate) fn spawn(world: &World) -> anyhow::Result<Self> {
+        Self::spawn_with(world, &routes(world))
+    }
+
+    /// Spawns it with routes of one's own, as TOML.
+    pub(crate) fn spawn_with(world: &World, routes: &str) -> anyhow::Result<Self> {
         let (public, admin) = (free_port()?, free_port()?);
         let file = world.folder().join("mailspan.toml");
-        std::fs::write(&file, configuration(world, public, admin))?;
+        std::fs::write(&file, configuration(world, public, admin) + routes)?;
         let log = std::fs::OpenOptions::new().create(true).append(true).open(world.folder().join("bridge.log"))?;
         let spawned = Instant::now();
         let mut command = Command::new(env!("CARGO_BIN_EXE_mailspan"));
@@ -136,6 +141,11 @@ secret = "{secret}"
     for mailbox in &world.mailboxes {
         text.push_str(&format!("\n[[mailboxes]]\naddress = \"{mailbox}\"\n"));
     }
+    text
+}
+
+fn routes(world: &World) -> String {
+    let mut text = String::new();
     for route in ROUTES {
         let url = world.receiver.url(route);
         text.push_str(&format!(

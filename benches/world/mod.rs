@@ -88,7 +88,15 @@ impl World {
 
     /// The bridge, ready, with a subscription on every mailbox and its first looks behind it.
     pub(crate) async fn bridge(&self) -> anyhow::Result<Bridge> {
-        let mut bridge = Bridge::spawn(self)?;
+        self.watching(Bridge::spawn(self)?).await
+    }
+
+    /// The same with routes of one's own, as TOML.
+    pub(crate) async fn bridge_with(&self, routes: &str) -> anyhow::Result<Bridge> {
+        self.watching(Bridge::spawn_with(self, routes)?).await
+    }
+
+    async fn watching(&self, mut bridge: Bridge) -> anyhow::Result<Bridge> {
         bridge.until_ready().await?;
         let subscribed = || self.tenant.subscriptions().len() >= self.mailboxes.len();
         until("every mailbox has its subscription", subscribed).await?;
