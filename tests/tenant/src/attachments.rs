@@ -100,7 +100,12 @@ fn attachments(message: &Message) -> Vec<(&'static str, Map<String, Value>)> {
     let cloud = message.cloud_files.iter().map(|file| {
         ("referenceAttachment", properties(&file.name, json!(file.content_type), file.size as usize, false))
     });
-    parts.chain(cloud).collect()
+    let added = message
+        .outgoing
+        .iter()
+        .flat_map(|it| &it.enclosures)
+        .map(|it| ("fileAttachment", properties(&it.name, json!(it.media_type), it.content.len(), it.is_inline)));
+    parts.chain(cloud).chain(added).collect()
 }
 
 fn media_type(part: &MessagePart<'_>) -> String {
@@ -120,7 +125,10 @@ impl Message {
     pub(crate) fn has_attachments(&self) -> bool {
         *self.has_attachments.get_or_init(|| {
             let mail = MessageParser::default().parse(&self.mime);
-            !self.cloud_files.is_empty() || mail.is_some_and(|mail| mail.attachments().any(|part| !is_inline(part)))
+            let added = self.outgoing.iter().flat_map(|it| &it.enclosures).any(|it| !it.is_inline);
+            added
+                || !self.cloud_files.is_empty()
+                || mail.is_some_and(|mail| mail.attachments().any(|part| !is_inline(part)))
         })
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Envelope {
     /// Milliseconds since 1970, if the mail says when it was sent.
     pub(crate) sent: Option<i64>,
     pub(crate) importance: &'static str,
+    /// The ids it refers to, with their angle brackets, parted by blanks.
+    pub(crate) references: String,
     pub(crate) conversation: u64,
 }
 
@@ -58,6 +60,7 @@ impl Envelope {
             reply_to: people(mail.reply_to()),
             sent: mail.date().filter(|date| date.is_valid()).map(|date| date.to_timestamp().saturating_mul(1000)),
             importance: importance(&mail),
+            references: references(&mail),
             conversation: conversation(&mail, &message_id),
             message_id,
         }
@@ -103,6 +106,21 @@ fn people(addresses: Option<&Address<'_>>) -> Vec<Person> {
         .collect()
 }
 
+/// Everybody whom a field of this name holds.
+pub(crate) fn people_of(mime: &[u8], name: &str) -> Vec<Person> {
+    let mail = MessageParser::default().parse_headers(mime);
+    people(mail.as_ref().and_then(|mail| mail.header(name)).and_then(HeaderValue::as_address))
+}
+
+fn references(mail: &Message<'_>) -> String {
+    let ids: Vec<_> = match mail.references() {
+        HeaderValue::Text(id) => vec![format!("<{id}>")],
+        HeaderValue::TextList(ids) => ids.iter().map(|id| format!("<{id}>")).collect(),
+        _ => Vec::new(),
+    };
+    ids.join(" ")
+}
+
 fn importance(mail: &Message<'_>) -> &'static str {
     match mail.header_raw("Importance").map(|value| value.trim().to_ascii_lowercase()).as_deref() {
         Some("high") => "high",
@@ -133,7 +151,7 @@ fn hashed(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-fn made_up_id() -> String {
+pub(crate) fn made_up_id() -> String {
     format!("<{:032X}@MAILSPAN.PROD.OUTLOOK.COM>", fastrand::u128(..))
 }
 

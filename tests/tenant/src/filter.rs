@@ -23,6 +23,8 @@ enum Clause {
     Subject(String),
     Category(String),
     Importance(String),
+    /// An extended property: its id and its value.
+    Property(String, String),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +47,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) subject: &'a str,
     pub(crate) categories: &'a [String],
     pub(crate) importance: &'a str,
+    pub(crate) properties: &'a [(String, String)],
 }
 
 impl Filter {
@@ -52,6 +55,11 @@ impl Filter {
         let invalid = || Answer::error(400, "BadRequest", &format!("Invalid filter clause: {text}"));
         let words = words(text).ok_or_else(invalid)?;
         let mut clauses = Vec::new();
+        let (words, properties) = without_properties(words);
+        clauses.extend(properties);
+        if words.is_empty() && !clauses.is_empty() {
+            return Ok(Self { clauses, text: text.to_owned() });
+        }
         for part in words.split(|word| matches!(word, Word::Plain(and) if and.eq_ignore_ascii_case("and"))) {
             clauses.push(clause(part).ok_or_else(invalid)?);
         }
@@ -117,12 +125,16 @@ impl Filter {
             Clause::ConversationId(id) => facts.conversation_id == id,
             Clause::Subject(subject) => facts.subject.eq_ignore_ascii_case(subject),
             Clause::Category(name) => facts.categories.contains(name),
+            // The name in an id has a case, a value has none (resources/extended-properties-overview).
+            Clause::Property(id, value) => {
+                facts.properties.iter().any(|(i, v)| i == id && v.eq_ignore_ascii_case(value))
+            }
             Clause::Importance(importance) => facts.importance.eq_ignore_ascii_case(importance),
         })
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Word {
     Plain(String),
     Quoted(String),
@@ -157,6 +169,59 @@ fn words(text: &str) -> Option<Vec<Word>> {
         }
     }
     Some(words)
+}
+
+/// Takes out `singleValueExtendedProperties/Any(ep: ep/id eq '…' and ep/value eq '…')`, with the `and` that joins it.
+fn without_properties(words: Vec<Word>) -> (Vec<Word>, Vec<Clause>) {
+    let (mut rest, mut found) = (Vec::new(), Vec::new());
+    let mut words = words.as_slice();
+    while let Some((first, after)) = words.split_first() {
+        match property(words) {
+            Some((clause, length)) => {
+                found.push(clause);
+                words = &words[length..];
+                let is_and = |word: &Word| matches!(word, Word::Plain(and) if and.eq_ignore_ascii_case("and"));
+                if words.first().is_some_and(is_and) {
+                    words = &words[1..];
+                } else if words.is_empty() && rest.last().is_some_and(is_and) {
+                    rest.pop();
+                }
+            }
+            None => {
+                rest.push(first.clone());
+                words = after;
+            }
+        }
+    }
+    (rest, found)
+}
+
+fn property(words: &[Word]) -> Option<(Clause, usize)> {
+    let [
+        Word::Plain(any),
+        Word::Plain(id),
+        Word::Plain(eq),
+        Word::Quoted(name),
+        Word::Plain(and),
+        Word::Plain(value),
+        Word::Plain(equal),
+        Word::Quoted(text),
+        Word::Plain(close),
+        ..,
+    ] = words
+    else {
+        return None;
+    };
+    let lower = any.to_ascii_lowercase();
+    let bound = lower.strip_prefix("singlevalueextendedproperties/any(")?.strip_suffix(':')?;
+    let is = |word: &str, wanted: &str| word.eq_ignore_ascii_case(wanted);
+    let fits = is(id, &format!("{bound}/id"))
+        && is(value, &format!("{bound}/value"))
+        && is(eq, "eq")
+        && is(equal, "eq")
+        && is(and, "and")
+        && close == ")";
+    fits.then(|| (Clause::Property(name.clone(), text.clone()), 9))
 }
 
 fn clause(words: &[Word]) -> Option<Clause> {
@@ -224,6 +289,8 @@ fn time(value: &str) -> Option<i64> {
 mod tests {
     use super::*;
 
+    static PROPERTIES: std::sync::LazyLock<Vec<(String, String)>> =
+        std::sync::LazyLock::new(|| vec![("String {1} Name Key".to_owned(), "abc".to_owned())]);
     const TEN: i64 = 1_795_255_200_000; // 2026-11-21T10:00:00Z
 
     fn facts(received: i64, is_read: bool) -> Facts<'static> {
@@ -236,6 +303,7 @@ mod tests {
             subject: "Hello",
             categories: &[],
             importance: "normal",
+            properties: &PROPERTIES,
         }
     }
 
@@ -251,6 +319,12 @@ mod tests {
             ("internetMessageId eq '<it''s@x>'", true),
             ("internetMessageId eq '<it@x>' and isRead eq false", false),
             ("categories/any(c:c eq 'Blue')", false),
+            ("singleValueExtendedProperties/Any(ep: ep/id eq 'String {1} Name Key' and ep/value eq 'ABC')", true),
+            ("singleValueExtendedProperties/any(p: p/id eq 'String {1} Name key' and p/value eq 'abc')", false),
+            (
+                "isRead eq true and singleValueExtendedProperties/Any(ep: ep/id eq 'String {1} Name Key' and ep/value eq 'abc')",
+                false,
+            ),
         ] {
             let filter = Filter::read(text).unwrap_or_else(|_| panic!("{text}"));
             assert_eq!(filter.passes(facts(TEN, false)), passes, "{text}");
@@ -269,6 +343,7 @@ mod tests {
             "isRead eq false or isRead eq true",
             "internetMessageId eq '<open@x>",
             "isRead eq false and",
+            "singleValueExtendedProperties/Any(ep: ep/id eq 'a')",
         ] {
             assert!(Filter::read(text).is_err(), "{text}");
         }

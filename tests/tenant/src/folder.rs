@@ -21,6 +21,7 @@ pub(crate) const WELL_KNOWN: [(&str, &str); 9] = [
 ];
 
 pub(crate) const DRAFTS: u32 = 1;
+pub(crate) const SENT_ITEMS: u32 = 2;
 pub(crate) const DELETED_ITEMS: u32 = 3;
 pub(crate) const ROOT: u32 = 7;
 pub(crate) const DELETIONS: u32 = 8;

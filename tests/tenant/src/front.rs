@@ -26,6 +26,7 @@ use crate::{
     perform::{after_work, before_work, perform},
     target::{Operation, Target},
     tenant::Tenant,
+    upload::Part,
     world::{World, random_uuid},
 };
 
@@ -55,6 +56,9 @@ pub(crate) async fn front(
     } else if let Some(rest) = path.strip_prefix("/v1.0/") {
         let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
         graph(world, &parts, &format!("/{rest}{query}"), body).await
+    } else if path.starts_with("/api/v2.0/") {
+        let (method, query) = (parts.method.as_str(), parts.uri.query().unwrap_or_default());
+        world.clone().upload(Part { method, path: &path, query, headers: &parts.headers, body }).await
     } else if let Some(tenant) = token_path(&path) {
         token(world, tenant, &parts, &body).await
     } else {

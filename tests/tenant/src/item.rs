@@ -8,9 +8,10 @@ use crate::{
     answer::Answer,
     call::Call,
     clock::held,
-    folder::{DELETED_ITEMS, DELETIONS, DRAFTS},
+    enclose,
+    folder::{DELETED_ITEMS, DELETIONS},
     ids::Named,
-    mailbox::{Change, Contents, Edit},
+    mailbox::{Change, Contents, Edit, Message},
     query::Select,
     render::Look,
     world::{Mailbox, World},
@@ -49,7 +50,12 @@ impl World {
         let number = self.found(mailbox, &contents, id)?;
         contents.count_fetch(number);
         let message = contents.message(number).ok_or_else(Answer::item_not_found)?;
-        Ok(Answer::raw(message.mime.clone(), "text/plain"))
+        let added = message.outgoing.as_ref().map_or(&[][..], |it| &it.enclosures);
+        let mime = match added.is_empty() {
+            true => message.mime.clone(),
+            false => enclose::leaving(&message.mime, added, &message.envelope.message_id),
+        };
+        Ok(Answer::raw(mime, "text/plain"))
     }
 
     /// `PATCH …/messages/{id}`
@@ -59,8 +65,9 @@ impl World {
         let body = json_object(call)?;
         let mut contents = held(&mailbox.contents);
         let number = self.found(mailbox, &contents, id)?;
-        if contents.message(number).is_some_and(|message| message.folder == DRAFTS) {
-            return Err(Answer::not_simulated("Changing a draft"));
+        if contents.message(number).is_some_and(Message::is_draft) {
+            drop(contents);
+            return self.patch_draft(mailbox, number, call);
         }
         let edit = edit(body)?;
         contents.count_patch(number);
@@ -105,7 +112,7 @@ impl World {
         Ok((Answer::empty(204), change.ok_or_else(Answer::item_not_found)?))
     }
 
-    fn entity(
+    pub(crate) fn entity(
         &self,
         mailbox: &Mailbox,
         contents: &Contents,

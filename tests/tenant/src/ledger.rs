@@ -24,6 +24,7 @@ pub(crate) struct Ledger {
     pub(crate) without_immutable_ids: AtomicU64,
     pub(crate) reauthorize_clashes: AtomicU64,
     pub(crate) validations: AtomicU64,
+    pub(crate) authorized_uploads: AtomicU64,
 }
 
 /// A summary for reports.
@@ -43,6 +44,8 @@ pub struct Counters {
     pub reauthorize_clashes: u64,
     /// Validation requests sent to endpoints.
     pub validations: u64,
+    /// Requests to upload addresses that carried an Authorization header, which they must not.
+    pub authorized_uploads: u64,
 }
 
 impl Ledger {
@@ -87,6 +90,7 @@ impl Ledger {
             without_immutable_ids: self.without_immutable_ids.load(Ordering::Relaxed),
             reauthorize_clashes: self.reauthorize_clashes.load(Ordering::Relaxed),
             validations: self.validations.load(Ordering::Relaxed),
+            authorized_uploads: self.authorized_uploads.load(Ordering::Relaxed),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     filter::Facts,
     folder::{DELETED_ITEMS, DELETIONS, DRAFTS, Folder, Happening, Place, ROOT, Shelf, WELL_KNOWN},
     ids::{IdStyle, Named},
+    outgoing::Outgoing,
 };
 
 /// A message and all that is known of it.
@@ -48,6 +49,8 @@ pub(crate) struct Message {
     pub(crate) patches: u32,
     pub(crate) fetches: u32,
     pub(crate) folders_before: Vec<u32>,
+    /// What a client wrote beside the MIME; none of received mail.
+    pub(crate) outgoing: Option<Box<Outgoing>>,
 }
 
 impl Message {
@@ -59,13 +62,18 @@ impl Message {
         Facts {
             received: self.received,
             is_read: self.is_read,
-            is_draft: self.folder == DRAFTS,
+            is_draft: self.is_draft(),
             message_id: &self.envelope.message_id,
             conversation_id: &self.conversation_id,
             subject: &self.envelope.subject,
             categories: &self.categories,
             importance: &self.importance,
+            properties: self.outgoing.as_ref().map_or(&[], |it| &it.properties),
         }
+    }
+
+    pub(crate) fn is_draft(&self) -> bool {
+        self.outgoing.as_ref().map_or(self.folder == DRAFTS, |it| it.is_draft)
     }
 
     pub(crate) fn named(&self, mailbox: u32, style: IdStyle) -> Named {
@@ -180,7 +188,7 @@ impl Contents {
         self.messages.get(number as usize).filter(|message| !message.purged)
     }
 
-    fn message_mut(&mut self, number: u32) -> Option<&mut Message> {
+    pub(crate) fn message_mut(&mut self, number: u32) -> Option<&mut Message> {
         self.messages.get_mut(number as usize).filter(|message| !message.purged)
     }
 
@@ -223,6 +231,7 @@ impl Contents {
             patches: 0,
             fetches: 0,
             folders_before: Vec::new(),
+            outgoing: None,
         });
         Change { number, before: None, after: self.snapshot(number) }
     }
@@ -259,6 +268,22 @@ impl Contents {
             folder.log.note(change, number, incarnation, happening);
         }
         Some(Change { number, before: Some(before), after: self.snapshot(number) })
+    }
+
+    /// Notes that a message's content changed.
+    pub(crate) fn touch(&mut self, number: u32, now: Timestamp) -> Option<Change> {
+        let same = self.message(number)?.categories.clone();
+        self.rename(number);
+        self.edit(number, Edit { categories: Some(same), ..Edit::default() }, now)
+    }
+
+    /// Makes a message found by the Message-ID it has now.
+    pub(crate) fn rename(&mut self, number: u32) {
+        let Some(id) = self.message(number).map(|message| message.envelope.message_id.clone()) else { return };
+        let known = self.by_message_id.entry(id).or_default();
+        if !known.contains(&number) {
+            known.push(number);
+        }
     }
 
     /// Moves a message. `forgetful`: a folder it returns to says nothing of it (seen with immutable ids and delta).

@@ -35,6 +35,12 @@ pub struct Options {
     pub latency: Duration,
     /// How long an endpoint may take to echo a validation token.
     pub validation_timeout: Duration,
+    /// Recipients allowed in one mail.
+    pub max_recipients: usize,
+    /// How large a mail may be, in bytes of its MIME. Administrators set up to 150 MB.
+    pub max_message_size: usize,
+    /// How long an upload session is open.
+    pub upload_lifetime: Duration,
     /// Active subscriptions allowed per mailbox.
     pub subscription_quota: usize,
     /// How long after `reauthorizationRequired` notifications still flow.
@@ -74,6 +80,9 @@ impl Default for Options {
             requests_per_ten_minutes: None,
             latency: Duration::ZERO,
             validation_timeout: Duration::from_secs(10),
+            max_recipients: 500,
+            max_message_size: 35 * 1024 * 1024,
+            upload_lifetime: Duration::from_secs(3 * 60 * 60),
             subscription_quota: 1_000,
             reauthorize_within: Duration::from_secs(600),
             notifications: NotificationPolicy::default(),

@@ -53,7 +53,7 @@ async fn attempt(world: &Arc<World>, call: &Call) -> Answer {
     after_work(answer, fault)
 }
 
-fn throttled(world: &World, full: Full) -> Answer {
+pub(crate) fn throttled(world: &World, full: Full) -> Answer {
     match full {
         Full::TooManyAtOnce => {
             world.ledger.too_many_at_once.fetch_add(1, Ordering::Relaxed);
@@ -173,6 +173,16 @@ fn mail(world: &Arc<World>, call: &Call, mailbox: &Arc<Mailbox>) -> Result<Answe
         (Target::Mime { id, .. }, "GET") => world.get_mime(mailbox, id),
         (Target::Attachments { id, .. }, "GET") => world.list_attachments(mailbox, id, call),
         (Target::Move { id, .. }, "POST") => world.move_message(mailbox, id, call).map(notified),
+        (Target::Messages { folder: None, .. }, "POST") => world.create_draft(mailbox, call).map(notified),
+        (Target::Reply { id, all, .. }, "POST") => world.create_reply(mailbox, id, *all, call).map(notified),
+        (Target::Attachments { id, .. }, "POST") => world.attach(mailbox, id, call).map(notified),
+        (Target::UploadSession { id, .. }, "POST") => world.create_upload_session(mailbox, id, call),
+        (Target::Send { id, .. }, "POST") => world.send_draft(mailbox, id).map(notified),
+        (Target::SendMail { .. }, "POST") => {
+            let (answer, change) = world.send_mail(mailbox, call)?;
+            change.iter().for_each(|change| world.announce(mailbox, change));
+            Ok(answer)
+        }
         (
             Target::Unsimulated { .. } | Target::Attachments { .. } | Target::Messages { .. } | Target::Folders { .. },
             _,
@@ -185,10 +195,12 @@ fn not_allowed() -> Answer {
     Answer::error(405, "Request_BadRequest", "Specified HTTP method is not allowed for the request target.")
 }
 
-/// Reading needs a role that reads mail, changing one that writes it.
+/// Reading needs a role that reads mail, changing one that writes it, sending one that sends.
 fn permitted(world: &World, call: &Call) -> Result<(), Answer> {
     let enough: &[&str] = match call.operation {
         Operation::Patch | Operation::Move | Operation::Delete => &["Mail.ReadWrite"],
+        Operation::Draft | Operation::Reply | Operation::Attach | Operation::UploadSession => &["Mail.ReadWrite"],
+        Operation::Send | Operation::SendMail => &["Mail.Send"],
         Operation::Mime | Operation::Attachments => &["Mail.Read", "Mail.ReadWrite"],
         Operation::List | Operation::Get | Operation::Delta | Operation::Folder | Operation::Subscriptions => {
             &["Mail.Read", "Mail.ReadWrite", "Mail.ReadBasic", "Mail.ReadBasic.All"]

@@ -8,7 +8,7 @@ use crate::{
     call::Prefer,
     clock::{from_ms, seconds},
     envelope::{Person, Reading, conversation_names},
-    folder::{DRAFTS, ROOT},
+    folder::ROOT,
     mailbox::{Contents, Message},
     query::Select,
     world::{Mailbox, World},
@@ -51,7 +51,7 @@ impl World {
         put("isDeliveryReceiptRequested", &|| message.receipts.0.into());
         put("isReadReceiptRequested", &|| message.receipts.1.into());
         put("isRead", &|| message.is_read.into());
-        put("isDraft", &|| (message.folder == DRAFTS).into());
+        put("isDraft", &|| message.is_draft().into());
         put("webLink", &|| {
             format!("https://outlook.office365.com/owa/?ItemID={id}&exvsurl=1&viewmodel=ReadMessageItem").into()
         });
@@ -60,7 +60,7 @@ impl World {
         put("from", &|| person(&envelope.from));
         put("toRecipients", &|| people(&envelope.to));
         put("ccRecipients", &|| people(&envelope.cc));
-        put("bccRecipients", &|| Value::Array(Vec::new()));
+        put("bccRecipients", &|| message.outgoing.as_ref().map_or(Value::Array(Vec::new()), |it| people(&it.bcc)));
         put("replyTo", &|| people(&envelope.reply_to));
         put("flag", &|| message.flag.clone());
         put("hasAttachments", &|| message.has_attachments().into());

@@ -35,15 +35,29 @@ pub enum Operation {
     Batch,
     /// Any item of a `$batch`; the item is also of its own operation.
     BatchItem,
-    /// Drafts, sending, replies.
-    Outbound,
+    /// A draft made or changed, or a mail made in another way than by receiving it.
+    Draft,
+    /// A draft of a reply.
+    Reply,
+    /// A file attached in one request.
+    Attach,
+    /// The beginning of an upload session.
+    UploadSession,
+    /// A request to an upload address.
+    Upload,
+    /// A draft sent.
+    Send,
+    /// A mail sent without a draft.
+    SendMail,
+    /// What Graph can do and the tenant cannot.
+    Unsimulated,
     /// Anything else.
     Other,
 }
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Operation; 15] = [
+    pub const ALL: [Operation; 22] = [
         Self::Token,
         Self::Subscriptions,
         Self::List,
@@ -57,7 +71,14 @@ impl Operation {
         Self::Folder,
         Self::Batch,
         Self::BatchItem,
-        Self::Outbound,
+        Self::Draft,
+        Self::Reply,
+        Self::Attach,
+        Self::UploadSession,
+        Self::Upload,
+        Self::Send,
+        Self::SendMail,
+        Self::Unsimulated,
         Self::Other,
     ];
 
@@ -77,7 +98,14 @@ impl Operation {
             Self::Folder => "folder",
             Self::Batch => "batch",
             Self::BatchItem => "batch_item",
-            Self::Outbound => "outbound",
+            Self::Draft => "draft",
+            Self::Reply => "reply",
+            Self::Attach => "attach",
+            Self::UploadSession => "upload_session",
+            Self::Upload => "upload",
+            Self::Send => "send",
+            Self::SendMail => "send_mail",
+            Self::Unsimulated => "unsimulated",
             Self::Other => "other",
         }
     }
@@ -121,6 +149,22 @@ pub(crate) enum Target {
     Move {
         user: String,
         id: String,
+    },
+    Reply {
+        user: String,
+        id: String,
+        all: bool,
+    },
+    UploadSession {
+        user: String,
+        id: String,
+    },
+    Send {
+        user: String,
+        id: String,
+    },
+    SendMail {
+        user: String,
     },
     /// Known to Graph, not simulated here.
     Unsimulated {
@@ -173,6 +217,9 @@ impl Target {
             true => (Some(word(3)), 4),
             false => (None, 2),
         };
+        if words.len() == 3 && (is(2, "sendMail") || is(2, "microsoft.graph.sendMail")) {
+            return Self::SendMail { user };
+        }
         if !is(rest, "messages") {
             return Self::Unsimulated { user };
         }
@@ -186,6 +233,12 @@ impl Target {
             (3, _) if is(rest + 2, "$value") => Self::Mime { user, id: word(rest + 1) },
             (3, _) if is(rest + 2, "attachments") => Self::Attachments { user, id: word(rest + 1) },
             (3, _) if has("move") => Self::Move { user, id: word(rest + 1) },
+            (3, _) if has("createReply") => Self::Reply { user, id: word(rest + 1), all: false },
+            (3, _) if has("createReplyAll") => Self::Reply { user, id: word(rest + 1), all: true },
+            (3, _) if has("send") => Self::Send { user, id: word(rest + 1) },
+            (4, _) if has("attachments") && opens_session(words.get(rest + 3)) => {
+                Self::UploadSession { user, id: word(rest + 1) }
+            }
             _ => Self::Unsimulated { user },
         }
     }
@@ -201,6 +254,10 @@ impl Target {
             | Self::Mime { user, .. }
             | Self::Attachments { user, .. }
             | Self::Move { user, .. }
+            | Self::Reply { user, .. }
+            | Self::UploadSession { user, .. }
+            | Self::Send { user, .. }
+            | Self::SendMail { user }
             | Self::Unsimulated { user } => Some(user),
             _ => None,
         }
@@ -209,9 +266,13 @@ impl Target {
     /// The id of the message it is about.
     pub(crate) fn message(&self) -> Option<&str> {
         match self {
-            Self::Message { id, .. } | Self::Mime { id, .. } | Self::Attachments { id, .. } | Self::Move { id, .. } => {
-                Some(id)
-            }
+            Self::Message { id, .. }
+            | Self::Mime { id, .. }
+            | Self::Attachments { id, .. }
+            | Self::Move { id, .. }
+            | Self::Reply { id, .. }
+            | Self::UploadSession { id, .. }
+            | Self::Send { id, .. } => Some(id),
             _ => None,
         }
     }
@@ -222,18 +283,27 @@ impl Target {
             (Self::Subscriptions | Self::Subscription(_) | Self::Reauthorize(_), _) => Operation::Subscriptions,
             (Self::Folders { .. } | Self::Folder { .. }, _) => Operation::Folder,
             (Self::Messages { .. }, "GET") => Operation::List,
-            (Self::Messages { .. } | Self::Unsimulated { .. }, _) => Operation::Outbound,
+            (Self::Messages { .. }, _) => Operation::Draft,
+            (Self::Unsimulated { .. }, _) => Operation::Unsimulated,
             (Self::Delta { .. }, _) => Operation::Delta,
             (Self::Message { .. }, "PATCH") => Operation::Patch,
             (Self::Message { .. }, "DELETE") => Operation::Delete,
             (Self::Message { .. }, _) => Operation::Get,
             (Self::Mime { .. }, _) => Operation::Mime,
             (Self::Attachments { .. }, "GET") => Operation::Attachments,
-            (Self::Attachments { .. }, _) => Operation::Outbound,
+            (Self::Attachments { .. }, _) => Operation::Attach,
             (Self::Move { .. }, _) => Operation::Move,
+            (Self::Reply { .. }, _) => Operation::Reply,
+            (Self::UploadSession { .. }, _) => Operation::UploadSession,
+            (Self::Send { .. }, _) => Operation::Send,
+            (Self::SendMail { .. }, _) => Operation::SendMail,
             (Self::Unknown, _) => Operation::Other,
         }
     }
+}
+
+fn opens_session(word: Option<&String>) -> bool {
+    word.is_some_and(|it| it.trim_start_matches("microsoft.graph.").eq_ignore_ascii_case("createUploadSession"))
 }
 
 fn decoded(text: &str) -> String {
@@ -259,7 +329,13 @@ mod tests {
         assert_eq!(Target::read("/users/u/messages/AA%2FB%3D"), message);
         assert_eq!(Target::read("/users/u/mailFolders/inbox/messages/AA%2FB%3D"), message);
         assert_eq!(Target::read("/users/u/messages/x/$value"), Target::Mime { user: "u".into(), id: "x".into() });
-        assert_eq!(Target::read("/users/u/sendMail"), Target::Unsimulated { user: "u".into() });
+        assert_eq!(Target::read("/users/u/sendMail"), Target::SendMail { user: "u".into() });
+        let reply = |all| Target::Reply { user: "u".into(), id: "x".into(), all };
+        assert_eq!(Target::read("/users/u/messages/x/createReply"), reply(false));
+        assert_eq!(Target::read("/users/u/messages/x/microsoft.graph.createReplyAll"), reply(true));
+        let session = Target::UploadSession { user: "u".into(), id: "x".into() };
+        assert_eq!(Target::read("/users/u/messages/x/attachments/createUploadSession"), session);
+        assert_eq!(Target::read("/users/u/calendar"), Target::Unsimulated { user: "u".into() });
         assert_eq!(Target::read("/me/messages"), Target::Unknown);
         assert_eq!(Target::read("/$batch"), Target::Batch);
         assert_eq!(Target::read("/subscriptions/1/reauthorize"), Target::Reauthorize("1".into()));

@@ -90,6 +90,8 @@ impl Tenant {
             faults: Faults::default(),
             ledger: Ledger::default(),
             quirks: Default::default(),
+            sent: Default::default(),
+            uploads: Default::default(),
             options,
         });
         let tenant = Self { world, stop: stop.clone(), server: Arc::default() };

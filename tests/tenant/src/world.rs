@@ -21,8 +21,10 @@ use crate::{
     mailbox::Contents,
     options::Options,
     policy::millis,
+    sent::Departures,
     slots::Slots,
     subscriptions::Subscriptions,
+    upload::Uploads,
 };
 
 /// Everything.
@@ -40,6 +42,8 @@ pub(crate) struct World {
     pub(crate) faults: Faults,
     pub(crate) ledger: Ledger,
     pub(crate) quirks: Mutex<Quirks>,
+    pub(crate) sent: Departures,
+    pub(crate) uploads: Uploads,
 }
 
 /// The mailboxes of the tenant.
@@ -89,6 +93,11 @@ pub struct Quirks {
     /// How long after a message came (and was notified) it is found by nobody.
     #[serde(with = "millis")]
     pub replication_delay: std::time::Duration,
+    /// How long after a draft was sent it is found by nobody.
+    #[serde(with = "millis")]
+    pub sent_delay: std::time::Duration,
+    /// A draft gets another Message-ID when it is sent.
+    pub rename_sent: bool,
 }
 
 impl World {

@@ -17,6 +17,10 @@ mod messages;
 #[cfg(test)]
 mod notifications;
 #[cfg(test)]
+mod sending;
+#[cfg(test)]
 mod subscriptions;
 #[cfg(test)]
 mod tokens;
+#[cfg(test)]
+mod uploads;
