@@ -5,6 +5,7 @@
 mod checks;
 mod daemon;
 mod jobs;
+mod paused;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -40,6 +41,7 @@ use crate::queue::Runner;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 use jobs::{Jobs, RoutePlan, RoutePlans};
+use paused::PausedMailboxes;
 
 /// How often the recorder folds its histograms, so that they do not grow while nobody scrapes.
 const UPKEEP_TURN: Duration = Duration::from_secs(5);
@@ -148,6 +150,7 @@ impl Bridge {
             routes: plans,
             retain: config.store.retain.0,
             paused: Mutex::default(),
+            paused_mailboxes: PausedMailboxes::read(&store).await?,
         });
         let door = Door { hints: Arc::clone(&hints), clock: Arc::clone(&clock) };
         let public_router = http::public(door, config.server.allowed_sources.clone().unwrap_or_default());
@@ -216,6 +219,11 @@ impl Bridge {
         parts.spawn(async move {
             hints.run(hint_store, hint_clock, token).await;
             ("the hint worker", Ok(()))
+        });
+        let (token, follower) = (looping.clone(), Arc::clone(&daemon));
+        parts.spawn(async move {
+            follower.follow_pauses(token).await;
+            ("the eye on paused mailboxes", Ok(()))
         });
         let (token, metrics) = (looping.clone(), daemon.metrics.clone());
         parts.spawn(async move {

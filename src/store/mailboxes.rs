@@ -152,6 +152,24 @@ impl Store {
         self.change(mailbox, What::SweepSince(since)).await
     }
 
+    /// Nothing is to be done in it from now on, as `who` wants it; `None`: it is worked in again. What was paused before
+    /// keeps its time and its name.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn pause(&self, mailbox: &MailboxId, who: Option<&str>) -> Result<(), StoreError> {
+        self.change(mailbox, What::Paused(who.map(str::to_owned))).await
+    }
+
+    /// The mailboxes that are paused.
+    ///
+    /// # Errors
+    /// They could not be read.
+    pub async fn paused_mailboxes(&self) -> Result<Vec<MailboxId>, StoreError> {
+        const SELECT: &str = "SELECT tenant, address FROM mailboxes WHERE paused_at IS NOT NULL";
+        self.db().rows(SELECT, vec![]).await?.iter().map(name).collect()
+    }
+
     /// This folder of the mailbox is watched from now on. Another folder than before is a new beginning: the cursor
     /// and the swept window belong to the old one, and so does the subscription, which is marked as none of ours.
     ///
@@ -307,6 +325,7 @@ enum What {
     Noted(UnixMillis),
     Swept { until: UnixMillis, asked: Option<UnixMillis> },
     SweepSince(UnixMillis),
+    Paused(Option<String>),
     Folder(String),
 }
 
@@ -371,6 +390,11 @@ impl What {
                  WHERE id = $3",
                 vec![(*until).into(), (*asked).into()],
             ),
+            Self::Paused(Some(who)) => (
+                "UPDATE mailboxes SET paused_at = COALESCE(paused_at, $1), paused_by = COALESCE(paused_by, $2) WHERE id = $3",
+                vec![now.into(), who.as_str().into()],
+            ),
+            Self::Paused(None) => ("UPDATE mailboxes SET paused_at = NULL, paused_by = NULL WHERE id = $1", vec![]),
             Self::SweepSince(since) => (
                 "UPDATE mailboxes SET sweep_since = CASE WHEN sweep_since < $1 THEN sweep_since ELSE $1 END WHERE id = $2",
                 vec![(*since).into()],

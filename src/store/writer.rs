@@ -14,10 +14,12 @@ use super::asked::Ask;
 use super::claim::Rooms;
 use super::db::{Db, Tx};
 use super::delivered::{Delivered, Ended, Marked};
+use super::discard::Discard;
 use super::due::{Due, MakeDue, Unpark};
 use super::error::StoreError;
 use super::found::FoundPage;
 use super::mailboxes::{Change, Names, NewMailbox};
+use super::replay::Replay;
 use super::secrets::OwnSecret;
 use super::settle::Settle;
 use super::tidy::Tidy;
@@ -181,6 +183,8 @@ kinds! {
     changes: Change,
     secrets: OwnSecret,
     unpark: Unpark,
+    discard: Discard,
+    replay: Replay,
     due: MakeDue,
     tidy: Tidy,
     claims: Rooms,
