@@ -6,11 +6,13 @@ mod audits;
 mod checks;
 mod daemon;
 mod jobs;
+mod paused;
+mod routes;
 
 pub use audits::NoAudit;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -22,9 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::config::limits::Unmatched;
-use crate::config::route::{Order, RouteConfig};
-use crate::delivery::{Content, Delivery, Rendering, Route};
-use crate::destinations::{self, Destination};
+use crate::config::route::RouteConfig;
+use crate::delivery::{Content, Delivery};
 use crate::egress::Egress;
 use crate::graph::Graph;
 use crate::http::api::Access;
@@ -42,7 +43,9 @@ use crate::model::work::{MailboxId, NewJob, Work};
 use crate::queue::Runner;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
-use jobs::{Jobs, RoutePlan, RoutePlans};
+use jobs::Jobs;
+use paused::PausedMailboxes;
+use routes::{content_url, first_wait, in_turn, renderings};
 
 /// How often the recorder folds its histograms, so that they do not grow while nobody scrapes.
 const UPKEEP_TURN: Duration = Duration::from_secs(5);
@@ -110,7 +113,7 @@ impl Bridge {
         let egress = Egress::new(&config.egress)?;
         let tenants = tenants(&config, &egress, &clock)?;
         let mailboxes = mailboxes(&config, &tenants)?;
-        let (routes, plans) = routes(&config, &egress, &clock)?;
+        let (routes, plans) = routes::routes(&config, &egress, &clock)?;
         let links = LinkKey::new(&store.secret(LINKS).await?);
         let content_url = content_url(&config, admin.address()?);
         watch(&store, &mailboxes).await?;
@@ -154,6 +157,7 @@ impl Bridge {
             routes: plans,
             retain: config.store.retain.0,
             standings: Mutex::default(),
+            paused_mailboxes: PausedMailboxes::read(&store).await?,
         });
         let door = Door { hints: Arc::clone(&hints), clock: Arc::clone(&clock) };
         let public_router = http::public(door, config.server.allowed_sources.clone().unwrap_or_default());
@@ -224,6 +228,11 @@ impl Bridge {
             hints.run(hint_store, hint_clock, token).await;
             ("the hint worker", Ok(()))
         });
+        let (token, follower) = (looping.clone(), Arc::clone(&daemon));
+        parts.spawn(async move {
+            follower.follow_pauses(token).await;
+            ("the eye on paused mailboxes", Ok(()))
+        });
         let (token, metrics) = (looping.clone(), daemon.metrics.clone());
         parts.spawn(async move {
             fold_metrics(metrics, token).await;
@@ -292,68 +301,6 @@ async fn watch(store: &Store, mailboxes: &HashMap<MailboxId, Watched>) -> anyhow
         one??;
     }
     Ok(())
-}
-
-fn routes(
-    config: &Config,
-    egress: &Egress,
-    clock: &SharedClock,
-) -> anyhow::Result<(HashMap<String, Route>, RoutePlans)> {
-    let (mut routes, mut plans) = (HashMap::new(), HashMap::new());
-    for route in &config.routes {
-        let destination: Arc<dyn Destination> = destinations::build(&route.destination, egress, Arc::clone(clock))
-            .with_context(|| format!("route {}", route.name))?;
-        let plan = RoutePlan::new(u32::from(route.concurrency.get()), destination.timeout(), route.backoff());
-        plans.insert(route.name.clone(), plan);
-        let max_message_size = route.max_message_size.0;
-        routes.insert(route.name.clone(), Route { destination, max_message_size });
-    }
-    Ok((routes, plans))
-}
-
-/// The routes that take the mails of a conversation one after the other.
-fn in_turn(config: &Config) -> HashSet<String> {
-    config.routes.iter().filter(|it| it.order == Order::Thread).map(|it| it.name.clone()).collect()
-}
-
-/// The wait before a route's first attempt: the first step of its schedule.
-fn first_wait(route: &RouteConfig) -> i64 {
-    route.retry.first().map_or(0, |step| step.millis())
-}
-
-/// What each route's deliveries must know whatever the configuration says by the time they are attempted.
-fn renderings(
-    config: &Config,
-    content_url: &str,
-    plans: &RoutePlans,
-) -> anyhow::Result<HashMap<String, serde_json::Value>> {
-    let base = (content_url, config.server.content_url.is_some());
-    let rendering = |route: &RouteConfig| {
-        let schedule = plans.get(&route.name).map_or(Duration::ZERO, RoutePlan::longest);
-        let schedule_ms = i64::try_from(schedule.as_millis()).unwrap_or(i64::MAX);
-        let rendering = Rendering {
-            headers: route.wanted_headers(),
-            remote_images: route.remote_images,
-            attributes: route.attributes.clone(),
-            ..Rendering::new(route.destination.body(), schedule_ms, base)
-        };
-        anyhow::Ok((route.name.clone(), serde_json::to_value(rendering)?))
-    };
-    config.routes.iter().map(rendering).collect()
-}
-
-/// What links to content begin with: as configured, else the private listener's own address.
-fn content_url(config: &Config, admin: SocketAddr) -> String {
-    let configured = config.server.content_url.as_ref().map(|it| it.as_str().trim_end_matches('/').to_owned());
-    configured.unwrap_or_else(|| {
-        // A listener on every address is reached by none of that name.
-        let ip = match admin.ip() {
-            ip if !ip.is_unspecified() => ip,
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        };
-        format!("http://{}", SocketAddr::new(ip, admin.port()))
-    })
 }
 
 /// The restart is the recovery: at start every mailbox is due for a look and its subscription for a check.

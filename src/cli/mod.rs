@@ -2,10 +2,14 @@
 //!
 //! 0: fine. 1: it ran and found trouble. 2: unusable arguments or configuration.
 
+mod ask;
 pub mod config;
+mod delivery;
 mod demo;
 mod healthcheck;
+mod mailbox;
 mod run;
+mod table;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -34,6 +38,10 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Check, show or describe the configuration.
     Config(config::ConfigCommand),
+    /// Ask the running daemon for deliveries, replay them, discard them.
+    Delivery(delivery::DeliveryCommand),
+    /// Ask the running daemon for its mailboxes; look now, pause, resume.
+    Mailbox(mailbox::MailboxCommand),
     /// Ask a running daemon whether it is ready (for a container's HEALTHCHECK).
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print shell completions.
@@ -59,6 +67,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => block_on(run::run(args)),
         Command::Demo(args) => block_on(demo::demo(args)),
         Command::Config(command) => command.run(environment(), &mut std::io::stdout()).unwrap_or(TROUBLE),
+        Command::Delivery(command) => block_on(delivery::delivery(command)),
+        Command::Mailbox(command) => block_on(mailbox::mailbox(command)),
         Command::Healthcheck(args) => block_on(healthcheck::healthcheck(args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "mailspan", &mut std::io::stdout());

@@ -164,7 +164,7 @@ impl Store {
         self.change(mailbox, What::Folder(folder.to_owned())).await
     }
 
-    async fn change(&self, mailbox: &MailboxId, what: What) -> Result<(), StoreError> {
+    pub(super) async fn change(&self, mailbox: &MailboxId, what: What) -> Result<(), StoreError> {
         let number = self.number(mailbox).await?;
         self.ask(Change { number, what }).await
     }
@@ -212,7 +212,7 @@ fn state(row: &Row) -> Result<MailboxState, StoreError> {
     })
 }
 
-fn name(row: &Row) -> Result<MailboxId, StoreError> {
+pub(super) fn name(row: &Row) -> Result<MailboxId, StoreError> {
     let address =
         Address::parse(&row.text(1)?).map_err(|_| StoreError::Unreadable("a mailbox without an address".into()))?;
     Ok(MailboxId { tenant: row.text(0)?, address })
@@ -305,12 +305,13 @@ pub(super) struct Change {
     what: What,
 }
 
-enum What {
+pub(super) enum What {
     Subscription(Option<Subscription>),
     Push(Push),
     Noted(UnixMillis),
     Swept { until: UnixMillis, asked: Option<UnixMillis> },
     SweepSince(UnixMillis),
+    Paused(Option<String>),
     Folder(String),
 }
 
@@ -375,6 +376,11 @@ impl What {
                  WHERE id = $3",
                 vec![(*until).into(), (*asked).into()],
             ),
+            Self::Paused(Some(who)) => (
+                "UPDATE mailboxes SET paused_at = COALESCE(paused_at, $1), paused_by = COALESCE(paused_by, $2) WHERE id = $3",
+                vec![now.into(), who.as_str().into()],
+            ),
+            Self::Paused(None) => ("UPDATE mailboxes SET paused_at = NULL, paused_by = NULL WHERE id = $1", vec![]),
             Self::SweepSince(since) => (
                 "UPDATE mailboxes SET sweep_since = CASE WHEN sweep_since < $1 THEN sweep_since ELSE $1 END WHERE id = $2",
                 vec![(*since).into()],

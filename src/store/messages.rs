@@ -104,6 +104,8 @@ pub struct Delivery {
     pub held: Option<String>,
     /// The interactions of the same conversation and route that were parked before it and that none before it named.
     pub gap: Vec<String>,
+    /// When a person decided that the route needs it no more.
+    pub discarded_at: Option<UnixMillis>,
 }
 
 impl Store {
@@ -255,7 +257,7 @@ impl Lookups {
             concat!(
                 "SELECT ",
                 message_columns!(),
-                ", d.route, d.facts, d.created_at, d.accepted_at, d.interaction_id, d.previous, d.held, d.gap
+                ", d.route, d.facts, d.created_at, d.accepted_at, d.interaction_id, d.previous, d.held, d.gap, d.discarded_at
                  FROM deliveries AS d JOIN messages AS m ON m.id = d.message
                  WHERE d.interaction_id IN ({rows})
                  ORDER BY CASE WHEN m.content_dropped_at IS NULL THEN 0 ELSE 1 END, d.created_at, m.id"
@@ -279,6 +281,7 @@ impl Lookups {
                 previous: row.maybe_text(AFTER_MESSAGE + 5)?,
                 held: row.maybe_text(AFTER_MESSAGE + 6)?,
                 gap: read_gap(row.maybe_text(AFTER_MESSAGE + 7)?)?,
+                discarded_at: row.maybe_int(AFTER_MESSAGE + 8)?,
             };
             found.insert(interaction_id, delivery);
         }

@@ -16,10 +16,12 @@ use super::audited::KeepAudit;
 use super::claim::Rooms;
 use super::db::{Db, Tx};
 use super::delivered::{Delivered, Ended, Marked};
+use super::discard::Discard;
 use super::due::{BringForward, Due, MakeDue, Unpark};
 use super::error::StoreError;
 use super::found::FoundPage;
 use super::mailboxes::{Change, Names, NewMailbox};
+use super::replay::Replay;
 use super::secrets::OwnSecret;
 use super::settle::Settle;
 use super::take_up::TakeUp;
@@ -190,6 +192,8 @@ kinds! {
     unpark: Unpark,
     take_up: TakeUp,
     forward: BringForward,
+    discard: Discard,
+    replay: Replay,
     due: MakeDue,
     tidy: Tidy,
     claims: Rooms,
