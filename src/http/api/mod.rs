@@ -4,6 +4,7 @@
 
 mod access;
 pub(super) mod asked;
+mod audit;
 mod document;
 mod mailboxes;
 mod operation;
@@ -11,6 +12,7 @@ mod page;
 mod routes;
 mod sync;
 mod times;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,6 +41,8 @@ fn operations() -> Vec<Operation> {
         mailboxes::operation(),
         sync::operation(),
         routes::operation(),
+        trace::operation(),
+        audit::operation(),
         content::interaction_schema(),
         content::get_interaction(),
         content::get_raw(),

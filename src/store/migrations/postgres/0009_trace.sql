@@ -6,7 +6,6 @@ ALTER TABLE messages ADD COLUMN fan_out BIGINT;
 CREATE INDEX messages_message_id ON messages (internet_message_id) WHERE internet_message_id IS NOT NULL;
 -- The messages of a mailbox by the time they came.
 CREATE INDEX messages_received ON messages (mailbox, (COALESCE(received_at, found_at)), id);
-CREATE INDEX jobs_parked_key ON jobs (key) WHERE parked_at IS NOT NULL;
 -- The last audit: when, and how many messages it could not account for.
 ALTER TABLE mailboxes ADD COLUMN audited_at BIGINT;
 ALTER TABLE mailboxes ADD COLUMN unaccounted BIGINT;
