@@ -52,7 +52,7 @@ pub(super) async fn healthcheck(args: HealthcheckArgs) -> u8 {
 }
 
 /// The private listener as configured; a listener on every address is asked on loopback.
-fn configured(files: &super::ConfigFiles) -> Result<std::net::SocketAddr, String> {
+pub(super) fn configured(files: &super::ConfigFiles) -> Result<std::net::SocketAddr, String> {
     let mut files = files.files.clone();
     let usual = std::path::PathBuf::from(CONTAINER_CONFIG);
     if files.is_empty() && usual.exists() {

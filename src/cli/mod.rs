@@ -2,10 +2,13 @@
 //!
 //! 0: fine. 1: it ran and found trouble. 2: unusable arguments or configuration.
 
+mod api;
+mod audit;
 pub mod config;
 mod demo;
 mod healthcheck;
 mod run;
+mod trace;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -34,6 +37,10 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Check, show or describe the configuration.
     Config(config::ConfigCommand),
+    /// Where is my mail? Ask a running daemon for the journey of a message, with times.
+    Trace(trace::TraceArgs),
+    /// Did we lose any? Let a running daemon hold the mailboxes against what became of their mail.
+    Audit(audit::AuditArgs),
     /// Ask a running daemon whether it is ready (for a container's HEALTHCHECK).
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print shell completions.
@@ -59,6 +66,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => block_on(run::run(args)),
         Command::Demo(args) => block_on(demo::demo(args)),
         Command::Config(command) => command.run(environment(), &mut std::io::stdout()).unwrap_or(TROUBLE),
+        Command::Trace(args) => block_on(trace::trace(args)),
+        Command::Audit(args) => block_on(audit::audit(args)),
         Command::Healthcheck(args) => block_on(healthcheck::healthcheck(args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "mailspan", &mut std::io::stdout());

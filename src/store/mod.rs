@@ -55,7 +55,7 @@ pub use claim::{Claims, Room};
 pub use delivered::{Leaves, ToMark};
 pub use error::StoreError;
 pub use found::{CursorChange, Found};
-pub use journeys::{Cut, Driver, Journey, Leg, SEARCHED, Sought, Tracks};
+pub use journeys::{Cut, Driver, Failed, Journey, Leg, SEARCHED, Sought, Tracks};
 pub use mailboxes::{Cursor, MailboxState, Push, Subscription};
 pub use messages::{Delivery, Message};
 pub use pieces::PIECE;

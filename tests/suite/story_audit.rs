@@ -26,7 +26,8 @@ fn adds_up(report: &Value) {
         let number = |sums: &Value, name: &str| sums[name].as_u64().unwrap();
         let hours = mailbox["hours"].as_array().unwrap();
         for sums in hours.iter().chain([&mailbox["total"]]) {
-            let classes = ["delivered", "parked", "filtered", "pending", "unknown", "in_the_dark", "short"];
+            let classes =
+                ["delivered", "discarded", "parked", "filtered", "pending", "unknown", "in_the_dark", "short"];
             let all: u64 = classes.iter().map(|it| number(sums, it)).sum();
             assert_eq!(number(sums, "seen"), all, "{sums}");
         }

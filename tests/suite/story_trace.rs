@@ -24,8 +24,10 @@ async fn only(api: &Api, text: &str) -> Value {
     messages[0].clone()
 }
 
+/// The steps, without the attempts that failed.
 fn steps(message: &Value) -> Vec<&str> {
-    message["steps"].as_array().unwrap().iter().map(|it| it["what"].as_str().unwrap()).collect()
+    let steps = message["steps"].as_array().unwrap();
+    steps.iter().map(|it| it["what"].as_str().unwrap()).filter(|it| *it != "failed").collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,8 +97,9 @@ async fn a_mail_that_did_not_arrive_says_where_it_stands_and_why() {
 
     let refused = so("Refused", "parked").await;
     assert_eq!(steps(&refused), ["received", "found", "stored", "parked"], "{refused}");
-    assert_eq!(refused["steps"][3]["route"], "failing");
-    assert!(refused["steps"][3]["detail"].as_str().unwrap().contains("503"), "{refused}");
+    let parked = refused["steps"].as_array().unwrap().last().unwrap();
+    assert_eq!(parked["route"], "failing");
+    assert!(parked["detail"].as_str().unwrap().contains("503"), "{refused}");
     assert_eq!(refused["deliveries"][0]["state"], "parked");
 
     until_so("one failed attempt", async || only(&api, "Late").await["deliveries"][0]["state"] == "retrying").await;
@@ -107,7 +110,8 @@ async fn a_mail_that_did_not_arrive_says_where_it_stands_and_why() {
 
     let unmatched = so("For nobody", "parked").await;
     assert_eq!(steps(&unmatched), ["received", "found", "parked"], "{unmatched}");
-    assert!(unmatched["steps"][2]["detail"].as_str().unwrap().contains("no route takes"), "{unmatched}");
+    let parked = unmatched["steps"].as_array().unwrap().last().unwrap();
+    assert!(parked["detail"].as_str().unwrap().contains("no route takes"), "{unmatched}");
     bridge.stop().await;
 
     let bridge = Bridge::start(&plan.text("routing", "unmatched", "ignore")).await;
