@@ -33,8 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub enum NoAudit {
     /// Another one runs.
     Busy,
-    /// No watched mailbox goes by this name.
-    NoSuchMailbox,
+    /// No mail is read from this mailbox.
+    NotRead,
 }
 
 /// The first audits, spread over a turn: ten thousand mailboxes are not audited at once.
@@ -114,28 +114,34 @@ impl From<AuditError> for Failure {
 }
 
 impl Daemon {
-    /// Audits the mail received since `since`: of one mailbox, by address or `tenant/address`, or of all that are read.
-    /// One audit runs at a time, so that asking often takes nothing from the mail.
+    /// Audits the mail received since `since`, of one mailbox or of all that are read. One audit runs at a time, so that
+    /// asking often takes nothing from the mail.
     ///
     /// # Errors
     /// Nothing was audited.
-    pub async fn audit(&self, mailbox: Option<&str>, since: UnixMillis) -> Result<AuditReport, NoAudit> {
+    pub async fn audit(&self, mailbox: Option<&MailboxId>, since: UnixMillis) -> Result<AuditReport, NoAudit> {
         let _only = self.audits.try_acquire().map_err(|_| NoAudit::Busy)?;
         let window = (since, self.clock.now());
         let watched = &self.jobs.inbound.mailboxes;
-        let is_read = |id: &&MailboxId| watched.get(*id).is_some_and(|it| it.config.receive);
-        let is_asked = |id: &&MailboxId| {
-            mailbox.is_none_or(|name| {
-                id.to_string().eq_ignore_ascii_case(name) || id.address.as_str().eq_ignore_ascii_case(name)
-            })
+        let is_read = |id: &MailboxId| watched.get(id).is_some_and(|it| it.config.receive);
+        let mut asked: Vec<MailboxId> = match mailbox {
+            Some(mailbox) => vec![mailbox.clone()],
+            None => self.mailboxes.clone(),
         };
-        let mut asked: Vec<&MailboxId> = self.mailboxes.iter().filter(is_read).filter(is_asked).collect();
+        asked.retain(is_read);
         if asked.is_empty() && mailbox.is_some() {
-            return Err(NoAudit::NoSuchMailbox);
+            return Err(NoAudit::NotRead);
         }
         asked.sort_unstable();
-        let reports = stream::iter(asked).map(|it| self.jobs.report(it, window)).buffered(AT_ONCE).collect().await;
+        let report = async |mailbox: MailboxId| self.jobs.report(&mailbox, window).await;
+        let reports = stream::iter(asked).map(report).buffered(AT_ONCE).collect().await;
         Ok(AuditReport::of(window, reports))
+    }
+
+    /// Since when finished records are kept.
+    pub fn retained_since(&self) -> UnixMillis {
+        let retain = i64::try_from(self.jobs.retain.as_millis()).unwrap_or(i64::MAX);
+        self.clock.now().saturating_sub(retain)
     }
 }
 

@@ -16,8 +16,12 @@ use crate::egress::{self, Egress, causes};
 use crate::model::secret::Secret;
 use crate::secrets::SecretSource;
 
-/// An answer that takes longer does not come.
+/// An answer that takes longer does not come …
 const PATIENCE: Duration = Duration::from_secs(60);
+/// … but an audit of many large mailboxes takes its time.
+const LONG_PATIENCE: Duration = Duration::from_secs(4 * 3600);
+/// A daemon that is there takes a connection within this.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// The variable that names the file with the token.
 const TOKEN_FILE: &str = "MAILSPAN_TOKEN_FILE";
 
@@ -73,6 +77,15 @@ pub(super) struct Client {
 impl Daemon {
     /// A client for it.
     pub(super) fn client(&self) -> Result<Client, NoAnswer> {
+        self.client_with(PATIENCE)
+    }
+
+    /// A client for what may take hours.
+    pub(super) fn patient_client(&self) -> Result<Client, NoAnswer> {
+        self.client_with(LONG_PATIENCE)
+    }
+
+    fn client_with(&self, patience: Duration) -> Result<Client, NoAnswer> {
         let base = match &self.server {
             Some(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url.clone(),
             Some(_) => return Err(NoAnswer::unusable("--server must begin with http:// or https://")),
@@ -84,7 +97,7 @@ impl Daemon {
         let file = self.token_file.clone().or_else(|| std::env::var_os(TOKEN_FILE).map(PathBuf::from));
         let token = file.map(|it| SecretSource::File(it).current()).transpose();
         let token = token.map_err(|problem| NoAnswer::unusable(format!("the token cannot be read: {problem}")))?;
-        let http = client(&base).map_err(|error| NoAnswer::trouble(format!("no HTTP client: {error}")))?;
+        let http = client(&base, patience).map_err(|error| NoAnswer::trouble(format!("no HTTP client: {error}")))?;
         Ok(Client { base, token, http })
     }
 }
@@ -93,13 +106,17 @@ fn address_of(address: SocketAddr) -> Result<Url, url::ParseError> {
     Url::parse(&format!("http://{address}"))
 }
 
-fn client(base: &Url) -> anyhow::Result<reqwest::Client> {
+fn client(base: &Url, patience: Duration) -> anyhow::Result<reqwest::Client> {
+    // What a token opens, a redirect must not carry it to.
+    let patient = |client: reqwest::ClientBuilder| {
+        client.connect_timeout(CONNECT_WITHIN).timeout(patience).redirect(reqwest::redirect::Policy::none())
+    };
     if base.scheme() == "http" {
         // Beside us, so by no proxy; and no certificate is asked for.
-        return Ok(reqwest::Client::builder().timeout(PATIENCE).no_proxy().tls_certs_only([]).build()?);
+        return Ok(patient(reqwest::Client::builder()).no_proxy().tls_certs_only([]).build()?);
     }
     let egress = Egress::new(&egress::Config::default())?;
-    Ok(egress.finish(egress.client()?.timeout(PATIENCE))?)
+    Ok(egress.finish(patient(egress.client()?))?)
 }
 
 impl Client {

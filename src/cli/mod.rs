@@ -3,6 +3,7 @@
 //! 0: fine. 1: it ran and found trouble. 2: unusable arguments or configuration.
 
 mod ask;
+mod audit;
 pub mod config;
 mod delivery;
 mod demo;
@@ -10,6 +11,7 @@ mod healthcheck;
 mod mailbox;
 mod run;
 mod table;
+mod trace;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -42,6 +44,10 @@ enum Command {
     Delivery(delivery::DeliveryCommand),
     /// Ask the running daemon for its mailboxes; look now, pause, resume.
     Mailbox(mailbox::MailboxCommand),
+    /// Where is my mail? Ask a running daemon for the journey of a message, with times.
+    Trace(trace::TraceArgs),
+    /// Did we lose any? Let a running daemon hold the mailboxes against what became of their mail.
+    Audit(audit::AuditArgs),
     /// Ask a running daemon whether it is ready (for a container's HEALTHCHECK).
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print shell completions.
@@ -69,6 +75,8 @@ pub fn main() -> ExitCode {
         Command::Config(command) => command.run(environment(), &mut std::io::stdout()).unwrap_or(TROUBLE),
         Command::Delivery(command) => block_on(delivery::delivery(command)),
         Command::Mailbox(command) => block_on(mailbox::mailbox(command)),
+        Command::Trace(args) => block_on(trace::trace(args)),
+        Command::Audit(args) => block_on(audit::audit(args)),
         Command::Healthcheck(args) => block_on(healthcheck::healthcheck(args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "mailspan", &mut std::io::stdout());

@@ -4,3 +4,4 @@ pub mod audit;
 pub mod health;
 pub mod tidy;
 pub mod trace;
+pub mod traced;

@@ -1,86 +1,13 @@
 //! Where is my mail? The journey of a message, told from what is written of it: what happened when, and what it waits
 //! for. Pure.
 
-use schemars::JsonSchema;
-use serde::Serialize;
-
+use super::traced::{Step, Trace, Traced, TracedDelivery};
 use crate::model::clock::{UnixMillis, rfc3339};
 use crate::model::subject::Subject;
-use crate::store::{Cut, Driver, FoundBy, Journey, Leg, Mark, MessageState, Sought, Store, StoreError, Tracks};
+use crate::store::{Cut, Driver, Failed, FoundBy, Journey, Leg, Mark, MessageState, Sought, Store, StoreError, Tracks};
 
 /// What a search may be for, in characters: the longest Message-ID a header line holds.
 pub const LONGEST: usize = 998;
-
-/// What a trace answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Trace {
-    /// The messages, the newest first.
-    pub messages: Vec<Traced>,
-    /// Why there may be more, and what to do; null: these are all.
-    pub cut: Option<String>,
-    /// When nothing was found: what that means, and what to do.
-    pub hint: Option<&'static str>,
-}
-
-/// One message and its journey.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Traced {
-    /// The mailbox it lies in, `tenant/address`.
-    pub mailbox: String,
-    /// Its id there.
-    pub immutable_id: String,
-    /// Its Message-ID.
-    pub internet_message_id: Option<String>,
-    /// Its key, the same over routes; null until it is stored.
-    pub message_key: Option<String>,
-    /// Its subject.
-    pub subject: Option<String>,
-    /// What kind of mail it is.
-    pub kind: Option<String>,
-    /// Its conversation.
-    pub thread_id: Option<String>,
-    /// Its size in bytes.
-    pub size: Option<u64>,
-    /// Where it stands: `pending`, `parked`, `delivered`, `filtered`, `gone`, or `in_the_dark` (nothing drives it on).
-    pub state: &'static str,
-    /// Its deliveries.
-    pub deliveries: Vec<TracedDelivery>,
-    /// What happened, in order.
-    pub steps: Vec<Step>,
-}
-
-/// One delivery.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct TracedDelivery {
-    /// The route's configured name.
-    pub route: String,
-    /// The interaction's id: the receiver knows it by this one.
-    pub interaction_id: String,
-    /// `accepted`, `pending`, `retrying`, `running`, `parked`, `held` or `in_the_dark`.
-    pub state: &'static str,
-    /// How many attempts its schedule has had.
-    pub attempts: Option<u32>,
-    /// When the next attempt is due.
-    pub next_attempt_at: Option<String>,
-    /// What the last attempt ended with.
-    pub last_error: Option<String>,
-}
-
-/// One thing that happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Step {
-    /// When.
-    pub at: String,
-    /// Milliseconds since the mailbox received the message, or since it was found if nobody said when that was.
-    pub after_ms: i64,
-    /// What: `received`, `found`, `stored`, `accepted`, `parked`, `filtered`, `gone`, `marked`, `content_dropped`,
-    /// `tidied`.
-    pub what: &'static str,
-    /// At which route.
-    pub route: Option<String>,
-    /// More about it.
-    pub detail: Option<String>,
-}
 
 /// What a text that was found nowhere means.
 const NOT_KNOWN: &str = "No message is known by this. Either it never reached a watched folder (was it moved by a rule, \
@@ -186,12 +113,13 @@ fn state(journey: &Journey) -> &'static str {
 fn leg_state(leg: &Leg) -> &'static str {
     match &leg.job {
         _ if leg.accepted_at.is_some() => "accepted",
+        _ if leg.discarded.is_some() => "discarded",
         None => "in_the_dark",
         Some(job) if job.parked_at.is_some() && leg.held.is_some() => "held",
         Some(job) if job.parked_at.is_some() => "parked",
         Some(job) if job.is_running => "running",
         Some(job) if job.last_error.is_some() => "retrying",
-        Some(_) => "pending",
+        Some(_) => "waiting",
     }
 }
 
@@ -207,13 +135,23 @@ fn steps(journey: &Journey) -> Vec<Step> {
     };
     tell(message.received_at, "received", None, None);
     tell(Some(message.found_at), "found", None, Some(found_by(message.found_by).to_owned()));
+    for it in &journey.failed {
+        tell(Some(it.at), "failed", None, Some(failed(it)));
+    }
     if let Some(job) = &journey.fetch {
         tell(job.parked_at, "parked", None, why(job));
     }
     tell(message.accepted_at, "stored", None, stored(journey));
     for leg in &journey.deliveries {
         let route = Some(leg.route.as_str());
-        tell(leg.accepted_at, "accepted", route, None);
+        for it in &leg.failed {
+            tell(Some(it.at), "failed", route, Some(failed(it)));
+        }
+        let took = leg.attempt.map(|(attempt, took)| format!("at attempt {attempt}, in {took} ms"));
+        tell(leg.accepted_at, "accepted", route, took);
+        if let Some((at, reason)) = &leg.discarded {
+            tell(Some(*at), "discarded", route, Some(reason.clone()));
+        }
         if let Some(job) = leg.job.as_ref().filter(|_| leg.accepted_at.is_none()) {
             tell(job.parked_at, "parked", route, leg.held.clone().or_else(|| why(job)));
         }
@@ -247,6 +185,11 @@ fn stored(journey: &Journey) -> Option<String> {
     let to = (!routes.is_empty()).then(|| format!("to {}", routes.join(", ")));
     let all: Vec<String> = kind.into_iter().chain(to).collect();
     (!all.is_empty()).then(|| all.join("; "))
+}
+
+fn failed(it: &Failed) -> String {
+    let reason = it.reason.as_deref().unwrap_or_default();
+    format!("attempt {}: {}: {reason}", it.attempt, it.code)
 }
 
 fn why(job: &Driver) -> Option<String> {
@@ -286,7 +229,8 @@ mod tests {
             joined: None,
         };
         let kind = Some("human".to_owned());
-        Journey { message, subject: None, kind, tidied_at: None, fetch: None, deliveries: Vec::new() }
+        let failed = Vec::new();
+        Journey { message, subject: None, kind, tidied_at: None, fetch: None, failed, deliveries: Vec::new() }
     }
 
     fn job() -> Driver {
@@ -295,7 +239,9 @@ mod tests {
 
     fn leg(accepted_at: Option<i64>, job: Option<Driver>) -> Leg {
         let (route, interaction_id) = ("crm".to_owned(), "ix_1".to_owned());
-        Leg { route, interaction_id, created_at: 3_000, accepted_at, held: None, job }
+        let attempt = accepted_at.map(|_| (2, 35));
+        let failed = vec![Failed { attempt: 1, at: 3_500, code: "unavailable".into(), reason: Some("503".into()) }];
+        Leg { route, interaction_id, created_at: 3_000, accepted_at, attempt, discarded: None, held: None, job, failed }
     }
 
     fn story(journey: Journey) -> Vec<(i64, &'static str, Option<String>)> {
@@ -333,7 +279,7 @@ mod tests {
         let failed = |job: Driver| Driver { last_error: Some("503".into()), ..job };
         for (job, state, is_due) in [
             (None, "in_the_dark", false),
-            (Some(job()), "pending", true),
+            (Some(job()), "waiting", true),
             (Some(failed(job())), "retrying", true),
             (Some(Driver { is_running: true, ..failed(job()) }), "running", false),
             (Some(Driver { parked_at: Some(1), ..failed(job()) }), "parked", false),
@@ -342,6 +288,8 @@ mod tests {
             assert_eq!((told.state, told.next_attempt_at.is_some()), (state, is_due));
         }
         assert_eq!(TracedDelivery::of(leg(Some(1), Some(job()))).state, "accepted");
+        let discarded = Leg { discarded: Some((4_000, "not needed".into())), ..leg(None, None) };
+        assert_eq!(TracedDelivery::of(discarded).state, "discarded");
     }
 
     #[test]
@@ -361,7 +309,8 @@ mod tests {
             story(done)[2..],
             [
                 (2_000, "stored", Some("kind human; to crm".to_owned())),
-                (4_000, "accepted", None),
+                (2_500, "failed", Some("attempt 1: unavailable: 503".to_owned())),
+                (4_000, "accepted", Some("at attempt 2, in 35 ms".to_owned())),
                 (5_000, "marked", None),
                 (6_000, "content_dropped", None)
             ]

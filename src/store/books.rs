@@ -10,24 +10,29 @@ use super::words::MessageState;
 use crate::model::clock::UnixMillis;
 use crate::model::work::MailboxId;
 
-/// The columns of a [`Book`], in the order [`book_of`] reads them. A delivery is open until it is accepted; a living job
-/// drives it, a parked one waits for a person.
+/// The columns of a [`Book`], in the order [`book_of`] reads them. A delivery is open until it is accepted or discarded;
+/// a living job drives it, a parked one waits for a person.
 macro_rules! book_columns {
     () => {
         "m.id, m.immutable_id, m.internet_message_id, m.received_at, m.found_at, m.finished_at, m.tidied_at, m.state, m.fan_out,
          (SELECT COUNT(*) FROM deliveries AS d WHERE d.message = m.id),
-         (SELECT COUNT(*) FROM deliveries AS d WHERE d.message = m.id AND d.accepted_at IS NULL),
-         (SELECT COUNT(*) FROM deliveries AS d WHERE d.message = m.id AND d.accepted_at IS NULL
+         (SELECT COUNT(*) FROM deliveries AS d WHERE d.message = m.id AND d.accepted_at IS NULL AND d.discarded_at IS NULL),
+         (SELECT COUNT(*) FROM deliveries AS d WHERE d.message = m.id AND d.accepted_at IS NULL AND d.discarded_at IS NULL
             AND EXISTS (SELECT 1 FROM jobs AS j WHERE j.key = 'deliver:' || d.interaction_id AND j.parked_at IS NULL)),
-         (SELECT COUNT(*) FROM deliveries AS d WHERE d.message = m.id AND d.accepted_at IS NULL
+         (SELECT COUNT(*) FROM deliveries AS d WHERE d.message = m.id AND d.accepted_at IS NULL AND d.discarded_at IS NULL
             AND NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.key = 'deliver:' || d.interaction_id AND j.parked_at IS NULL)
             AND EXISTS (SELECT 1 FROM jobs AS j WHERE j.key = 'deliver:' || d.interaction_id AND j.parked_at IS NOT NULL)),
          CASE WHEN m.state = 'found' THEN
            (SELECT COUNT(*) FROM jobs AS j WHERE j.key = 'fetch:' || m.id AND j.parked_at IS NULL) END,
          CASE WHEN m.state = 'found' THEN
-           (SELECT COUNT(*) FROM jobs AS j WHERE j.key = 'fetch:' || m.id AND j.parked_at IS NOT NULL) END"
+           (SELECT COUNT(*) FROM jobs AS j WHERE j.key = 'fetch:' || m.id AND j.parked_at IS NOT NULL) END,
+         (SELECT COUNT(*) FROM deliveries AS d WHERE d.message = m.id AND d.discarded_at IS NOT NULL),
+         CASE WHEN m.state = 'filtered' THEN m.state_reason END"
     };
 }
+
+/// How the reason of a message begins that nobody needs.
+const DISCARDED: &str = "discarded by ";
 
 /// What is written of one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +57,9 @@ pub struct Book {
     pub fan_out: Option<u64>,
     /// How many deliveries it has.
     pub deliveries: u64,
-    /// Of those, how many no destination has accepted yet.
+    /// A person decided that nobody needs it, or of one of its deliveries that its route does not.
+    pub is_discarded: bool,
+    /// Of its deliveries, how many no destination has accepted yet.
     pub open: u64,
     /// Of the open ones, how many a living job drives.
     pub driven: u64,
@@ -135,5 +142,6 @@ fn book_of(row: &Row) -> Result<Book, StoreError> {
         parked: count(12)?,
         fetch_lives: row.maybe_int(13)?.is_some_and(|it| it > 0),
         fetch_parked: row.maybe_int(14)?.is_some_and(|it| it > 0),
+        is_discarded: count(15)? > 0 || row.maybe_text(16)?.is_some_and(|it| it.starts_with(DISCARDED)),
     })
 }

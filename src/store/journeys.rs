@@ -72,6 +72,8 @@ pub struct Journey {
     pub tidied_at: Option<UnixMillis>,
     /// The job that fetches it, if there is one.
     pub fetch: Option<Driver>,
+    /// The attempts at fetching it that failed.
+    pub failed: Vec<Failed>,
     /// Its deliveries, by route.
     pub deliveries: Vec<Leg>,
 }
@@ -87,10 +89,29 @@ pub struct Leg {
     pub created_at: UnixMillis,
     /// When the destination accepted it.
     pub accepted_at: Option<UnixMillis>,
+    /// At which attempt it was accepted, and how long that took in milliseconds.
+    pub attempt: Option<(u32, i64)>,
+    /// When a person decided that the route needs it no more, and why.
+    pub discarded: Option<(UnixMillis, String)>,
     /// Why the loop breaker holds it.
     pub held: Option<String>,
     /// The job that hands it over, if there is one.
     pub job: Option<Driver>,
+    /// The attempts that failed.
+    pub failed: Vec<Failed>,
+}
+
+/// An attempt that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Which it was.
+    pub attempt: u32,
+    /// When it ended.
+    pub at: UnixMillis,
+    /// Its code.
+    pub code: String,
+    /// The same for a person.
+    pub reason: Option<String>,
 }
 
 /// The job that drives a message or a delivery on.
@@ -202,7 +223,7 @@ impl Store {
         static LEGS: Listed = Listed::values(
             concat!(
                 "SELECT d.message, d.route, d.interaction_id, d.created_at, d.accepted_at, d.held,
-                   j.attempt, j.due_at, j.leased_until, j.last_error, j.parked_at
+                   d.attempt, d.took_ms, d.discarded_at, d.discard_reason, j.attempt, j.due_at, j.leased_until, j.last_error, j.parked_at
                  FROM deliveries AS d LEFT JOIN jobs AS j ON j.id = ",
                 driver!("'deliver:' || d.interaction_id"),
                 " WHERE d.message IN ({rows}) ORDER BY d.message, d.route"
@@ -222,11 +243,41 @@ impl Store {
                 kind: row.maybe_text(AFTER_MESSAGE + 1)?,
                 tidied_at: row.maybe_int(AFTER_MESSAGE + 2)?,
                 fetch: driver_of(&row, AFTER_MESSAGE + 3)?,
+                failed: Vec::new(),
                 deliveries: legs.remove(&message.id).unwrap_or_default(),
                 message,
             });
         }
+        self.add_failed(&mut journeys).await?;
         Ok(journeys)
+    }
+
+    async fn add_failed(&self, journeys: &mut [Journey]) -> Result<(), StoreError> {
+        static SELECT: Listed = Listed::values(
+            "SELECT key, attempt, at, code, reason FROM attempts WHERE key IN ({rows}) AND code IS NOT NULL
+             ORDER BY key, id",
+            "?",
+        );
+        let fetch = |journey: &Journey| format!("fetch:{}", journey.message.id);
+        let hand_over = |leg: &Leg| format!("deliver:{}", leg.interaction_id);
+        let keys = journeys.iter().flat_map(|it| std::iter::once(fetch(it)).chain(it.deliveries.iter().map(hand_over)));
+        let mut failed: HashMap<String, Vec<Failed>> = HashMap::new();
+        for row in self.db().each(&SELECT, None, keys.map(Value::from).collect()).await? {
+            failed.entry(row.text(0)?).or_default().push(Failed {
+                attempt: u32::try_from(row.int(1)?).unwrap_or(u32::MAX),
+                at: row.int(2)?,
+                code: row.text(3)?,
+                reason: row.maybe_text(4)?,
+            });
+        }
+        for journey in journeys {
+            journey.failed = failed.remove(&fetch(journey)).unwrap_or_default();
+            for leg in &mut journey.deliveries {
+                // The same interaction may be on its way from several mailboxes.
+                leg.failed = failed.get(&hand_over(leg)).cloned().unwrap_or_default();
+            }
+        }
+        Ok(())
     }
 }
 
@@ -246,7 +297,13 @@ fn leg_of(row: &Row) -> Result<Leg, StoreError> {
         created_at: row.int(3)?,
         accepted_at: row.maybe_int(4)?,
         held: row.maybe_text(5)?,
-        job: driver_of(row, 6)?,
+        attempt: row.maybe_int(6)?.map(|it| u32::try_from(it).unwrap_or(u32::MAX)).zip(row.maybe_int(7)?),
+        discarded: row
+            .maybe_int(8)?
+            .map(|at| Ok::<_, StoreError>((at, row.maybe_text(9)?.unwrap_or_default())))
+            .transpose()?,
+        job: driver_of(row, 10)?,
+        failed: Vec::new(),
     })
 }
 

@@ -64,7 +64,7 @@ pub use deliveries::{DeliveryCursor, DeliveryFilter, DeliveryId, DeliveryLine, D
 pub use discard::Discarded;
 pub use error::StoreError;
 pub use found::{CursorChange, Found};
-pub use journeys::{Cut, Driver, Journey, Leg, SEARCHED, Sought, Tracks};
+pub use journeys::{Cut, Driver, Failed, Journey, Leg, SEARCHED, Sought, Tracks};
 pub use mailboxes::{Cursor, MailboxState, Push, Subscription};
 pub use messages::{Delivery, Message};
 pub use pieces::PIECE;

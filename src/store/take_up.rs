@@ -73,7 +73,7 @@ impl Writing<'_> {
 
     async fn deliver(&mut self, op: &TakeUp) -> Result<u64, StoreError> {
         const SELECT: &str = "SELECT d.route, d.interaction_id FROM messages AS m
-             JOIN deliveries AS d ON d.message = m.id AND d.accepted_at IS NULL
+             JOIN deliveries AS d ON d.message = m.id AND d.accepted_at IS NULL AND d.discarded_at IS NULL
              WHERE m.mailbox = $1 AND COALESCE(m.received_at, m.found_at) >= $2
                AND NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.key = 'deliver:' || d.interaction_id AND j.parked_at IS NULL)
                AND NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.key = 'deliver:' || d.interaction_id AND j.parked_at IS NOT NULL)

@@ -64,6 +64,7 @@ mod store_world;
 mod story_api;
 mod story_audit;
 mod story_cloud;
+mod story_commands;
 mod story_connect;
 mod story_delivery;
 mod story_formats;

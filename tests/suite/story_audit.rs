@@ -5,15 +5,15 @@
 use std::time::Duration;
 
 use mailspan_tenant::{Access, MessageId};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::api::Api;
 use crate::receiver::Answer;
 use crate::world::{Bridge, Inbox, Plan, SUPPORT, World, mail, mail_to, until, until_so};
 
 /// The audit of the last day.
-async fn audit(bridge: &Bridge) -> Value {
-    let since = jiff::Timestamp::now().as_millisecond() - 26 * 3600 * 1000;
-    serde_json::to_value(bridge.daemon.audit(None, since).await.unwrap()).unwrap()
+async fn audit(api: &Api) -> Value {
+    api.found("/audit?since=26h").await
 }
 
 fn sums<const N: usize>(report: &Value, names: [&str; N]) -> [u64; N] {
@@ -26,7 +26,8 @@ fn adds_up(report: &Value) {
         let number = |sums: &Value, name: &str| sums[name].as_u64().unwrap();
         let hours = mailbox["hours"].as_array().unwrap();
         for sums in hours.iter().chain([&mailbox["total"]]) {
-            let classes = ["delivered", "parked", "filtered", "pending", "unknown", "in_the_dark", "short"];
+            let classes =
+                ["delivered", "discarded", "parked", "filtered", "pending", "unknown", "in_the_dark", "short"];
             let all: u64 = classes.iter().map(|it| number(sums, it)).sum();
             assert_eq!(number(sums, "seen"), all, "{sums}");
         }
@@ -54,6 +55,7 @@ async fn removed_by_hand(world: World) {
     let archive = Inbox::start().await;
     let plan = plan(&world, &archive);
     let bridge = Bridge::start(&plan).await;
+    let api = Api::of(&plan).await;
     let subjects = ["Kept", "Row", "Delivery"];
     let ids: Vec<MessageId> = subjects.iter().map(|it| world.receives(it)).collect();
     world.inbox.until_has(&subjects).await;
@@ -65,7 +67,7 @@ async fn removed_by_hand(world: World) {
         .await;
     grow_old(&world, &bridge).await;
 
-    let before = audit(&bridge).await;
+    let before = audit(&api).await;
     adds_up(&before);
     assert_eq!(before["balanced"], true, "{before}");
     assert_eq!(sums(&before, ["seen", "delivered", "pending", "absent"]), [4, 3, 1, 0]);
@@ -79,7 +81,7 @@ async fn removed_by_hand(world: World) {
     world.database.execute(&row).await;
     world.database.execute("DELETE FROM jobs WHERE kind = 'deliver'").await;
 
-    let after = audit(&bridge).await;
+    let after = audit(&api).await;
     adds_up(&after);
     assert_eq!(after["balanced"], false);
     let classes = ["seen", "delivered", "pending", "unknown", "in_the_dark", "short", "absent"];
@@ -101,11 +103,25 @@ async fn removed_by_hand(world: World) {
 
     // The restart does not hide it.
     let bridge = Bridge::start(&plan).await;
-    let gauge = until("the result of the last audit", async || {
+    let imbalance = async || {
         let (_, text) = plan.page("/metrics").await?;
         text.lines().find(|it| it.starts_with("mailspan_audit_imbalance{")).map(str::to_owned)
-    });
-    assert!(gauge.await.ends_with(" 3"));
+    };
+    assert!(until("the result of the last audit", imbalance).await.ends_with(" 3"));
+
+    // The command it names brings all of them back, and repeats no delivery that was made.
+    archive.usually_answers(Answer::Status(200));
+    let (before, since) = (archive.accepted().len(), mend.rsplit(' ').next().unwrap());
+    let due = api.post(&format!("/mailboxes/{SUPPORT}/sync"), json!({ "since": since })).await;
+    assert_eq!((due.status, &due.body["taken_up"]), (202, &2.into()), "{}", due.body);
+    until_so("all are delivered", async || {
+        let report = audit(&api).await;
+        report["balanced"] == true && sums(&report, ["seen", "delivered"]) == [4, 4]
+    })
+    .await;
+    let again: Vec<String> = archive.accepted().split_off(before).into_iter().map(|it| it.subject).collect();
+    assert!(again.len() == 3 && !again.contains(&"Kept".to_owned()), "{again:?}");
+    assert!(until("the healed result", imbalance).await.ends_with(" 0"));
     bridge.stop().await;
 }
 
@@ -137,6 +153,7 @@ async fn a_normal_day_balances() {
     world.tenant.receive_at(SUPPORT, mail("Order of old"), long_ago, false, "inbox");
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let bridge = Bridge::start(&plan).await;
+    let api = Api::of(&plan).await;
     let orders = ["Order 1", "Order 2", "Order 3", "Order 4"];
     let ids: Vec<MessageId> = orders.iter().map(|it| world.receives(it)).collect();
     for subject in ["Refused", "Late", "Newsletter 1", "Newsletter 2"] {
@@ -152,10 +169,10 @@ async fn a_normal_day_balances() {
     world.tenant.move_message(&ids[0], "archive");
     world.tenant.delete_message(&ids[1]);
     world.tenant.purge_message(&ids[2]);
-    let young = audit(&bridge).await;
+    let young = audit(&api).await;
     bridge.pass(Duration::from_secs(600));
     world.until_looked_again(3).await;
-    for report in [young, audit(&bridge).await] {
+    for report in [young, audit(&api).await] {
         adds_up(&report);
         assert_eq!(report["balanced"], true, "{report}");
         let classes = ["seen", "delivered", "parked", "filtered", "pending", "earlier", "absent"];
@@ -169,11 +186,12 @@ async fn mail_that_comes_while_it_is_audited_raises_no_alarm() {
     let world = World::new().await;
     let plan = world.bare_plan().mailbox(SUPPORT, "move_to = \"archive\"").route("all", "", &world.inbox);
     let bridge = Bridge::start(&plan).await;
+    let api = Api::of(&plan).await;
     let subjects: Vec<String> = (0..300).map(|it| format!("Order {it:03}")).collect();
     let mut pending = 0;
     for some in subjects.chunks(10) {
         some.iter().for_each(|it| drop(world.receives(it)));
-        let report = audit(&bridge).await;
+        let report = audit(&api).await;
         adds_up(&report);
         assert_eq!(report["balanced"], true, "{report}");
         pending += sums(&report, ["pending"])[0];
@@ -183,7 +201,7 @@ async fn mail_that_comes_while_it_is_audited_raises_no_alarm() {
     bridge.pass(Duration::from_secs(600));
     world.until_looked_again(3).await;
     until_so("everything is moved away", async || {
-        let report = audit(&bridge).await;
+        let report = audit(&api).await;
         assert_eq!(report["balanced"], true, "{report}");
         sums(&report, ["seen", "absent"]) == [0, 300]
     })
@@ -197,10 +215,11 @@ async fn old_mail_that_is_moved_into_the_folder_is_not_missed_before_it_can_be_k
     let plan = world.plan().text("sync", "mode", "poll").text("sync", "poll_interval", "1h");
     let plan = plan.text("sync", "start_from", "all");
     let bridge = Bridge::start(&plan).await;
+    let api = Api::of(&plan).await;
     let hours_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(3);
     let id = world.tenant.receive_at(SUPPORT, mail("Moved by hand"), hours_ago, false, "private");
     world.tenant.move_message(&id, "inbox");
-    let report = audit(&bridge).await;
+    let report = audit(&api).await;
     assert_eq!((report["balanced"].as_bool(), sums(&report, ["seen", "pending"])), (Some(true), [1, 1]), "{report}");
     bridge.stop().await;
 }
@@ -218,8 +237,9 @@ async fn a_large_folder_is_read_to_its_end_also_where_a_second_holds_more_than_a
     }
     let plan = world.plan().text("sync", "start_from", "all").text("sync", "mode", "poll");
     let bridge = Bridge::start(&plan).await;
+    let api = Api::of(&plan).await;
     until_so("all are known", async || world.number("SELECT COUNT(*) FROM messages").await == 800).await;
-    let report = audit(&bridge).await;
+    let report = audit(&api).await;
     adds_up(&report);
     assert_eq!((report["balanced"].as_bool(), sums(&report, ["seen", "absent", "earlier"])), (Some(true), [800, 0, 0]));
     assert!(report["mailboxes"][0]["hours"].as_array().unwrap().len() >= 2);
@@ -233,11 +253,12 @@ async fn a_mailbox_that_cannot_be_read_is_said_to_be_so_and_the_others_are_audit
     world.tenant.add_mailbox(SALES);
     let plan = world.plan().mailbox(SALES, "");
     let bridge = Bridge::start(&plan).await;
+    let api = Api::of(&plan).await;
     world.receives("Order");
     world.tenant.receive(SALES, mail_to(SALES, "Offer"));
     world.inbox.until_has(&["Order", "Offer"]).await;
     world.tenant.set_access(SALES, Access::Denied);
-    let report = audit(&bridge).await;
+    let report = audit(&api).await;
     assert_eq!(report["balanced"], false);
     let mailboxes = report["mailboxes"].as_array().unwrap();
     assert_eq!((&mailboxes[0]["balanced"], &mailboxes[1]["balanced"]), (&false.into(), &true.into()), "{report}");
@@ -259,5 +280,35 @@ async fn each_mailbox_is_audited_once_a_day_by_itself() {
     let first = until("the first audit", async || Some(last().await).filter(|at| *at > 0)).await;
     bridge.pass(Duration::from_secs(25 * 3600));
     until_so("the next day's audit", async || last().await >= first + 24 * 3600 * 1000).await;
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_that_cannot_be_made_as_asked_says_why() {
+    let world = World::new().await;
+    let plan = world.plan().mailbox("outbound@contoso.example", "receive = false");
+    let bridge = Bridge::begin(&plan).await;
+    let api = Api::of(&plan).await;
+    for (query, status, name) in [
+        ("?since=yesterday", 400, "bad-query"),
+        ("?since=2999-01-01T00:00:00Z", 400, "bad-query"),
+        ("?since=999999d", 400, "bad-query"),
+        ("?since=0001-01-01T00:00:00Z", 400, "bad-query"),
+        ("?until=24h", 400, "bad-query"),
+        ("?mailbox=nobody@contoso.example", 404, "no-such-mailbox"),
+        ("?mailbox=", 404, "no-such-mailbox"),
+        ("?mailbox=outbound@contoso.example", 409, "not-received"),
+    ] {
+        let answer = api.get(&format!("/audit{query}")).await;
+        let kind = answer.body["type"].as_str().unwrap_or_default().to_owned();
+        assert_eq!((answer.status, kind), (status, format!("urn:mailspan:problem:{name}")), "{query}");
+    }
+    let mailboxes = api.found("/audit").await["mailboxes"].as_array().unwrap().len();
+    assert_eq!(mailboxes, 1, "only those that are read");
+    for name in [SUPPORT.to_owned(), format!("contoso%2F{SUPPORT}"), SUPPORT.to_uppercase()] {
+        let report = api.found(&format!("/audit?since=1h&mailbox={name}")).await;
+        assert_eq!(report["mailboxes"][0]["mailbox"], format!("contoso/{SUPPORT}"));
+    }
+    assert_eq!(world.number("SELECT COUNT(*) FROM mailboxes WHERE audited_at > 0").await, 1, "the whole day counts");
     bridge.stop().await;
 }

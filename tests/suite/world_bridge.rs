@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
-use mailspan::app::{Daemon, SystemClock};
+use mailspan::app::SystemClock;
 use mailspan::config::Config;
 use mailspan::model::clock::{Clock, UnixMillis};
 use mailspan::telemetry;
@@ -208,7 +208,6 @@ impl Clock for Passing {
 
 /// A bridge at work in this process.
 pub(crate) struct Bridge {
-    pub(crate) daemon: Arc<Daemon>,
     clock: Arc<Passing>,
     stop: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
@@ -233,11 +232,10 @@ impl Bridge {
         let metrics = telemetry::init(&config.telemetry).unwrap();
         let clock = Arc::new(Passing::default());
         let bridge = mailspan::app::Bridge::build(config, metrics, Arc::clone(&clock) as _).await.unwrap();
-        let daemon = bridge.daemon();
         let stop = CancellationToken::new();
         let task = tokio::spawn(bridge.run(stop.clone()));
         plan.until_ready().await;
-        Self { daemon, clock, stop, task }
+        Self { clock, stop, task }
     }
 
     /// Lets time pass for the bridge.

@@ -4,6 +4,7 @@
 
 mod access;
 pub(super) mod asked;
+mod audit;
 mod deliveries;
 mod delivery;
 mod discard;
@@ -16,6 +17,7 @@ mod replay;
 mod routes;
 mod sync;
 mod times;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,6 +53,8 @@ fn operations() -> Vec<Operation> {
         pause::pausing(),
         pause::resuming(),
         routes::operation(),
+        trace::operation(),
+        audit::operation(),
         content::interaction_schema(),
         content::get_interaction(),
         content::get_raw(),

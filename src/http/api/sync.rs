@@ -1,4 +1,5 @@
-//! `POST /mailboxes/{address}/sync`: look now; with `since`, compare everything received from then on with what is known.
+//! `POST /mailboxes/{address}/sync`: look now; with `since`, compare everything received from then on with what is known,
+//! and take up what nobody drives on.
 
 use std::sync::Arc;
 
@@ -20,7 +21,8 @@ use crate::model::clock::rfc3339;
 use crate::model::work::{Work, ahead_of_backlog};
 
 pub(super) fn operation() -> Operation {
-    let says = "Looks at a mailbox now; with `since`, sweeps it from there, so that what was missed is fetched.";
+    let says = "Looks at a mailbox now; with `since`, sweeps it from there, so that what was missed is fetched, and what nobody drives on is \
+                taken up again.";
     Operation::post("/mailboxes/{address}/sync", "syncMailbox", Door::Scope(Scope::Operate), says, sync)
         .name("address", ADDRESS)
         .body::<Wanted>()
@@ -47,6 +49,8 @@ struct Due {
     due: &'static str,
     /// From which received time on it is swept.
     since: Option<String>,
+    /// How many fetches and deliveries that nobody drove on are due again.
+    taken_up: u64,
 }
 
 async fn sync(
@@ -62,9 +66,11 @@ async fn sync(
     }
     let now = daemon.now();
     let since = wanted.since.map(|it| it.at(now));
+    let mut taken_up = 0;
     let work = match since {
         Some(since) => {
             daemon.store.sweep_since(&mailbox, since).await?;
+            taken_up = daemon.store.take_up(&mailbox, since).await?;
             Work::Sweep { mailbox: mailbox.clone() }
         }
         None => Work::Look { mailbox: mailbox.clone() },
@@ -72,5 +78,5 @@ async fn sync(
     let due = work.kind();
     daemon.store.enqueue(vec![work.due(ahead_of_backlog(now))]).await?;
     tracing::info!(mailbox = %mailbox, due, who = caller.name, "A {due} at {mailbox} was asked for by hand");
-    Ok((StatusCode::ACCEPTED, Json(Due { mailbox: mailbox.to_string(), due, since: since.map(rfc3339) })))
+    Ok((StatusCode::ACCEPTED, Json(Due { mailbox: mailbox.to_string(), due, since: since.map(rfc3339), taken_up })))
 }

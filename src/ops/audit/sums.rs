@@ -20,6 +20,8 @@ pub struct Sums {
     pub seen: u64,
     /// Of those seen: accepted by every route that takes them.
     pub delivered: u64,
+    /// Of those seen: needed no more, as a person decided.
+    pub discarded: u64,
     /// Of those seen: waiting for a person.
     pub parked: u64,
     /// Of those seen: taken by no route.
@@ -49,6 +51,7 @@ impl Sums {
     fn place(&mut self, verdict: Verdict) -> &mut u64 {
         match verdict {
             Verdict::Delivered => &mut self.delivered,
+            Verdict::Discarded => &mut self.discarded,
             Verdict::Parked => &mut self.parked,
             Verdict::Filtered => &mut self.filtered,
             Verdict::Pending => &mut self.pending,
@@ -69,8 +72,9 @@ impl Sums {
     }
 }
 
-const ALL: [Verdict; 8] = [
+const ALL: [Verdict; 9] = [
     Verdict::Delivered,
+    Verdict::Discarded,
     Verdict::Parked,
     Verdict::Filtered,
     Verdict::Pending,
@@ -133,7 +137,7 @@ mod tests {
     use crate::ops::audit::verdict::{Bounds, of_absent, of_shown};
 
     fn adds_up(sums: &Sums) -> bool {
-        let fine = sums.delivered + sums.parked + sums.filtered + sums.pending;
+        let fine = sums.delivered + sums.discarded + sums.parked + sums.filtered + sums.pending;
         sums.seen == fine + sums.unknown + sums.in_the_dark + sums.short && sums.absent_unaccounted <= sums.absent
     }
 

@@ -14,6 +14,8 @@ use crate::store::{Book, MessageState};
 pub enum Verdict {
     /// Every route that takes it has accepted it.
     Delivered,
+    /// It is finished, because a person decided that it, or one of its deliveries, is needed no more.
+    Discarded,
     /// It, or one of its deliveries, waits for a person.
     Parked,
     /// No route takes it.
@@ -40,6 +42,7 @@ impl Verdict {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
+            Self::Discarded => "discarded",
             Self::Parked => "parked",
             Self::Filtered => "filtered",
             Self::Pending => "pending",
@@ -93,6 +96,7 @@ pub(super) fn of_absent(book: &Book) -> Option<Verdict> {
 
 fn of_book(book: &Book) -> Verdict {
     match book.state {
+        MessageState::Filtered if book.is_discarded => Verdict::Discarded,
         MessageState::Filtered => Verdict::Filtered,
         MessageState::Found if book.fetch_lives => Verdict::Pending,
         MessageState::Found if book.fetch_parked => Verdict::Parked,
@@ -112,6 +116,8 @@ fn of_deliveries(book: &Book) -> Verdict {
     } else if book.open == 0 && book.state == MessageState::Accepted {
         // Every destination has it, and nobody will ever say so: it is neither marked nor tidied.
         Verdict::InTheDark
+    } else if book.open == 0 && book.is_discarded {
+        Verdict::Discarded
     } else if book.open == 0 {
         Verdict::Delivered
     } else if book.parked > 0 {
@@ -142,6 +148,7 @@ pub(super) mod tests {
             state,
             fan_out: Some(2),
             deliveries,
+            is_discarded: false,
             open,
             driven,
             parked,
@@ -164,6 +171,9 @@ pub(super) mod tests {
             ("one parked, the job of the other gone", book(Accepted, [2, 2, 0, 1]), Verdict::InTheDark),
             ("accepted, and nobody said so", book(Accepted, [2, 0, 0, 0]), Verdict::InTheDark),
             ("said to be delivered, and one is open", book(Delivered, [2, 1, 0, 0]), Verdict::InTheDark),
+            ("one discarded", Book { is_discarded: true, ..book(Delivered, [2, 0, 0, 0]) }, Verdict::Discarded),
+            ("one discarded, one to go", Book { is_discarded: true, ..book(Accepted, [2, 1, 1, 0]) }, Verdict::Pending),
+            ("nobody needs it", Book { is_discarded: true, ..book(Filtered, [0; 4]) }, Verdict::Discarded),
             ("one delivery is gone", book(Accepted, [1, 1, 1, 0]), Verdict::Short),
             ("one is gone, the other accepted", book(Delivered, [1, 0, 0, 0]), Verdict::Short),
             ("all deliveries are gone", book(Delivered, [0; 4]), Verdict::Short),
@@ -207,12 +217,13 @@ pub(super) mod tests {
         use MessageState::{Accepted, Delivered, Filtered, Found, Gone};
         let state = prop::sample::select(vec![Found, Accepted, Delivered, Filtered, Gone]);
         let counts = (0..4_u64, 0..4_u64, 0..4_u64, 0..4_u64);
-        let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+        let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
         (state, counts, flags, prop::option::of(0..4_u64)).prop_map(|(state, counts, flags, fan_out)| Book {
             fan_out,
             is_tidied: flags.0,
             fetch_lives: flags.1,
             fetch_parked: flags.2,
+            is_discarded: flags.3,
             ..book(state, [counts.0, counts.1, counts.2, counts.3])
         })
     }
