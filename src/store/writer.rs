@@ -15,7 +15,7 @@ use super::asked::Ask;
 use super::claim::Rooms;
 use super::db::{Db, Tx};
 use super::delivered::{Delivered, Ended, Marked};
-use super::due::{BringForward, Due, MakeDue, Unpark};
+use super::due::{BringForward, Due, Lend, MakeDue, Unpark};
 use super::error::StoreError;
 use super::found::FoundPage;
 use super::mailboxes::{Change, Names, NewMailbox};
@@ -186,6 +186,7 @@ kinds! {
     secrets: OwnSecret,
     unpark: Unpark,
     forward: BringForward,
+    lend: Lend,
     due: MakeDue,
     tidy: Tidy,
     claims: Rooms,
