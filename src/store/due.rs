@@ -35,8 +35,8 @@ impl Store {
         self.ask(BringForward { lane: lane.clone(), at }).await
     }
 
-    /// Makes one delivery of this lane due that failed or waits for its time, the next in number after `after`, so that each
-    /// gets its turn. Returns its number and when it was due. `None`: none waits but for its turn.
+    /// Makes one delivery of this lane due that failed and waits for its next attempt: the next in number after `after`, so
+    /// that each gets its turn. Returns its number and when it was due. `None`: there is none.
     ///
     /// # Errors
     /// Nothing changed.
@@ -152,7 +152,7 @@ impl Op for Lend {
 
     async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<Self::Answer>, StoreError> {
         const SELECT: &str = "SELECT id, due_at FROM jobs WHERE lane = $1 AND parked_at IS NULL AND due_at > $2
-               AND leased_until IS NULL AND aside_at IS NULL
+               AND leased_until IS NULL AND aside_at IS NULL AND last_error IS NOT NULL
              ORDER BY CASE WHEN id > $3 THEN 0 ELSE 1 END, id LIMIT 1";
         const UPDATE: &str = "UPDATE jobs SET due_at = $2 WHERE id = $1 AND leased_until IS NULL";
         let mut answers = Vec::with_capacity(all.len());
