@@ -34,6 +34,11 @@ impl Agenda {
         }
     }
 
+    /// Whether something of the lane is due now.
+    pub(super) fn is_due(&self, lane: &Lane, now: UnixMillis) -> bool {
+        self.due.get(lane).is_some_and(|at| *at <= now)
+    }
+
     /// Lanes that are due and have room, the longest due first, with the room each may fill; at most `total` jobs
     /// over at most `lanes` lanes. `free` says how much of what is left of the total a lane may have.
     pub(super) fn ready<'a>(

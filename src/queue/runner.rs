@@ -74,6 +74,10 @@ pub struct Runner<W> {
     in_shares: HashMap<String, u32>,
     /// The routes that do not simply run.
     standings: HashMap<Lane, Standing>,
+    /// Jobs that were made due for a probe, and when they are due by their own schedule.
+    loans: HashMap<i64, UnixMillis>,
+    /// The last of each lane.
+    last_lent: HashMap<Lane, i64>,
     attempts: JoinSet<Ended>,
     running: HashMap<Id, Job>,
     settling: JoinSet<()>,
@@ -96,6 +100,8 @@ impl<W: Works> Runner<W> {
             in_flight: HashMap::new(),
             in_shares: HashMap::new(),
             standings: HashMap::new(),
+            loans: HashMap::new(),
+            last_lent: HashMap::new(),
             attempts: JoinSet::new(),
             running: HashMap::new(),
             settling: JoinSet::new(),
@@ -139,6 +145,7 @@ impl<W: Works> Runner<W> {
     /// Claims what can start now and starts it. Returns how long there is nothing to do unless something happens;
     /// `None` when nothing can ever be claimed again.
     async fn take_work(&mut self) -> Option<Duration> {
+        self.lend_probes().await;
         loop {
             let now = self.clock.now();
             let mut left: HashMap<&str, u32> = HashMap::new();
@@ -237,6 +244,15 @@ impl<W: Works> Runner<W> {
         self.hear(&lane, &ended, now);
         let backoff = self.works.plan(&ended.job.work).backoff;
         let end = settle::end(&ended.outcome, ended.job.attempt, &backoff, now, fastrand::f64());
+        // A probe ahead of its time is no attempt of the delivery's own schedule.
+        let own = self.loans.remove(&ended.job.claim.id).filter(|own| *own > now);
+        let end = match (own, end) {
+            (Some(due_at), Some(End::Retry { .. } | End::GiveBack { .. })) => Some(End::GiveBack { due_at }),
+            (Some(due_at), Some(End::Park { .. })) if matches!(ended.outcome, Err(Failure::Transient { .. })) => {
+                Some(End::GiveBack { due_at })
+            }
+            (_, end) => end,
+        };
         settle::log(&ended.job, Some(&ended.outcome), end.as_ref(), now, ended.took);
         if let Some(end) = end {
             self.write(ended.job, end, ended.took);
@@ -275,6 +291,28 @@ impl<W: Works> Runner<W> {
                     tracing::error!(lane = lane.0, reason = %error, "What failed while {lane} was paused waits for its own schedule");
                 }
             });
+        }
+    }
+
+    /// Where a probe is due and no delivery is, one is made due before its time.
+    async fn lend_probes(&mut self) {
+        let now = self.clock.now();
+        let (agenda, in_flight) = (&self.agenda, &self.in_flight);
+        let idle = |lane: &Lane| !agenda.is_due(lane, now) && !in_flight.contains_key(lane);
+        let idle = self.standings.iter_mut().filter(|(lane, _)| idle(lane));
+        let wanting = idle.filter_map(|(lane, it)| it.wants_loan(now).then(|| lane.clone()));
+        let wanting: Vec<Lane> = wanting.collect();
+        for lane in wanting {
+            let after = self.last_lent.get(&lane).copied().unwrap_or(0);
+            match self.store.lend(&lane, after).await {
+                Ok(Some((job, due_at))) => {
+                    self.loans.insert(job, due_at);
+                    self.agenda.bring(lane.clone(), now);
+                    self.last_lent.insert(lane, job);
+                }
+                Ok(None) => {}
+                Err(error) => tracing::error!(lane = lane.0, reason = %error, "{lane} is not probed this time"),
+            }
         }
     }
 

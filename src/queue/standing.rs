@@ -31,6 +31,8 @@ pub struct Standing {
     why: Option<String>,
     /// The latest time before which the other side asked not to be tried again.
     not_before: UnixMillis,
+    /// When a delivery may be lent for a probe again.
+    next_loan: UnixMillis,
     state: State,
 }
 
@@ -96,6 +98,17 @@ impl Standing {
             State::Paused { until, .. } if until > now => 0,
             State::Paused { .. } => room.min(1),
         }
+    }
+
+    /// Whether a probe is due although no delivery is: one is tried ahead of its time then, or a destination that is back would
+    /// be noticed hours later. Says so once for each probe.
+    pub(super) fn wants_loan(&mut self, now: UnixMillis) -> bool {
+        let is_due = matches!(self.state, State::Paused { until, .. } if until <= now);
+        let wants = is_due && self.next_loan.max(self.not_before) <= now;
+        if wants {
+            self.next_loan = now + PROBES_MS[0];
+        }
+        wants
     }
 
     /// When it is probed next, where it is paused. In the past: it is being probed.
@@ -230,6 +243,17 @@ mod tests {
         standing.heard(&Err(busy), 1, 5 * MINUTE);
         let change = standing.heard(&Ok(Next::Settled), 2, 6 * MINUTE);
         assert_eq!(change, Change::Resumed(65 * MINUTE));
+    }
+
+    #[test]
+    fn a_probe_is_lent_once_and_not_before_the_time_that_was_asked_for() {
+        let mut standing = failing(10, 3, 5 * MINUTE);
+        let until = standing.paused_until().expect("it is paused");
+        assert!(!standing.wants_loan(until - 1));
+        assert!(standing.wants_loan(until) && !standing.wants_loan(until) && standing.wants_loan(until + 30_000));
+        let busy = Failure::Transient { reason: "429".into(), after: Some(Duration::from_secs(3600)) };
+        standing.heard(&Err(busy), 1, until);
+        assert!(!standing.wants_loan(until + 59 * MINUTE) && standing.wants_loan(until + 60 * MINUTE));
     }
 
     #[test]

@@ -35,6 +35,15 @@ impl Store {
         self.ask(BringForward { lane: lane.clone(), at }).await
     }
 
+    /// Makes one delivery of this lane due that failed and waits for its next attempt: the next in number after `after`, so
+    /// that each gets its turn. Returns its number and when it was due. `None`: there is none.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn lend(&self, lane: &Lane, after: i64) -> Result<Option<(i64, UnixMillis)>, StoreError> {
+        self.ask(Lend { lane: lane.clone(), after }).await
+    }
+
     /// Makes a parked job due again, with all its attempts before it; a delivery the loop breaker held is held no longer. `false`: it is not parked any more, or a successor
     /// with its key is alive.
     ///
@@ -128,6 +137,38 @@ impl Op for BringForward {
             }
         }
         Ok(vec![(); all.len()])
+    }
+}
+
+/// A lane that wants one of its jobs before its time.
+pub(super) struct Lend {
+    lane: Lane,
+    after: i64,
+}
+
+impl Op for Lend {
+    type Answer = Option<(i64, UnixMillis)>;
+    const FOR_CALLER_ONLY: bool = true;
+
+    async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<Self::Answer>, StoreError> {
+        const SELECT: &str = "SELECT id, due_at FROM jobs WHERE lane = $1 AND parked_at IS NULL AND due_at > $2
+               AND leased_until IS NULL AND aside_at IS NULL AND last_error IS NOT NULL
+             ORDER BY CASE WHEN id > $3 THEN 0 ELSE 1 END, id LIMIT 1";
+        const UPDATE: &str = "UPDATE jobs SET due_at = $2 WHERE id = $1 AND leased_until IS NULL";
+        let mut answers = Vec::with_capacity(all.len());
+        for Self { lane, after } in all {
+            let values = vec![lane.0.as_str().into(), writing.now.into(), (*after).into()];
+            let lent = match writing.tx.rows(SELECT, values).await?.first() {
+                Some(row) => Some((row.int(0)?, row.int(1)?)),
+                None => None,
+            };
+            if let Some((job, _)) = lent {
+                writing.tx.rows(UPDATE, vec![job.into(), writing.now.into()]).await?;
+                writing.wake(lane.0.clone(), writing.now);
+            }
+            answers.push(lent);
+        }
+        Ok(answers)
     }
 }
 

@@ -17,7 +17,7 @@ use super::claim::Rooms;
 use super::db::{Db, Tx};
 use super::delivered::{Delivered, Ended, Marked};
 use super::discard::Discard;
-use super::due::{BringForward, Due, MakeDue, Unpark};
+use super::due::{BringForward, Due, Lend, MakeDue, Unpark};
 use super::error::StoreError;
 use super::found::FoundPage;
 use super::mailboxes::{Change, Names, NewMailbox};
@@ -194,6 +194,7 @@ kinds! {
     forward: BringForward,
     discard: Discard,
     replay: Replay,
+    lend: Lend,
     due: MakeDue,
     tidy: Tidy,
     claims: Rooms,

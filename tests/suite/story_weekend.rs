@@ -86,6 +86,46 @@ async fn a_route_dead_for_sixty_hours_gets_everything_on_postgres_as_well() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_is_back_is_noticed_although_no_delivery_is_due() {
+    let world = World::new().await;
+    world.inbox.usually_answers(Answer::Status(503));
+    let patient = "retry = [\"0s\", \"1m\", \"1m\", \"4m\", \"24h\", \"24h\"]";
+    let plan = world.bare_plan().mailbox(SUPPORT, "").route("dead", patient, &world.inbox);
+    let bridge = Bridge::start(&plan).await;
+    for conversation in 0..3 {
+        world.tenant.receive(SUPPORT, mail_of(conversation, 0));
+    }
+    // Each fails four times, and waits for a day then.
+    for (minutes, attempts) in [(0, 3), (2, 6), (2, 9), (6, 10)] {
+        bridge.pass(Duration::from_secs(60 * minutes));
+        world.inbox.until_received(attempts).await;
+    }
+    plan.until_check("route", "dead", "it is paused", |it| it["state"] == "paused").await;
+    let mut tried = world.inbox.received().len();
+    for _ in 0..8 {
+        bridge.pass(Duration::from_secs(301));
+        world.inbox.until_received(tried + 1).await;
+        until_so("the end of the probe", async || {
+            let before = world.inbox.received().len();
+            tokio::time::sleep(Duration::from_millis(40)).await;
+            before == world.inbox.received().len()
+        })
+        .await;
+        tried = world.inbox.received().len();
+    }
+    let check = plan.check("route", "dead").await;
+    assert_eq!(
+        (&check["parked"], &check["queue_depth"]),
+        (&0.into(), &3.into()),
+        "a probe ahead of its time is no attempt"
+    );
+    world.inbox.usually_answers(Answer::Status(200));
+    bridge.pass(Duration::from_secs(301));
+    until_so("everything accepted", async || world.inbox.accepted().len() == 3).await;
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dead_route_is_not_stormed_after_a_restart() {
     const WAITING: usize = 60;
     let world = World::new().await;
