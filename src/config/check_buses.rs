@@ -2,7 +2,7 @@
 
 use super::Draft;
 #[cfg(any(feature = "nats", feature = "amqp", feature = "kafka"))]
-use super::check::{is_loopback, secret};
+use super::check::secret;
 use super::check_webhook::reachable_links;
 use super::problem::Report;
 use super::tree::Path;
@@ -17,7 +17,7 @@ use crate::destinations::kafka;
 use crate::destinations::nats;
 #[cfg(feature = "object_store")]
 use crate::destinations::object_store;
-#[cfg(any(feature = "nats", feature = "amqp", feature = "kafka"))]
+#[cfg(feature = "nats")]
 use crate::secrets::SecretSource;
 
 /// `kind = "nats"`.
@@ -34,7 +34,7 @@ pub(super) fn nats(config: &nats::Config, draft: &Draft, at: &Path, report: &mut
     {
         report.wrong(&at.key("credentials_file"), format!("cannot be used: {problem}"));
     }
-    if config.url.scheme() != "tls" && !is_loopback(&config.url) {
+    if config.url.scheme() == "nats" && !stays_here(&config.url) {
         report.warn(&at.key("url"), "does not begin with tls://: interactions may travel unencrypted");
     }
     carried(config.content, config.format, draft, at, report);
@@ -49,7 +49,7 @@ pub(super) fn amqp(config: &amqp::Config, draft: &Draft, at: &Path, report: &mut
     if config.username.is_some() {
         secret(at, "password", config.password.as_ref(), config.password_file.as_ref(), report);
     }
-    if config.url.scheme() != "amqps" && !is_loopback(&config.url) {
+    if config.url.scheme() == "amqp" && !stays_here(&config.url) {
         report.warn(&at.key("url"), "does not begin with amqps://: password and interactions travel unencrypted");
     }
     carried(config.content, config.format, draft, at, report);
@@ -88,6 +88,13 @@ pub(super) fn object_store(config: &object_store::Config, draft: &Draft, at: &Pa
     }
 }
 
+/// Whether nobody beyond this machine hears what is said. The schemes of buses are not the web's, so neither are their hosts.
+#[cfg(any(feature = "nats", feature = "amqp"))]
+fn stays_here(url: &url::Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|it| it.is_loopback())
+}
+
 /// What is said of every body that can carry attachments.
 #[cfg(any(feature = "nats", feature = "amqp", feature = "kafka"))]
 fn carried(content: Content, format: Format, draft: &Draft, at: &Path, report: &mut Report) {
@@ -95,8 +102,8 @@ fn carried(content: Content, format: Format, draft: &Draft, at: &Path, report: &
         return;
     }
     let at = at.key("content");
-    if format == Format::Mime {
-        report.wrong(&at, super::check_webhook::LINKED_MIME);
+    match format {
+        Format::Mime => report.wrong(&at, super::check_webhook::LINKED_MIME),
+        _ => reachable_links(draft, &at, report),
     }
-    reachable_links(draft, &at, report);
 }

@@ -13,9 +13,6 @@ use crate::model::outcome::Failure;
 /// What `%` would make ambiguous, and what no header carries.
 const PLAIN: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
-/// What every one of our messages is.
-pub(super) const TYPE: &str = "interaction.email.received";
-
 /// The attributes of a CloudEvent that say what it is. Its subject is left in it.
 #[derive(Deserialize)]
 struct Attributes<'a> {
@@ -67,11 +64,6 @@ pub(super) fn fields(handover: &Handover) -> Result<Vec<(Cow<'static, str>, Stri
     }
 }
 
-/// Whether this names an interaction: what goes into keys, paths and short fields as it is.
-pub(super) fn is_plain_id(id: &str) -> bool {
-    (1..=200).contains(&id.len()) && id.bytes().all(|it| it.is_ascii_alphanumeric() || matches!(it, b'_' | b'-'))
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -120,8 +112,5 @@ mod tests {
     fn what_would_break_out_of_its_field_is_refused() {
         let broken = Handover { headers: vec![("mailspan-x", "a\r\nb".into())], ..handover("{}", "application/json") };
         assert!(matches!(fields(&broken), Err(Failure::Permanent { .. })));
-        for (id, plain) in [("ix_0aZ-9", true), ("", false), ("../a", false), ("a b", false), ("ü", false)] {
-            assert_eq!(is_plain_id(id), plain, "{id}");
-        }
     }
 }

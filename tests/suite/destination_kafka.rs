@@ -7,6 +7,8 @@ use std::time::Duration;
 use mailspan::destinations::{About, Destination, Handover, build};
 use mailspan::egress::{self, Egress};
 use mailspan::model::outcome::Failure;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::broker::{Encrypted, Mood, Wire, silence};
 use crate::destination_conformance::Kind;
@@ -175,4 +177,71 @@ async fn tls_is_verified_with_the_roots_of_the_configuration() {
         assert!(matches!(&failure, Failure::Transient { reason, .. } if reason.contains(expected)), "{failure:?}");
     }
     assert!(renamed.opened() > 0, "the first broker was asked");
+}
+
+/// What a broker of our own was asked: the number of the request, and of a batch the producer's id, epoch and sequence.
+type Asked = Arc<std::sync::Mutex<Vec<(i16, Vec<u8>)>>>;
+
+/// A broker that leads one partition and hangs up after each of the first so many batches, unanswered.
+async fn forgetful(hang_ups: usize) -> (u16, Asked) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked = Asked::default();
+    let all = asked.clone();
+    tokio::spawn(async move {
+        while let Ok((line, _)) = listener.accept().await {
+            tokio::spawn(answer(line, port, all.clone(), hang_ups));
+        }
+    });
+    (port, asked)
+}
+
+async fn answer(mut line: TcpStream, port: u16, asked: Asked, hang_ups: usize) {
+    while let Ok(length) = line.read_i32().await {
+        let mut request = vec![0; usize::try_from(length).unwrap()];
+        line.read_exact(&mut request).await.unwrap();
+        let api = i16::from_be_bytes([request[0], request[1]]);
+        // Magic, checksum, attributes, last offset, two times: then who wrote it.
+        let author =
+            request.windows(4).rposition(|it| it == [0xFF; 4] && api == 0).map(|at| at + 4 + 1 + 4 + 2 + 4 + 16);
+        let author = author.map(|at| request[at..at + 14].to_vec()).unwrap_or_default();
+        let batches = {
+            let mut asked = asked.lock().unwrap();
+            asked.push((api, author));
+            asked.iter().filter(|it| it.0 == 0).count()
+        };
+        let body: Vec<u8> = match api {
+            0 if batches <= hang_ups => return,
+            0 => [
+                &b"\0\0\0\x01\0\x04mail\0\0\0\x01\0\0\0\0"[..],
+                &46_i16.to_be_bytes(), // it has it already
+                &[0xFF; 24],
+                &[0; 4],
+            ]
+            .concat(),
+            22 => [&[0; 6][..], &77_i64.to_be_bytes(), &[0, 3]].concat(),
+            3 => [
+                &b"\0\0\0\0\0\0\0\x01\0\0\0\x05\0\x09127.0.0.1"[..],
+                &i32::from(port).to_be_bytes(),
+                b"\xFF\xFF\xFF\xFF\0\0\0\x05\0\0\0\x01\0\0\0\x04mail\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0",
+            ]
+            .concat(),
+            other => panic!("request {other}"),
+        };
+        let length = i32::try_from(body.len() + 4).unwrap();
+        line.write_all(&[&length.to_be_bytes()[..], &request[4..8], &body].concat()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_batch_is_repeated_with_its_number_until_the_broker_says_that_it_has_it() {
+    let (port, asked) = forgetful(2).await;
+    let to = destination(&[format!("127.0.0.1:{port}")], "");
+    to.deliver(&of_thread("ix_1", "th_1")).await.unwrap();
+    to.deliver(&of_thread("ix_2", "th_1")).await.unwrap();
+    let asked = asked.lock().unwrap().clone();
+    let batches: Vec<_> = asked.iter().filter(|it| it.0 == 0).map(|it| it.1.clone()).collect();
+    let numbered = |sequence: u8| [&77_i64.to_be_bytes()[..], &[0, 3, 0, 0, 0, sequence]].concat();
+    assert_eq!(batches, [numbered(0), numbered(0), numbered(0), numbered(1)]);
+    assert_eq!(asked.iter().filter(|it| it.0 == 22).count(), 1, "one producer");
 }

@@ -10,6 +10,7 @@
 mod architecture;
 mod broker;
 mod config_auth;
+mod config_buses;
 mod config_layers;
 mod config_links;
 mod config_problems;
@@ -65,6 +66,7 @@ mod store_open;
 mod store_replicas;
 mod store_threads;
 mod store_world;
+mod story_buses;
 mod story_cloud;
 mod story_connect;
 mod story_delivery;

@@ -31,6 +31,8 @@ use crate::model::token::BoxFuture;
 use crate::model::units::{Size, Span};
 use crate::secrets::SecretSource;
 
+/// What every one of our messages is.
+const TYPE: &str = "interaction.email.received";
 /// What fits into a short string.
 const LONGEST_NAME: usize = 255;
 /// Who brokers let in from their own machine, unless told otherwise.
@@ -219,7 +221,7 @@ impl Amqp {
     }
 
     fn message<'a>(&'a self, handover: &'a Handover) -> Result<Message<'a>, Failure> {
-        if !carried::is_plain_id(&handover.interaction) {
+        if !is_message_id(&handover.interaction) {
             return Err(Failure::permanent("the interaction's id cannot be the id of a message"));
         }
         let fields = carried::fields(handover)?.into_iter();
@@ -229,7 +231,7 @@ impl Amqp {
             headers,
             message_id: handover.interaction.clone(),
             timestamp: u64::try_from(handover.about.received_at / 1_000).unwrap_or(0),
-            kind: carried::TYPE.to_owned(),
+            kind: TYPE.to_owned(),
             app_id: "mailspan".to_owned(),
         };
         let Config { exchange, routing_key, .. } = &self.config;
@@ -247,6 +249,11 @@ impl Destination for Amqp {
     }
 }
 
+/// Whether this fits into the field consumers know a repetition by.
+fn is_message_id(id: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&id.len()) && id.bytes().all(|it| it.is_ascii_graphic())
+}
+
 fn default_timeout() -> Span {
     Span(Duration::from_secs(15))
 }
@@ -257,6 +264,16 @@ mod tests {
 
     fn config(url: &str) -> Config {
         toml::from_str(&format!("url = '{url}'\nrouting_key = 'mail'")).unwrap()
+    }
+
+    #[test]
+    fn an_id_that_would_be_cut_is_none() {
+        let long = "x".repeat(LONGEST_NAME + 1);
+        for (id, fits) in
+            [("ix_0aZ-9", true), (&long[1..], true), (&long, false), ("", false), ("a b", false), ("ü", false)]
+        {
+            assert_eq!(is_message_id(id), fits, "{id}");
+        }
     }
 
     #[test]
