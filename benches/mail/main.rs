@@ -132,6 +132,7 @@ async fn render(raw: Bytes) -> anyhow::Result<usize> {
         headers: None,
         remote_images: RemoteImages::Keep,
         inline_limit: Some(INLINE),
+        beside: false,
         links: None,
         thread: &thread,
     };

@@ -184,6 +184,7 @@ fn event(mail: &Mail, raw: &[u8]) -> Vec<u8> {
         headers: None,
         remote_images: RemoteImages::Keep,
         inline_limit: Some(INLINE),
+        beside: false,
         links: None,
         thread: &thread,
     };

@@ -16,13 +16,10 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("tenants.credentials.kind", "certificate", "write client_secret"),
     ("tenants.credentials.kind", "federated", "write client_secret"),
     ("tenants.credentials.kind", "managed_identity", "write client_secret"),
-    ("routes.destination.kind", "nats", INSTEAD),
-    ("routes.destination.kind", "amqp", INSTEAD),
-    ("routes.destination.kind", "kafka", INSTEAD),
-    ("routes.destination.kind", "object_store", INSTEAD),
 ];
 
-const INSTEAD: &str = "write webhook, maildir, smtp, genesys_cloud or amazon_connect";
+/// Kinds of destination that a build may leave out; each is a feature of its name.
+const LEFT_OUT: [&str; 4] = ["nats", "amqp", "kafka", "object_store"];
 
 /// The message for a key that this version does not have.
 pub(super) fn key(plain: &str) -> Option<String> {
@@ -32,6 +29,21 @@ pub(super) fn key(plain: &str) -> Option<String> {
 
 /// The message for a value that this version does not have.
 pub(super) fn value(plain: &str, value: &str) -> Option<String> {
+    if plain == "routes.destination.kind" && LEFT_OUT.contains(&value) {
+        return Some(format!("this build of Mailspan does not have `{value}`; take one with the feature `{value}`"));
+    }
     let (_, _, instead) = VALUES.iter().find(|(key, it, _)| *key == plain && *it == value)?;
     Some(format!("this version of Mailspan does not have `{value}`; {instead}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_that_was_left_out_of_the_build_is_named_with_its_feature() {
+        let said = value("routes.destination.kind", "kafka").unwrap();
+        assert!(said.contains("this build") && said.ends_with("the feature `kafka`"), "{said}");
+        assert_eq!(value("routes.destination.kind", "webhok"), None);
+    }
 }

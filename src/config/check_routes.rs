@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use super::check::{NAME, is_name};
+#[cfg(any(feature = "nats", feature = "amqp", feature = "kafka", feature = "object_store"))]
+use super::check_buses;
 use super::problem::Report;
 use super::route::RouteConfig;
 use super::tree::Path;
@@ -54,6 +56,14 @@ pub(super) fn routes(draft: &Draft, report: &mut Report) {
                 check_vendors::content_url(draft, &at.key("kind"), report);
             }
             destinations::Config::Maildir(_) => {}
+            #[cfg(feature = "nats")]
+            destinations::Config::Nats(config) => check_buses::nats(config, draft, &at, report),
+            #[cfg(feature = "amqp")]
+            destinations::Config::Amqp(config) => check_buses::amqp(config, draft, &at, report),
+            #[cfg(feature = "kafka")]
+            destinations::Config::Kafka(config) => check_buses::kafka(config, draft, &at, report),
+            #[cfg(feature = "object_store")]
+            destinations::Config::ObjectStore(config) => check_buses::object_store(config, draft, &at, report),
         }
     }
 }

@@ -98,6 +98,10 @@ fn token_url(url: &Url, allow_private: bool, at: &Path, report: &mut Report) {
     }
 }
 
+/// What is said about links in a body that has no place for them.
+pub(super) const LINKED_MIME: &str = "cannot be `link` with format = \"mime\", whose body is the mail with all that is \
+                                      in it; write format = \"json\" or \"cloudevents\", or content = \"inline\"";
+
 /// A webhook whose attachments are linked.
 fn linked(config: &webhook::Config, draft: &Draft, at: &Path, report: &mut Report) {
     if config.content != Content::Link {
@@ -105,9 +109,7 @@ fn linked(config: &webhook::Config, draft: &Draft, at: &Path, report: &mut Repor
     }
     let at = at.key("content");
     if config.format == Format::Mime {
-        let says = "cannot be `link` with format = \"mime\", whose body is the mail with all that is in it; write \
-                    format = \"json\" or \"cloudevents\", or content = \"inline\"";
-        report.wrong(&at, says);
+        report.wrong(&at, LINKED_MIME);
     }
     reachable_links(draft, &at, report);
 }

@@ -6,6 +6,7 @@
 mod content;
 mod conversing;
 pub mod linked;
+mod parts;
 mod render;
 
 use std::collections::HashMap;
@@ -16,7 +17,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::destinations::body::Format;
-use crate::destinations::{Destination, Handover};
+use crate::destinations::{About, Destination, Handover};
 use crate::mail;
 use crate::mail::addresses::Mailbox;
 use crate::mail::facts::Thread;
@@ -164,6 +165,12 @@ impl Delivery {
             content_type,
             headers,
             raw: kept.raw.clone(),
+            about: About {
+                tenant: row.message.mailbox.tenant.to_string(),
+                received_at: row.message.received_at.unwrap_or(row.message.found_at),
+                thread: thread_id(row),
+                parts: kept,
+            },
         })
     }
 
@@ -205,6 +212,7 @@ impl Delivery {
             remote_images: facts.rendering.remote_images,
             attributes: &facts.rendering.attributes,
             inline_limit: facts.rendering.inline_limit,
+            beside: facts.rendering.beside,
             links: links.as_ref(),
             thread: &thread,
         };
@@ -224,5 +232,12 @@ fn thread(row: &Row, message_key: &str) -> Thread {
             Thread { thread_id: thread, is_new, previous_interaction_id, basis, gap }
         }
         None => Thread::alone(message_key),
+    }
+}
+
+fn thread_id(row: &Row) -> String {
+    match &row.message.joined {
+        Some(joined) => joined.thread.clone(),
+        None => Thread::alone(row.message.message_key.as_deref().unwrap_or_default()).thread_id,
     }
 }

@@ -18,6 +18,9 @@ use crate::model::pattern::NamePattern;
 pub struct Rendering {
     /// Attachments up to this many bytes are put into the body; `None`: none is.
     pub inline_limit: Option<u64>,
+    /// Whether attachments that are not in the body lie beside it.
+    #[serde(default)]
+    pub beside: bool,
     /// The header fields that are shown; `None` for all.
     #[serde(default)]
     pub headers: Option<Vec<NamePattern>>,
@@ -54,6 +57,7 @@ impl Rendering {
         let links = is_linked.then(|| Linking { base: base.0.to_owned(), schedule_ms, any_size });
         Self {
             inline_limit: body.inline_limit,
+            beside: body.beside,
             headers: None,
             remote_images: RemoteImages::default(),
             attributes: BTreeMap::new(),

@@ -4,6 +4,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model::units::Size;
+
 /// What a body is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -37,4 +39,19 @@ pub struct Body {
     pub inline_limit: Option<u64>,
     /// How the others travel.
     pub content: Content,
+    /// Whether those that are not in the body lie beside it.
+    pub beside: bool,
+}
+
+impl Body {
+    /// As the keys `format`, `content` and `inline_limit` say it.
+    pub(super) fn carrying(format: Format, content: Content, inline_limit: Size) -> Self {
+        let inline_limit = (content == Content::Inline).then_some(inline_limit.0);
+        Self { format, inline_limit, content, beside: false }
+    }
+}
+
+/// What `inline_limit` is unless it is set.
+pub(super) fn default_inline_limit() -> Size {
+    Size(1 << 20)
 }

@@ -163,6 +163,7 @@ fn fields(handover: &Handover) -> String {
 mod tests {
     use bytes::Bytes;
 
+    use super::super::About;
     use super::*;
 
     fn handover(raw: &'static str, route: &str) -> Handover {
@@ -174,6 +175,7 @@ mod tests {
             content_type: "application/json",
             headers: Vec::new(),
             raw: Bytes::from_static(raw.as_bytes()),
+            about: About::default(),
         }
     }
 

@@ -1,11 +1,23 @@
 //! Where interactions go: one file per kind, one trait, one list.
 
 pub mod amazon_connect;
+#[cfg(feature = "amqp")]
+pub mod amqp;
 pub mod body;
+#[cfg(any(feature = "amqp", feature = "kafka", feature = "nats"))]
+mod carried;
+#[cfg(any(feature = "amqp", feature = "kafka"))]
+mod connection;
 mod field;
 pub mod genesys_cloud;
 mod interaction;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod maildir;
+#[cfg(feature = "nats")]
+pub mod nats;
+#[cfg(feature = "object_store")]
+pub mod object_store;
 pub mod smtp;
 mod watched;
 pub mod webhook;
@@ -38,22 +50,41 @@ pub enum Config {
     GenesysCloud(Box<genesys_cloud::Config>),
     /// E-mail contacts of Amazon Connect, through its API.
     AmazonConnect(Box<amazon_connect::Config>),
+    /// A stream of NATS JetStream.
+    #[cfg(feature = "nats")]
+    Nats(Box<nats::Config>),
+    /// An exchange of an AMQP 0-9-1 broker.
+    #[cfg(feature = "amqp")]
+    Amqp(Box<amqp::Config>),
+    /// A topic of Kafka.
+    #[cfg(feature = "kafka")]
+    Kafka(Box<kafka::Config>),
+    /// A bucket, a container or a folder.
+    #[cfg(feature = "object_store")]
+    ObjectStore(Box<object_store::Config>),
 }
 
 impl Config {
     /// What it wants to be handed.
     pub fn body(&self) -> Body {
         match self {
-            Self::Webhook(config) => {
-                let inline_limit = (config.content == Content::Inline).then_some(config.inline_limit.0);
-                Body { format: config.format, inline_limit, content: config.content }
-            }
+            Self::Webhook(config) => Body::carrying(config.format, config.content, config.inline_limit),
             Self::Maildir(_) | Self::Smtp(_) => {
-                Body { format: Format::Mime, inline_limit: None, content: Content::Inline }
+                Body { format: Format::Mime, inline_limit: None, content: Content::Inline, beside: false }
             }
             // A vendor takes no attachments in its call: each is linked.
             Self::GenesysCloud(_) | Self::AmazonConnect(_) => {
-                Body { format: Format::Json, inline_limit: None, content: Content::Link }
+                Body { format: Format::Json, inline_limit: None, content: Content::Link, beside: false }
+            }
+            #[cfg(feature = "nats")]
+            Self::Nats(config) => Body::carrying(config.format, config.content, config.inline_limit),
+            #[cfg(feature = "amqp")]
+            Self::Amqp(config) => Body::carrying(config.format, config.content, config.inline_limit),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => Body::carrying(config.format, config.content, config.inline_limit),
+            #[cfg(feature = "object_store")]
+            Self::ObjectStore(config) => {
+                Body { beside: true, ..Body::carrying(config.format.into(), config.content, config.inline_limit) }
             }
         }
     }
@@ -70,6 +101,14 @@ pub fn build(config: &Config, egress: &Egress, clock: SharedClock) -> Result<Arc
         Config::Smtp(config) => Arc::new(smtp::Smtp::new(config, egress, clock)?),
         Config::GenesysCloud(config) => Arc::new(genesys_cloud::GenesysCloud::new(config, egress, clock)?),
         Config::AmazonConnect(config) => Arc::new(amazon_connect::AmazonConnect::new(config, egress, clock)?),
+        #[cfg(feature = "nats")]
+        Config::Nats(config) => Arc::new(nats::Nats::new(config, egress)?),
+        #[cfg(feature = "amqp")]
+        Config::Amqp(config) => Arc::new(amqp::Amqp::new(config, egress)?),
+        #[cfg(feature = "kafka")]
+        Config::Kafka(config) => Arc::new(kafka::Kafka::new(config, egress, clock)?),
+        #[cfg(feature = "object_store")]
+        Config::ObjectStore(config) => Arc::new(object_store::Store::new(config, egress, clock)?),
     })
 }
 
@@ -106,6 +145,49 @@ pub struct Handover {
     pub headers: Vec<(&'static str, String)>,
     /// The mail as Graph gave it, for destinations that carry the mail itself.
     pub raw: Bytes,
+    /// What is known beside it, for destinations that sort and file.
+    pub about: About,
+}
+
+/// What destinations sort and file by. The same on every attempt.
+#[derive(Clone)]
+pub struct About {
+    /// The tenant the mail was found in.
+    pub tenant: String,
+    /// When it was received.
+    pub received_at: UnixMillis,
+    /// The conversation it is part of.
+    pub thread: String,
+    /// What is attached to it.
+    pub parts: Arc<dyn Parts>,
+}
+
+/// The attachments of a mail. Their bytes are decoded when they are asked for, one by one.
+pub trait Parts: Send + Sync {
+    /// The SHA-256, in hexadecimal, of each of which the bytes are here.
+    fn digests(&self) -> Vec<String>;
+
+    /// The bytes with this digest.
+    fn bytes(&self, digest: &str) -> Option<Bytes>;
+}
+
+/// A mail without attachments.
+pub struct NoParts;
+
+impl Parts for NoParts {
+    fn digests(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn bytes(&self, _digest: &str) -> Option<Bytes> {
+        None
+    }
+}
+
+impl Default for About {
+    fn default() -> Self {
+        Self { tenant: String::new(), received_at: 0, thread: String::new(), parts: Arc::new(NoParts) }
+    }
 }
 
 /// Ids and sizes only: the rest is a person's mail.

@@ -83,6 +83,8 @@ pub struct Handover<'a> {
     pub attributes: &'a BTreeMap<String, String>,
     /// Attachments up to this many bytes are put into the interaction, [`MOST_INLINE`] in all; `None`: none is.
     pub inline_limit: Option<u64>,
+    /// Whether attachments that are not in the body lie beside it.
+    pub beside: bool,
     /// Where the others, and the raw mail, can be had; `None` where nothing is linked.
     pub links: Option<&'a Links>,
     /// The conversation it belongs to.
@@ -242,6 +244,7 @@ impl<'a> Prepared<'a> {
                 _ if is_in_cloud => State::Link,
                 (Some(_), _) => State::Stored,
                 (None, Some(_)) => State::Link,
+                (None, None) if handover.beside => State::Stored,
                 (None, None) => State::OmittedTooLarge,
             },
             origin: attachment.origin,

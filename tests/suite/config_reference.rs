@@ -25,6 +25,10 @@ fn with_secrets(text: &str, folder: &Folder) -> String {
         .replace("/run/secrets/genesys", secret.to_str().unwrap())
         .replace("/run/secrets/connect", secret.to_str().unwrap())
         .replace("/run/secrets/ops-token", api.to_str().unwrap())
+        .replace("/run/secrets/nats.creds", secret.to_str().unwrap())
+        .replace("/run/secrets/rabbit", secret.to_str().unwrap())
+        .replace("/run/secrets/kafka", secret.to_str().unwrap())
+        .replace("/run/secrets/bucket", secret.to_str().unwrap())
         .replace("/etc/mailspan/tls/chain.pem", pem)
         .replace("/etc/mailspan/tls/key.pem", pem)
         .replace("/etc/mailspan/corporate-roots.pem", pem)
@@ -94,7 +98,7 @@ fn the_reference_loads_with_every_example_made_real() {
     let file = folder.write("everything.toml", &with_secrets(&everything(), &folder));
     let loaded = Config::load(&[file], env(&[])).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(loaded.warnings, []);
-    assert_eq!(loaded.config.routes.len(), 5);
+    assert_eq!(loaded.config.routes.len(), 9);
 }
 
 #[test]
@@ -121,6 +125,7 @@ fn the_reference_names_every_key_and_no_other() {
         "routes.destination.client_secret",
         "routes.destination.secret_access_key",
         "routes.destination.queue_id",
+        "routes.destination.sasl.password",
     ];
     let missing: Vec<_> =
         schema.iter().filter(|it| !reference.contains(*it) && !in_comments.contains(&it.as_str())).collect();
@@ -129,7 +134,7 @@ fn the_reference_names_every_key_and_no_other() {
         let key = key.rsplit('.').next().unwrap();
         assert!(DEFAULTS.contains(&format!("`{key} = ")) || DEFAULTS.contains(&format!(", {key} = ")), "{key}");
     }
-    let own = ["routes.attributes.", "routes.destination.headers."];
+    let own = ["routes.attributes.", "routes.destination.headers.", "routes.destination.options."];
     let strange: Vec<_> =
         reference.iter().filter(|it| !schema.contains(*it) && !own.iter().any(|own| it.starts_with(own))).collect();
     assert!(strange.is_empty(), "nobody knows {strange:?}");

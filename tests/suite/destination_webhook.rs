@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use mailspan::destinations::{BuildError, Destination, Handover, build};
+use mailspan::destinations::{About, BuildError, Destination, Handover, build};
 use mailspan::egress::{self, Egress};
 use mailspan::model::clock::{Clock, UnixMillis};
 use mailspan::model::outcome::Failure;
@@ -76,6 +76,7 @@ pub(crate) fn handover(id: &str) -> Handover {
         content_type: "application/json",
         headers: vec![("mailspan-recipient", "ada@example.net".into())],
         raw: Bytes::from_static(b"From: ada@example.net\r\nSubject: Invoice\r\n\r\nHello\r\n"),
+        about: About::default(),
     }
 }
 

@@ -89,6 +89,7 @@ fn handover<'a>(
         remote_images: RemoteImages::Keep,
         attributes,
         inline_limit: Some(inline_limit),
+        beside: false,
         links,
         thread,
     }

@@ -149,6 +149,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::destinations::About;
 
     fn handover(raw: &str) -> Handover {
         let headers = vec![
@@ -163,6 +164,7 @@ mod tests {
             content_type: "message/rfc822",
             headers,
             raw: Bytes::copy_from_slice(raw.as_bytes()),
+            about: About::default(),
         }
     }
 

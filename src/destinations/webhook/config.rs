@@ -57,7 +57,7 @@ pub struct Config {
     #[serde(default)]
     pub content: Content,
     /// Attachments larger than this are left out of the body and say so.
-    #[serde(default = "default_inline_limit")]
+    #[serde(default = "crate::destinations::body::default_inline_limit")]
     pub inline_limit: Size,
     /// The longest an attempt may take.
     #[serde(default = "default_timeout")]
@@ -136,10 +136,6 @@ impl Config {
 /// What is said about a certificate that would never be shown.
 pub const MTLS_NEEDS_TLS: &str =
     "must begin with https:// with auth.kind = \"mtls\": certificates are shown in TLS only";
-
-fn default_inline_limit() -> Size {
-    Size(1 << 20)
-}
 
 fn default_timeout() -> Span {
     Span(Duration::from_secs(15))
