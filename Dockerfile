@@ -10,7 +10,7 @@ ARG RUNTIME=debian:bookworm-slim
 
 FROM ${BUILDER} AS build
 ARG PROFILE=dist
-# More arguments for cargo, for instance --no-default-features --features mimalloc for an image without `mailspan demo`.
+# More arguments for cargo, for instance --no-default-features --features mimalloc,nats,amqp,kafka,object_store for an image without `mailspan demo`.
 ARG CARGO_FLAGS=""
 WORKDIR /build
 

@@ -32,7 +32,7 @@ impl Parts for Attached {
 }
 
 /// A mail with two attachments, of the tenant contoso.
-fn filed(id: &str) -> Handover {
+pub(crate) fn filed(id: &str) -> Handover {
     let parts = [("aa11", "first file"), ("bb22", "second file")];
     let parts = parts.map(|(digest, bytes)| (digest.to_owned(), Bytes::from_static(bytes.as_bytes())));
     let parts = Arc::new(Attached(BTreeMap::from(parts)));

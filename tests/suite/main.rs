@@ -22,6 +22,7 @@ mod connect;
 mod crash;
 mod destination_amqp;
 mod destination_auth;
+mod destination_azure;
 mod destination_conformance;
 mod destination_connect;
 mod destination_egress;
