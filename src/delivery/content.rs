@@ -8,6 +8,7 @@ use tokio::sync::OnceCell;
 use crate::mail::beside::Beside;
 use crate::mail::kept::{KeptMail, Understood};
 use crate::model::outcome::Failure;
+use crate::model::reason::Code;
 use crate::store::{Message, Store};
 
 type Reading = Arc<OnceCell<Arc<Understood>>>;
@@ -45,9 +46,12 @@ impl Content {
 
     async fn read(&self, store: &Store, message: &Message) -> Result<Arc<Understood>, Failure> {
         let raw = store.content(message.id).await?;
-        let raw = raw.ok_or_else(|| Failure::permanent("the stored content of this mail is gone"))?;
-        let beside = Beside::read(message.beside.as_deref())
-            .map_err(|error| Failure::permanent(format!("what is stored beside this mail cannot be read: {error}")))?;
+        let raw =
+            raw.ok_or_else(|| Failure::permanent("the stored content of this mail is gone").coded(Code::Unreadable))?;
+        let beside = Beside::read(message.beside.as_deref()).map_err(|error| {
+            Failure::permanent(format!("what is stored beside this mail cannot be read: {error}"))
+                .coded(Code::Unreadable)
+        })?;
         let mail = Arc::new(Understood::read(raw, beside).await?);
         // Another route may be about to ask.
         self.kept.keep(message.id, &mail, 1);

@@ -27,6 +27,7 @@ use crate::model::address::Address;
 use crate::model::clock::SharedClock;
 use crate::model::link::LinkKey;
 use crate::model::outcome::{Failure, Next, Outcome};
+use crate::model::reason::Code;
 use crate::model::route::MatchedBy;
 use crate::model::thread::Joined;
 use crate::model::work::Job;
@@ -82,6 +83,7 @@ impl Facts {
     fn read(stored: &str) -> Result<Self, Failure> {
         serde_json::from_str(stored)
             .map_err(|error| Failure::permanent(format!("the stored facts of this delivery cannot be read: {error}")))
+            .map_err(|it| it.coded(Code::Unreadable))
     }
 }
 
@@ -100,15 +102,16 @@ impl Delivery {
         if let Some(reason) = &row.held {
             metrics::counter!("mailspan_deliveries_total", "route" => route.to_owned(), "outcome" => "held")
                 .increment(1);
-            return Err(Failure::permanent(format!("loop suspected: {reason}")));
+            return Err(Failure::permanent(format!("loop suspected: {reason}")).coded(Code::LoopSuspected));
         }
         let Some(to) = self.routes.get(route) else {
-            return Err(Failure::permanent("the route is no longer configured"));
+            return Err(Failure::permanent("the route is no longer configured").coded(Code::RouteRemoved));
         };
         let facts = Facts::read(&row.facts)?;
         let is_too_large = row.message.size.is_some_and(|size| size > to.max_message_size);
         if is_too_large && !facts.rendering.takes_any_size() {
-            return Err(Failure::permanent("the mail is larger than the route's max_message_size"));
+            let failure = Failure::permanent("the mail is larger than the route's max_message_size");
+            return Err(failure.coded(Code::TooLarge));
         }
         // The mail itself, and its attachments once more as base64 in the body.
         let weight = row.message.size.unwrap_or(0) * WEIGHT;
@@ -205,7 +208,9 @@ impl Delivery {
         };
         let prepared = Prepared::new(&kept.mail, &kept.raw, &kept.shared, source);
         let rendered = render::write(format, &prepared, &own, &kept.raw);
-        rendered.map_err(|error| Failure::permanent(format!("the interaction cannot be written: {error}")))
+        rendered.map_err(|error| {
+            Failure::permanent(format!("the interaction cannot be written: {error}")).coded(Code::Unsendable)
+        })
     }
 }
 

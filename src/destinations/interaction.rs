@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::model::outcome::Failure;
+use crate::model::reason::Code;
 
 #[derive(Deserialize)]
 struct Event {
@@ -91,6 +92,7 @@ impl Interaction {
         let event: Event = serde_json::from_slice(body).map_err(|error| {
             let at = error.column();
             Failure::permanent(format_args!("the interaction cannot be read: it is no event with data (byte {at})"))
+                .coded(Code::Unsendable)
         })?;
         Ok(event.data)
     }

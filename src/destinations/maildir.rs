@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::{Destination, Handover, field};
 use crate::model::outcome::Failure;
+use crate::model::reason::Code;
 use crate::model::token::BoxFuture;
 use crate::model::units::Span;
 
@@ -52,6 +53,7 @@ impl Maildir {
             .await
             .unwrap_or_else(|| Err(format!("not stored within {}", Span(TIMEOUT))))
             .map_err(|problem| Failure::transient(format_args!("maildir {}: {problem}", self.path.display())))
+            .map_err(|it| it.coded(Code::Unavailable))
     }
 }
 
@@ -69,7 +71,7 @@ impl Destination for Maildir {
 fn file_name(interaction: &str) -> Result<String, Failure> {
     match interaction.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_' || it == b'-') {
         true if !interaction.is_empty() => Ok(format!("{interaction}.mailspan")),
-        _ => Err(Failure::permanent("the interaction's id cannot be a file's name")),
+        _ => Err(Failure::permanent("the interaction's id cannot be a file's name").coded(Code::Unsendable)),
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::model::outcome::Failure;
+use crate::model::reason::{Code, Reason};
 use crate::model::token::TokenError;
 
 /// How long to leave alone what only a person can mend: a permission, a licence, a credential.
@@ -129,7 +130,7 @@ impl GraphError {
 impl From<GraphError> for Failure {
     /// The one place where a refusal by Graph becomes a decision.
     fn from(error: GraphError) -> Self {
-        let reason = error.to_string();
+        let reason = Reason::new(code(&error), &error);
         let transient = |after| Self::Transient { reason: reason.clone(), after };
         match error {
             // Nothing was done and nothing is wrong with this job: it waits as long as it is told to.
@@ -154,6 +155,20 @@ impl From<GraphError> for Failure {
                 Self::Permanent { reason }
             }
         }
+    }
+}
+
+/// What a person may do about it, in a word.
+fn code(error: &GraphError) -> Code {
+    match error {
+        GraphError::Throttled { .. } => Code::Throttled,
+        GraphError::NoToken(_) | GraphError::Unauthorized(_) | GraphError::AccessDenied(_) => Code::Unauthorized,
+        GraphError::NotFound(_) | GraphError::NoMailbox(_) => Code::NotInMailbox,
+        GraphError::TooLarge { .. } => Code::TooLarge,
+        GraphError::BadAnswer { .. } | GraphError::LeadsElsewhere => Code::BadAnswer,
+        GraphError::NotValidated(_) => Code::Misconfigured,
+        GraphError::Unavailable { .. } | GraphError::SyncReset(_) | GraphError::NoRoom => Code::Unavailable,
+        GraphError::Conflict { .. } | GraphError::Refused(_) => Code::Refused,
     }
 }
 

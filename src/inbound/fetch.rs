@@ -20,6 +20,7 @@ use crate::memory::Held;
 use crate::model::address::Address;
 use crate::model::ids;
 use crate::model::outcome::{Failure, Next, Outcome};
+use crate::model::reason::Code;
 use crate::model::route::{self, Facts};
 use crate::model::thread::Clues;
 use crate::model::work::{Job, MailboxId};
@@ -38,7 +39,7 @@ impl Inbound {
     /// Graph or the store could not answer, or the mail needs a person.
     pub async fn fetch(&self, job: &Job, mailbox: &MailboxId, message: i64) -> Outcome {
         let Some(watched) = self.mailboxes.get(mailbox) else {
-            return Err(Failure::permanent("the mailbox is no longer configured"));
+            return Err(Failure::permanent("the mailbox is no longer configured").coded(Code::NotInMailbox));
         };
         let Some(row) = self.store.message(message).await? else {
             return Ok(Next::Done);
@@ -219,7 +220,7 @@ impl Inbound {
 
     async fn unmatched(&self, job: &Job, message: i64) -> Outcome {
         if self.park_unmatched {
-            return Err(Failure::permanent("unmatched: no route takes this message"));
+            return Err(Failure::permanent("unmatched: no route takes this message").coded(Code::Unmatched));
         }
         if self.store.filtered(job.claim, message, "no route takes it").await? {
             metrics::counter!("mailspan_messages_filtered_total").increment(1);

@@ -56,7 +56,9 @@ impl Inbound {
                 self.poll_instead(mailbox, failure.reason()).await?;
                 Err(match failure {
                     // Push is upkeep: it is tried again for ever, never parked.
-                    Failure::Permanent { reason } | Failure::Gone { reason } => Failure::transient(reason),
+                    Failure::Permanent { reason } | Failure::Gone { reason } => {
+                        Failure::Transient { reason, after: None }
+                    }
                     passing @ (Failure::Transient { .. } | Failure::Postponed { .. }) => passing,
                 })
             }

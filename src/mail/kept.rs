@@ -16,6 +16,7 @@ use super::facts::Classification;
 use super::parse::{Mail, parse};
 use super::shared::{RemoteImages, Shared};
 use crate::model::outcome::Failure;
+use crate::model::reason::Code;
 
 /// Mail larger than this is parsed beside the async workers.
 const PARSE_INLINE: usize = 256 * 1024;
@@ -60,7 +61,9 @@ impl Understood {
             };
             tokio::task::spawn_blocking(all).await.map_err(Failure::transient)?
         };
-        read.map_err(|error| Failure::permanent(format!("the interaction cannot be written: {error}")))
+        read.map_err(|error| {
+            Failure::permanent(format!("the interaction cannot be written: {error}")).coded(Code::Unsendable)
+        })
     }
 
     /// Adds what was learnt of it after it was read.
@@ -74,8 +77,9 @@ impl Understood {
         self.mail.attach(&more.cloud_files);
         self.beside.add(more);
         self.classification = classify(&self.mail, &self.raw, &self.beside);
-        self.shared = Shared::new(&self.mail)
-            .map_err(|error| Failure::permanent(format!("the interaction cannot be written: {error}")))?;
+        self.shared = Shared::new(&self.mail).map_err(|error| {
+            Failure::permanent(format!("the interaction cannot be written: {error}")).coded(Code::Unsendable)
+        })?;
         Ok(())
     }
 

@@ -1,12 +1,14 @@
 //! Plain words everything else is said in: no I/O, no async, no clock.
 
 pub mod address;
+pub mod answer;
 pub mod backoff;
 pub mod clock;
 pub mod ids;
 pub mod link;
 pub mod outcome;
 pub mod pattern;
+pub mod reason;
 pub mod retry_after;
 pub mod route;
 pub mod secret;

@@ -18,6 +18,7 @@ use super::standing::{Change, Standing};
 use crate::model::backoff::Backoff;
 use crate::model::clock::{SharedClock, UnixMillis};
 use crate::model::outcome::{Failure, Outcome};
+use crate::model::reason::Code;
 use crate::model::token::BoxFuture;
 use crate::model::work::{Job, Lane, Work};
 use crate::store::{End, Heard, Room, Store, StoreError};
@@ -211,7 +212,9 @@ impl<W: Works> Runner<W> {
             let timeout = works.plan(&attempted.work).timeout;
             let outcome = match tokio::time::timeout(timeout, works.attempt(&attempted)).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(Failure::transient(format!("no end after {} s", timeout.as_secs()))),
+                Err(_) => {
+                    Err(Failure::transient(format!("no end after {} s", timeout.as_secs())).coded(Code::TimedOut))
+                }
             };
             Ended { job: attempted, outcome, took: begun.elapsed() }
         });
@@ -228,7 +231,8 @@ impl<W: Works> Runner<W> {
             Err(error) => match self.running.remove(&error.id()) {
                 // A panic in one attempt is a transient failure of that job.
                 Some(job) => {
-                    Ended { job, outcome: Err(Failure::transient("the attempt panicked")), took: Duration::ZERO }
+                    let failure = Failure::transient("the attempt panicked").coded(Code::Panicked);
+                    Ended { job, outcome: Err(failure), took: Duration::ZERO }
                 }
                 None => return,
             },

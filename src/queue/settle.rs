@@ -19,7 +19,7 @@ pub(super) fn end(outcome: &Outcome, attempt: u32, backoff: &Backoff, now: UnixM
         Ok(Next::Again { after }) => Some(End::Again { due_at: later(*after) }),
         Err(Failure::Transient { reason, after }) => Some(match backoff.wait(attempt, chance, *after) {
             Some(wait) => End::Retry { due_at: later(wait), error: reason.clone() },
-            None => End::Park { error: format!("given up after {attempt} attempts: {reason}") },
+            None => End::Park { error: reason.used_up(attempt) },
         }),
         Err(Failure::Postponed { after, .. }) => {
             Some(End::GiveBack { due_at: later(after.mul_f64(1.0 + 0.2 * chance)) })
@@ -80,7 +80,8 @@ pub(super) fn log(job: &Job, outcome: Option<&Outcome>, end: Option<&End>, now: 
                 took_ms,
                 wait_s,
                 outcome = "transient",
-                reason = error,
+                reason = &**error,
+                code = error.attempt_code().as_str(),
                 "{kind} {id} will be tried again in {wait_s} s"
             );
         }
@@ -92,7 +93,8 @@ pub(super) fn log(job: &Job, outcome: Option<&Outcome>, end: Option<&End>, now: 
                 attempt,
                 took_ms,
                 outcome = "parked",
-                reason = error,
+                reason = &**error,
+                code = error.attempt_code().as_str(),
                 "{kind} {id} is parked and needs a person"
             );
         }
@@ -102,6 +104,8 @@ pub(super) fn log(job: &Job, outcome: Option<&Outcome>, end: Option<&End>, now: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::reason::Reason;
+
     fn backoff(then: Then) -> Backoff {
         Backoff { steps: [0, 10, 60].map(Duration::from_secs).to_vec(), then }
     }
@@ -117,7 +121,7 @@ mod tests {
             (Ok(Next::Again { after: Duration::from_secs(5) }), 1, Some(End::Again { due_at: 6_000 })),
             (Err(transient()), 1, Some(End::Retry { due_at: 11_000, error: "no answer".into() })),
             (Err(transient()), 2, Some(End::Retry { due_at: 61_000, error: "no answer".into() })),
-            (Err(transient()), 3, Some(End::Park { error: "given up after 3 attempts: no answer".into() })),
+            (Err(transient()), 3, Some(End::Park { error: Reason::from("no answer").used_up(3) })),
             (Err(Failure::permanent("refused")), 1, Some(End::Park { error: "refused".into() })),
             (Err(Failure::Gone { reason: "410".into() }), 1, Some(End::Park { error: "410".into() })),
             (Err(postponed()), 900, Some(End::GiveBack { due_at: 67_000 })),

@@ -83,7 +83,7 @@ impl Standing {
             Err(Failure::Gone { reason, .. }) => {
                 let rest = i64::try_from(GONE_REST.as_millis()).unwrap_or(i64::MAX);
                 self.state = State::Paused { until: now.saturating_add(rest), probes: 0 };
-                self.why = Some(reason.clone());
+                self.why = Some(reason.to_string());
                 Change::Shown
             }
             Ok(Next::Done) | Err(Failure::Permanent { .. } | Failure::Postponed { .. }) => Change::None,

@@ -3,6 +3,7 @@
 //! No error carries a value that was bound to a statement: keys and facts hold addresses.
 
 use crate::model::outcome::Failure;
+use crate::model::reason::Code;
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +38,7 @@ impl StoreError {
 impl From<StoreError> for Failure {
     /// A store that does not answer is nobody's mail's fault: every job is tried again, none is parked at once.
     fn from(error: StoreError) -> Self {
-        Self::transient(format!("store: {error}"))
+        Self::transient(format!("store: {error}")).coded(Code::StoreUnavailable)
     }
 }
 

@@ -10,6 +10,7 @@ use super::listed::Listed;
 use super::value::Value;
 use super::writer::{Op, Writing};
 use crate::model::clock::UnixMillis;
+use crate::model::reason::Reason;
 use crate::model::work::Claim;
 
 /// How an attempt ended.
@@ -26,8 +27,8 @@ pub enum End {
     Retry {
         /// When to try again.
         due_at: UnixMillis,
-        /// What happened, for a person.
-        error: String,
+        /// What happened.
+        error: Reason,
     },
     /// The attempt was not made and is not counted.
     GiveBack {
@@ -36,8 +37,8 @@ pub enum End {
     },
     /// A person must decide.
     Park {
-        /// What happened, for a person.
-        error: String,
+        /// What happened.
+        error: Reason,
     },
 }
 
@@ -129,9 +130,9 @@ impl Writing<'_> {
             let (due_at, fresh, uncounted, error, parked_at) = match end {
                 End::Done => (None, 1, 0, None, None),
                 End::Again { due_at } => (Some(*due_at), 1, 0, None, None),
-                End::Retry { due_at, error } => (Some(*due_at), 0, 0, Some(error.as_str()), None),
+                End::Retry { due_at, error } => (Some(*due_at), 0, 0, Some(&**error), None),
                 End::GiveBack { due_at } => (Some(*due_at), 0, 1, None, None),
-                End::Park { error } => (Some(now), 0, 0, Some(error.as_str()), Some(now)),
+                End::Park { error } => (Some(now), 0, 0, Some(&**error), Some(now)),
             };
             rows.extend([
                 claim.id.into(),

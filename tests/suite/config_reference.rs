@@ -92,7 +92,7 @@ fn the_reference_loads_with_every_example_made_real() {
     let file = folder.write("everything.toml", &with_secrets(&everything(), &folder));
     let loaded = Config::load(&[file], env(&[])).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(loaded.warnings, []);
-    assert_eq!(loaded.config.routes.len(), 4);
+    assert_eq!(loaded.config.routes.len(), 5);
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn form(request: &Received) -> Vec<(String, String)> {
 
 fn told(outcome: Result<(), Failure>) -> (String, Option<Duration>) {
     match outcome {
-        Err(Failure::Transient { reason, after }) => (reason, after),
+        Err(Failure::Transient { reason, after }) => (reason.text, after),
         other => panic!("{other:?}"),
     }
 }

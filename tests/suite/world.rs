@@ -138,6 +138,20 @@ impl World {
         }
     }
 
+    /// What the database answers to a question for one text in each row.
+    pub(crate) async fn texts(&self, question: &str) -> Vec<String> {
+        let question = AssertSqlSafe(question.to_owned());
+        if self.database.is_sqlite() {
+            let mut connection = sqlx::SqliteConnection::connect(&self.database.url).await.unwrap();
+            let rows = sqlx::query(question).fetch_all(&mut connection).await.unwrap();
+            rows.iter().map(|row| row.get(0)).collect()
+        } else {
+            let mut connection = sqlx::PgConnection::connect(&self.database.url).await.unwrap();
+            let rows = sqlx::query(question).fetch_all(&mut connection).await.unwrap();
+            rows.iter().map(|row| row.get(0)).collect()
+        }
+    }
+
     /// A path inside the world's folder.
     pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)

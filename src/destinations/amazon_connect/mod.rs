@@ -21,8 +21,10 @@ use self::credentials::{Chain, Own};
 use super::interaction::Interaction;
 use super::{Begun, BuildError, Conversations, Destination, Handover, Untaken};
 use crate::egress::{Egress, causes};
+use crate::model::answer::Answer;
 use crate::model::clock::SharedClock;
 use crate::model::outcome::Failure;
+use crate::model::reason::Code;
 use crate::model::retry_after;
 use crate::model::secret::Secret;
 use crate::model::token::BoxFuture;
@@ -152,10 +154,15 @@ impl AmazonConnect {
         let interaction = Interaction::read(&handover.body).map_err(refused)?;
         let contact = request::contact(&self.config, &interaction, related).map_err(refused)?;
         let body = serde_json::to_vec(&contact).map(Bytes::from);
-        let body = body.map_err(|_| refused(Failure::permanent("the interaction cannot be written as JSON")))?;
+        let body = body.map_err(|_| {
+            refused(Failure::permanent("the interaction cannot be written as JSON").coded(Code::Unsendable))
+        })?;
         let request = self.signed(body).map_err(refused)?;
         let answer = match timeout_at(until, self.client.execute(request)).await {
-            Err(_) => return Err(Untaken::Unknown(Failure::transient("Amazon Connect did not answer in time"))),
+            Err(_) => {
+                let late = Failure::transient("Amazon Connect did not answer in time");
+                return Err(Untaken::Unknown(late.coded(Code::TimedOut)));
+            }
             Ok(Err(error)) => return Err(unreached(&error)),
             Ok(Ok(answer)) => answer,
         };
@@ -166,8 +173,9 @@ impl AmazonConnect {
 
     fn signed(&self, body: Bytes) -> Result<reqwest::Request, Failure> {
         let credentials = self.chain.current(&Own);
-        let credentials =
-            credentials.map_err(|problem| Failure::transient(format_args!("the call cannot be signed: {problem}")))?;
+        let credentials = credentials.map_err(|problem| {
+            Failure::transient(format_args!("the call cannot be signed: {problem}")).coded(Code::Misconfigured)
+        })?;
         let by = (self.config.region.as_str(), &credentials);
         let signed = signature::sign("PUT", &self.url, &body, JSON, by, self.clock.now());
         let mut request = self.client.put(self.url.clone()).header(header::CONTENT_TYPE, JSON);
@@ -175,7 +183,9 @@ impl AmazonConnect {
         if let Some(token) = &credentials.session_token {
             request = request.header("x-amz-security-token", token.expose());
         }
-        request.body(body).build().map_err(|_| Failure::transient("the call cannot be written: check the access key"))
+        request.body(body).build().map_err(|_| {
+            Failure::transient("the call cannot be written: check the access key").coded(Code::Misconfigured)
+        })
     }
 }
 
@@ -228,7 +238,9 @@ fn verdict(status: StatusCode, headers: &HeaderMap, body: &[u8], now: i64) -> Re
         let started = serde_json::from_slice::<Started>(body).map(|it| it.contact_id);
         return match started {
             Ok(id) if !id.is_empty() => Ok(Some(id)),
-            _ => Err(Untaken::Unknown(Failure::transient("Amazon Connect answered and named no contact"))),
+            _ => Err(Untaken::Unknown(
+                Failure::transient("Amazon Connect answered and named no contact").coded(Code::BadAnswer),
+            )),
         };
     }
     let kind = error_kind(headers);
@@ -238,7 +250,12 @@ fn verdict(status: StatusCode, headers: &HeaderMap, body: &[u8], now: i64) -> Re
         Some(kind) => format!("Amazon Connect answered {status} ({kind}){more}"),
         None => format!("Amazon Connect answered {status}{more}"),
     };
-    let transient = |more: &str| Failure::Transient { reason: says(more), after };
+    let code = match kind.as_deref() {
+        Some("ThrottlingException" | "ServiceQuotaExceededException") => Code::Throttled,
+        _ => Code::of_status(status.as_u16()),
+    };
+    let said = |failure: Failure| failure.coded(code).answered(Answer::new(status, body));
+    let transient = |more: &str| said(Failure::Transient { reason: says(more).into(), after });
     Err(match (kind.as_deref(), status) {
         // This token was taken before, with links or a related contact that have changed since.
         (Some("IdempotencyException"), _) => return Ok(None),
@@ -251,7 +268,7 @@ fn verdict(status: StatusCode, headers: &HeaderMap, body: &[u8], now: i64) -> Re
             "; check the access key, its policy (connect:StartEmailContact) and this machine's clock",
         )),
         (_, it) if it.is_redirection() => Untaken::Refused(transient("; redirects are not followed")),
-        _ => Untaken::Refused(Failure::permanent(says("; check instance_id, address and contact_flow_id"))),
+        _ => Untaken::Refused(said(Failure::permanent(says("; check instance_id, address and contact_flow_id")))),
     })
 }
 
@@ -265,12 +282,11 @@ fn error_kind(headers: &HeaderMap) -> Option<String> {
 
 fn unreached(error: &reqwest::Error) -> Untaken {
     if error.is_connect() {
-        return Untaken::Refused(Failure::transient(format_args!(
-            "no connection to Amazon Connect: {}",
-            causes(error)
-        )));
+        let failure = Failure::transient(format_args!("no connection to Amazon Connect: {}", causes(error)));
+        return Untaken::Refused(failure.coded(Code::Unreachable));
     }
-    Untaken::Unknown(Failure::transient(format_args!("no answer from Amazon Connect: {}", causes(error))))
+    let failure = Failure::transient(format_args!("no answer from Amazon Connect: {}", causes(error)));
+    Untaken::Unknown(failure.coded(Code::Unreachable))
 }
 
 async fn read_to_limit(mut answer: reqwest::Response) -> Vec<u8> {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::Config;
 use crate::destinations::interaction::{Attachment, Interaction, Person};
 use crate::model::outcome::Failure;
+use crate::model::reason::Code;
 
 /// Lengths and counts of the model (`StartEmailContact`, connect 2017-08-08).
 const MOST_SUBJECT: usize = 998;
@@ -101,7 +102,9 @@ pub(super) fn contact<'a>(
 ) -> Result<Contact<'a>, Failure> {
     let mail = &interaction.message;
     let from = mail.from.first().and_then(address);
-    let from = from.ok_or_else(|| Failure::permanent("it has no sender, and Amazon Connect takes no mail without"))?;
+    let from = from.ok_or_else(|| {
+        Failure::permanent("it has no sender, and Amazon Connect takes no mail without").coded(Code::Unsendable)
+    })?;
     let subject = mail.subject.as_deref().unwrap_or_default();
     if subject.chars().count() > MOST_SUBJECT {
         return Err(too_much("subject", MOST_SUBJECT, "characters"));
@@ -126,6 +129,7 @@ pub(super) fn contact<'a>(
 
 fn too_much(what: &str, most: usize, unit: &str) -> Failure {
     Failure::permanent(format_args!("its {what} is more than Amazon Connect takes ({most} {unit})"))
+        .coded(Code::TooLarge)
 }
 
 /// The HTML, or the text where there is none or it is too large.
@@ -187,7 +191,8 @@ fn attachments(config: &Config, interaction: &Interaction) -> Result<Vec<Attache
     let mut attached = Vec::new();
     for it in interaction.message.attachments.iter().filter(|it| it.disposition == "attachment" || it.cid.is_none()) {
         let Some(url) = &it.url else {
-            return Err(Failure::permanent("an attachment of it has no link; set server.content_url and replay it"));
+            let failure = Failure::permanent("an attachment of it has no link; set server.content_url and replay it");
+            return Err(failure.coded(Code::Misconfigured));
         };
         if url.chars().count() > MOST_URL {
             return Err(too_much("link to an attachment", MOST_URL, "characters"));

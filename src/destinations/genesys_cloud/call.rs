@@ -14,8 +14,10 @@ use url::Url;
 use super::pace::Pace;
 use super::token::Tokens;
 use crate::egress::causes;
+use crate::model::answer;
 use crate::model::clock::SharedClock;
 use crate::model::outcome::Failure;
+use crate::model::reason::{Code, Reason};
 use crate::model::retry_after;
 use crate::secrets::SecretSource;
 
@@ -79,12 +81,14 @@ impl Api {
     ) -> Result<Answer, Unanswered> {
         let refused = Unanswered::Refused;
         let body = serde_json::to_vec(body).map(Bytes::from);
-        let body = body.map_err(|_| refused(Failure::permanent("the interaction cannot be written as JSON")))?;
+        let body = body.map_err(|_| {
+            refused(Failure::permanent("the interaction cannot be written as JSON").coded(Code::Unsendable))
+        })?;
         let url = below(&self.url, path);
         for last in [false, true] {
             let token = self.tokens.token(until).await.map_err(refused)?;
             self.pace.take(Instant::now()).map_err(|after| {
-                let reason = "the calls of this minute are used up".to_owned();
+                let reason = Reason::new(Code::Throttled, "the calls of this minute are used up");
                 refused(Failure::Postponed { reason, after })
             })?;
             let request = self.client.post(url.clone()).bearer_auth(token.expose());
@@ -101,7 +105,9 @@ impl Api {
             }
             return Ok(answer);
         }
-        Err(refused(Failure::transient("Genesys Cloud refuses the tokens its login host issues")))
+        Err(refused(
+            Failure::transient("Genesys Cloud refuses the tokens its login host issues").coded(Code::Unauthorized),
+        ))
     }
 
     async fn read(&self, mut answer: reqwest::Response, until: Instant) -> Result<Answer, Unanswered> {
@@ -170,7 +176,9 @@ pub(super) fn conversation(answer: &Answer, known: Option<&str>) -> Result<Strin
             refused(answer.transient("; redirects are not followed, so set region or api_url to the final address"))
         }
         StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS => refused(answer.transient("")),
-        _ => refused(Failure::permanent(answer.says("; check flow_id, queue_id, skill_ids and language_id"))),
+        _ => {
+            refused(answer.of(Failure::permanent(answer.says("; check flow_id, queue_id, skill_ids and language_id"))))
+        }
     }
 }
 
@@ -185,17 +193,21 @@ impl Answer {
     }
 
     pub(super) fn transient(&self, more: &str) -> Failure {
-        Failure::Transient { reason: self.says(more), after: self.after }
+        self.of(Failure::Transient { reason: self.says(more).into(), after: self.after })
+    }
+
+    /// A failure that this answer is the reason for.
+    fn of(&self, failure: Failure) -> Failure {
+        let said = answer::Answer::new(self.status, &self.body);
+        failure.coded(Code::of_status(self.status.as_u16())).answered(said)
     }
 }
 
 /// The one place where silence becomes a decision: only a call that never left certainly came to nothing.
 fn unreached(error: &reqwest::Error) -> Unanswered {
     if error.is_connect() || error.is_builder() {
-        return Unanswered::Refused(Failure::transient(format_args!(
-            "no connection to Genesys Cloud: {}",
-            causes(error)
-        )));
+        let failure = Failure::transient(format_args!("no connection to Genesys Cloud: {}", causes(error)));
+        return Unanswered::Refused(failure.coded(Code::Unreachable));
     }
     Unanswered::Unknown(format!("no answer from Genesys Cloud: {}", causes(error)))
 }

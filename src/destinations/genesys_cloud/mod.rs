@@ -25,6 +25,7 @@ use super::{Begun, BuildError, Conversations, Destination, Handover, Untaken};
 use crate::egress::Egress;
 use crate::model::clock::SharedClock;
 use crate::model::outcome::Failure;
+use crate::model::reason::{Code, Reason};
 use crate::model::secret::Secret;
 use crate::model::token::BoxFuture;
 use crate::model::units::Span;
@@ -187,6 +188,7 @@ impl GenesysCloud {
             Unanswered::Refused(failure) => Untaken::Refused(failure),
             // Looked for when that is of use, not before.
             Unanswered::Unknown(reason) => {
+                let reason = Reason::new(Code::TimedOut, reason);
                 Untaken::Unknown(Failure::Transient { reason, after: Some(self.config.search_after.0) })
             }
         }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{Config, OWN_ATTRIBUTES};
 use crate::destinations::interaction::{Interaction, Person};
 use crate::model::outcome::Failure;
+use crate::model::reason::Code;
 
 /// The attribute a call is found by.
 pub(super) const INTERACTION_ID: &str = "mb_interaction_id";
@@ -123,7 +124,8 @@ fn attributes<'a>(config: &'a Config, interaction: &'a Interaction) -> Result<BT
     if size > MOST_ATTRIBUTES {
         return Err(Failure::permanent(format_args!(
             "its attributes take {size} bytes, and Genesys Cloud keeps {MOST_ATTRIBUTES}; give the route fewer or shorter ones"
-        )));
+        ))
+        .coded(Code::Misconfigured));
     }
     Ok(all)
 }

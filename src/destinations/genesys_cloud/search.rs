@@ -13,6 +13,7 @@ use super::request::INTERACTION_ID;
 use crate::destinations::Begun;
 use crate::model::clock::rfc3339;
 use crate::model::outcome::Failure;
+use crate::model::reason::Code;
 
 /// How far our clock and theirs may be apart, and how long a call may have taken to begin a conversation.
 const AROUND_MS: i64 = 10 * 60 * 1000;
@@ -96,7 +97,7 @@ impl Api {
             let query = Query { query: [by.clone()], cursor };
             let answer = self.post(&PATH, &query, until).await.map_err(|it| match it {
                 Unanswered::Refused(failure) => failure,
-                Unanswered::Unknown(reason) => Failure::transient(reason),
+                Unanswered::Unknown(reason) => Failure::transient(reason).coded(Code::TimedOut),
             })?;
             if !answer.status.is_success() {
                 return Err(answer.transient(
@@ -104,8 +105,9 @@ impl Api {
                      conversation:participant:attributesview",
                 ));
             }
-            let page: Page = serde_json::from_slice(&answer.body)
-                .map_err(|_| Failure::transient("the search for a call whose answer was lost gave no answer"))?;
+            let page: Page = serde_json::from_slice(&answer.body).map_err(|_| {
+                Failure::transient("the search for a call whose answer was lost gave no answer").coded(Code::BadAnswer)
+            })?;
             let found = page.results.unwrap_or_default().into_iter().find(|it| it.is_of(interaction));
             if let Some(found) = found.filter(|it| is_id(&it.conversation_id)) {
                 return Ok(Some(found.conversation_id));
@@ -115,6 +117,6 @@ impl Api {
                 return Ok(None);
             }
         }
-        Err(Failure::transient("the search for a call whose answer was lost has no end"))
+        Err(Failure::transient("the search for a call whose answer was lost has no end").coded(Code::BadAnswer))
     }
 }

@@ -14,6 +14,7 @@ use url::Url;
 use crate::egress::causes;
 use crate::model::clock::SharedClock;
 use crate::model::outcome::Failure;
+use crate::model::reason::{Code, Reason};
 use crate::model::retry_after;
 use crate::model::secret::Secret;
 use crate::secrets::SecretSource;
@@ -61,7 +62,7 @@ impl Tokens {
 
     /// A token that is good now.
     pub(super) async fn token(&self, until: Instant) -> Result<Secret, Failure> {
-        let late = || Failure::transient("the login host did not answer in time");
+        let late = || Failure::transient("the login host did not answer in time").coded(Code::TimedOut);
         let mut state = timeout_at(until, self.state.lock()).await.map_err(|_| late())?;
         let now = Instant::now();
         if let Some((token, good_until)) = &state.held
@@ -72,7 +73,7 @@ impl Tokens {
         if let Some((failure, counts_until)) = &state.failed
             && *counts_until > now
         {
-            let reason = failure.reason().to_owned();
+            let reason = failure.why().clone();
             return Err(Failure::Transient { reason, after: Some(*counts_until - now) });
         }
         match timeout_at(until, self.login()).await.unwrap_or_else(|_| Err(late())) {
@@ -100,15 +101,19 @@ impl Tokens {
         // Read anew, because replacing the file is all a rotation takes.
         let secret = self.secret.current();
         let secret = secret
-            .map_err(|problem| Failure::transient(format_args!("the client's secret cannot be used: {problem}")))?;
+            .map_err(|problem| Failure::transient(format_args!("the client's secret cannot be used: {problem}")))
+            .map_err(|it| it.coded(Code::Misconfigured))?;
         let request = self.client.post(self.url.clone()).basic_auth(&self.client_id, Some(secret.expose()));
         let answer = request.form(&[("grant_type", "client_credentials")]).send().await;
         let answer = answer
-            .map_err(|error| Failure::transient(format_args!("the login host cannot be asked: {}", causes(&error))))?;
+            .map_err(|error| Failure::transient(format_args!("the login host cannot be asked: {}", causes(&error))))
+            .map_err(|it| it.coded(Code::Unreachable))?;
         let status = answer.status();
         if status.is_success() {
             let issued = answer.json::<Issued>().await;
-            return issued.map_err(|_| Failure::transient("what answers at the login host does not speak OAuth 2.0"));
+            return issued.map_err(|_| {
+                Failure::transient("what answers at the login host does not speak OAuth 2.0").coded(Code::BadAnswer)
+            });
         }
         let asked = answer.headers().get(header::RETRY_AFTER).and_then(|it| it.to_str().ok());
         let after = asked.and_then(|it| retry_after::parse(it, self.clock.now(), retry_after::MOST));
@@ -119,6 +124,7 @@ impl Tokens {
             }
             it => format!("the login host answered {it}"),
         };
-        Err(Failure::Transient { reason, after })
+        let code = if status == StatusCode::BAD_REQUEST { 401 } else { status.as_u16() };
+        Err(Failure::Transient { reason: Reason::new(Code::of_status(code), reason), after })
     }
 }

@@ -7,7 +7,9 @@ use std::fmt;
 use std::time::Duration;
 
 use super::reply::{Reply, Status};
+use crate::model::answer::Answer;
 use crate::model::outcome::Failure;
+use crate::model::reason::Code;
 use crate::model::units::Span;
 
 /// How far a conversation has come.
@@ -113,6 +115,42 @@ impl Trouble {
 
 impl From<Trouble> for Failure {
     fn from(trouble: Trouble) -> Self {
+        let code = code(&trouble);
+        let said = match &trouble {
+            Trouble::Refused(_, reply) => Some(Answer::new(reply, &[])),
+            _ => None,
+        };
+        let failure = Self::from_trouble(trouble).coded(code);
+        match said {
+            Some(said) => failure.answered(said),
+            None => failure,
+        }
+    }
+}
+
+/// What a person may do about it, in a word.
+fn code(trouble: &Trouble) -> Code {
+    match trouble {
+        Trouble::Refused(Phase::Login, _) | Trouble::NoLogin | Trouble::LoginInTheClear => Code::Unauthorized,
+        Trouble::Refused(_, reply) if judged_too_large(reply) => Code::TooLarge,
+        Trouble::Refused(_, reply) if reply.code / 100 == 4 => Code::Unavailable,
+        Trouble::Refused(..) => Code::Refused,
+        Trouble::Lost(..) => Code::Unreachable,
+        Trouble::Late(..) => Code::TimedOut,
+        Trouble::Garbled(_) => Code::BadAnswer,
+        Trouble::NoStartTls | Trouble::Password(_) => Code::Misconfigured,
+        Trouble::TooLarge { .. } => Code::TooLarge,
+        Trouble::EightBit | Trouble::Utf8Address | Trouble::Unwritable => Code::Unsendable,
+    }
+}
+
+/// Whether a reply says that the mail is too large (RFC 5321 §4.2.3, RFC 3463 §3.4).
+fn judged_too_large(reply: &Reply) -> bool {
+    reply.code == 552 || reply.status.is_some_and(|Status(_, subject, detail)| (subject, detail) == (3, 4))
+}
+
+impl Failure {
+    fn from_trouble(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Refused(phase, reply) => refused(phase, &reply),
             Trouble::Lost(Phase::Connecting, problem) => Self::transient(format_args!("no connection: {problem}")),

@@ -16,6 +16,7 @@ use crate::destinations::BuildError;
 use crate::destinations::watched::Watched;
 use crate::model::clock::SharedClock;
 use crate::model::outcome::Failure;
+use crate::model::reason::Code;
 use crate::model::secret::Secret;
 use crate::secrets::SecretSource;
 
@@ -107,10 +108,9 @@ impl Auth {
     ) -> Result<Option<HeaderValue>, Failure> {
         match self {
             Self::Nothing => Ok(None),
-            Self::Fixed(value) => value
-                .current(clock.now())
-                .map(Some)
-                .map_err(|problem| Failure::transient(format_args!("auth cannot be used: {problem}"))),
+            Self::Fixed(value) => value.current(clock.now()).map(Some).map_err(|problem| {
+                Failure::transient(format_args!("auth cannot be used: {problem}")).coded(Code::Misconfigured)
+            }),
             Self::Tokens(tokens) => tokens.token(client, until).await.map(Some),
         }
     }

@@ -159,13 +159,18 @@ fn is_private_only(error: &reqwest::Error) -> bool {
 }
 
 /// An answer's body as far as it is of interest, so that its connection can be used again.
-pub(super) async fn read_to_limit(mut answer: reqwest::Response) -> Vec<u8> {
+pub(super) async fn read_to_limit(answer: reqwest::Response) -> Vec<u8> {
     let mut read = Vec::new();
+    read_into(&mut read, answer).await;
+    read
+}
+
+/// The same into a buffer that keeps what came, also when the reading is broken off.
+pub(super) async fn read_into(read: &mut Vec<u8>, mut answer: reqwest::Response) {
     while let Ok(Some(chunk)) = answer.chunk().await {
         if read.len() + chunk.len() > ANSWER_LIMIT {
             break;
         }
         read.extend_from_slice(&chunk);
     }
-    read
 }

@@ -18,14 +18,16 @@ use http::{Method, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use self::auth::Auth;
-use self::client::{read_to_limit, unreached};
+use self::client::{read_into, unreached};
 pub use self::config::{Config, OneOrMany};
 use self::signature::Signer;
 use super::watched::Watched;
 use super::{BuildError, Destination, Handover};
 use crate::egress::Egress;
+use crate::model::answer::Answer;
 use crate::model::clock::SharedClock;
 use crate::model::outcome::Failure;
+use crate::model::reason::Code;
 use crate::model::retry_after;
 use crate::model::token::BoxFuture;
 use crate::model::units::Span;
@@ -81,7 +83,7 @@ impl Webhook {
         let client = self
             .client
             .current(self.clock.now())
-            .map_err(|problem| Failure::transient(format_args!("auth cannot be used: {problem}")))?;
+            .map_err(|problem| misconfigured(format_args!("auth cannot be used: {problem}")))?;
         let shown = self.auth.shown(&client, &self.clock, until).await?;
         let mut answer = self.ask(&client, handover, shown.as_ref(), until).await?;
         // A token can be withdrawn before its time: another one, and once more what was asked.
@@ -92,10 +94,12 @@ impl Webhook {
             drain(answer, until).await;
             answer = self.ask(&client, handover, Some(&another), until).await?;
         }
-        let verdict = verdict(answer.status(), answer.headers(), self.clock.now());
-        // The status is the answer. The rest is read for the connection's sake only, so its end decides nothing.
-        drain(answer, until).await;
-        verdict
+        let status = answer.status();
+        let verdict = verdict(status, answer.headers(), self.clock.now());
+        // The status is the answer. The rest is read for the connection's sake, and to show what was refused, so its end
+        // decides nothing.
+        let body = drain(answer, until).await;
+        verdict.map_err(|failure| failure.coded(Code::of_status(status.as_u16())).answered(Answer::new(status, &body)))
     }
 
     async fn ask(
@@ -110,9 +114,12 @@ impl Webhook {
             request.headers_mut().insert(AUTHORIZATION, shown.clone());
         }
         match timeout_at(until, client.execute(request)).await {
-            Err(_) => Err(Failure::transient(format_args!("no answer within {}", Span(self.timeout)))),
+            Err(_) => {
+                let late = Failure::transient(format_args!("no answer within {}", Span(self.timeout)));
+                Err(late.coded(Code::TimedOut))
+            }
             // It may be over by the next attempt.
-            Ok(Err(error)) => Err(Failure::transient(unreached(&error, "url"))),
+            Ok(Err(error)) => Err(Failure::transient(unreached(&error, "url")).coded(Code::Unreachable)),
             Ok(Ok(answer)) => Ok(answer),
         }
     }
@@ -134,7 +141,7 @@ impl Webhook {
         let signature = self
             .signer
             .sign(&handover.interaction, timestamp, &handover.body, now)
-            .map_err(|problem| Failure::transient(format_args!("the attempt cannot be signed: {problem}")))?;
+            .map_err(|problem| misconfigured(format_args!("the attempt cannot be signed: {problem}")))?;
         headers.insert("webhook-id", value(&handover.interaction, "the interaction's id")?);
         headers.insert("webhook-timestamp", HeaderValue::from(timestamp));
         headers.insert("webhook-signature", value(&signature, "the signature")?);
@@ -161,7 +168,12 @@ fn value(text: &str, what: &str) -> Result<HeaderValue, Failure> {
 
 /// What HTTP cannot carry today it cannot carry tomorrow.
 fn unsendable(what: &str) -> Failure {
-    Failure::permanent(format_args!("{what} cannot be sent as an HTTP header"))
+    Failure::permanent(format_args!("{what} cannot be sent as an HTTP header")).coded(Code::Unsendable)
+}
+
+/// A file that was good at the start and is not now.
+fn misconfigured(problem: impl std::fmt::Display) -> Failure {
+    Failure::transient(problem).coded(Code::Misconfigured)
 }
 
 /// The one place where a receiver's answer becomes a decision.
@@ -174,14 +186,18 @@ fn verdict(status: StatusCode, headers: &HeaderMap, now: i64) -> Result<(), Fail
             reason: "the receiver answered 410 Gone: it wants no more; correct the route's url".into(),
         }),
         it if it.is_redirection() => Err(Failure::Transient {
-            reason: format!("the receiver answered {it}; redirects are not followed, so set url to the final address"),
+            reason: format!("the receiver answered {it}; redirects are not followed, so set url to the final address")
+                .into(),
             after,
         }),
-        it => Err(Failure::Transient { reason: format!("the receiver answered {it}"), after }),
+        it => Err(Failure::Transient { reason: format!("the receiver answered {it}").into(), after }),
     }
 }
 
-async fn drain(answer: reqwest::Response, until: Instant) {
-    // However far it came.
-    let _ = timeout_at(until.min(Instant::now() + ANSWER_WITHIN), read_to_limit(answer)).await;
+/// The body of an answer, however far it came.
+async fn drain(answer: reqwest::Response, until: Instant) -> Vec<u8> {
+    let mut read = Vec::new();
+    // A receiver that dawdles has answered all the same.
+    let _ = timeout_at(until.min(Instant::now() + ANSWER_WITHIN), read_into(&mut read, answer)).await;
+    read
 }

@@ -19,6 +19,7 @@ use crate::destinations::BuildError;
 use crate::destinations::watched::Watched;
 use crate::model::clock::{SharedClock, UnixMillis};
 use crate::model::outcome::Failure;
+use crate::model::reason::Code;
 use crate::model::secret::Secret;
 
 /// A token must outlive the request that shows it: it is renewed in the last fifth of its life, at most this long
@@ -171,10 +172,9 @@ impl Tokens {
         is_replacement: bool,
     ) -> Result<HeaderValue, Failure> {
         let asked_at = self.clock.now();
-        let secret = self
-            .secret
-            .current(asked_at)
-            .map_err(|problem| Failure::transient(format_args!("no token can be asked for: {problem}")))?;
+        let secret = self.secret.current(asked_at).map_err(|problem| {
+            Failure::transient(format_args!("no token can be asked for: {problem}")).coded(Code::Misconfigured)
+        })?;
         if let Some(trouble) = &state.trouble
             && (trouble.from..trouble.until).contains(&asked_at)
             && trouble.asked_with == secret

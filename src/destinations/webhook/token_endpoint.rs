@@ -18,6 +18,7 @@ use super::client::{read_to_limit, unreached};
 use super::oauth::{ClientAuthentication, Config};
 use crate::model::clock::UnixMillis;
 use crate::model::outcome::Failure;
+use crate::model::reason::{Code, Reason};
 use crate::model::retry_after;
 use crate::model::secret::Secret;
 
@@ -80,7 +81,7 @@ impl Refusal {
     }
 
     pub(super) fn as_failure(&self, after: Option<Duration>) -> Failure {
-        Failure::Transient { reason: self.reason.clone(), after }
+        Failure::Transient { reason: Reason::new(Code::Unauthorized, &self.reason), after }
     }
 }
 
