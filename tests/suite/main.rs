@@ -8,6 +8,8 @@
 )]
 
 mod architecture;
+mod compose;
+mod compose_check;
 mod config_auth;
 mod config_layers;
 mod config_links;
