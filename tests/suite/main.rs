@@ -10,6 +10,8 @@
 mod architecture;
 mod compose;
 mod compose_check;
+mod compose_reply;
+mod compose_sent;
 mod config_auth;
 mod config_layers;
 mod config_links;
