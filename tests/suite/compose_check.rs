@@ -77,7 +77,9 @@ fn content_is_refused_with_its_place() {
     assert_eq!(refused(|mail| mail.subject = "secret\r\nBcc: b@x.org".into()), ["subject"]);
     assert_eq!(refused(|mail| mail.subject = "x".repeat(256)), ["subject"]);
     assert_eq!(refused(|mail| mail.text = Some("a\0b".into())), ["text"]);
-    assert_eq!(refused(|mail| mail.html = Some("x".repeat(2_000_000))), ["html"]);
+    assert_eq!(refused(|mail| mail.html = Some("é".repeat(1_200_000))), ["html"]);
+    assert_eq!(refused(|mail| mail.text = Some("xé".repeat(1_200_000))), ["text"]);
+    assert!(refused(|mail| mail.html = Some("x".repeat(2_000_000))).is_empty());
     assert_eq!(
         refused(|mail| mail.references = vec!["a@x".into(), "<b@x>".into(), "c d".into()]),
         ["references[1]", "references[2]"]
@@ -139,4 +141,16 @@ fn all_problems_are_told_at_once() {
         mail.attachments = vec![file("", "x", b"", None)];
     });
     assert_eq!(fields, ["to[1].email", "subject", "attachments[0].name", "attachments[0].type", "headers.To"]);
+}
+
+#[test]
+fn what_is_accepted_fits_one_request() {
+    let mut mail = submission();
+    mail.text = Some("xé".repeat(300_000));
+    mail.html = Some("é".repeat(300_000));
+    mail.to = vec![Mailbox { name: Some("ü".repeat(255)), email: "a@x.org".into() }; 400];
+    mail.attachments = vec![file("a", "a/b", &[1; 2_000_000], None), file("b", "a/b", &[1; 200_000], None)];
+    assert_eq!(check(&mail, &Limits::default()), Ok(()));
+    let length = mailspan::mail::compose::mime(&mail).len();
+    assert!(length.div_ceil(3) * 4 < 4_000_000, "{length}");
 }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use super::encode::base64_len;
-use super::mime::LARGEST;
+use super::mime::{LARGEST, bare_len};
 use super::names::ascii;
 use super::submission::Submission;
 use crate::mail::addresses::Mailbox;
@@ -165,15 +165,9 @@ impl Found {
             self.put("subject", format!("has {letters} letters, and Exchange takes {LONGEST_SUBJECT}: shorten it"));
         }
         let bodies = [("text", &submission.text), ("html", &submission.html)];
-        let room = LARGEST / 2;
         for (name, body) in bodies.into_iter().filter_map(|(name, body)| Some((name, body.as_ref()?))) {
             if body.contains('\0') {
                 self.put(name, "holds a NUL character: leave it out");
-            }
-            if base64_len(body.len() as u64) > room {
-                let sentence =
-                    format!("has {} bytes, and Graph takes about a million: attach it as a file", body.len());
-                self.put(name, sentence);
             }
         }
     }
@@ -239,6 +233,15 @@ impl Found {
     }
 
     fn size(&mut self, submission: &Submission, limits: &Limits) {
+        let bare = bare_len(submission);
+        if bare > LARGEST {
+            let len = |body: &Option<String>| body.as_ref().map_or(0, String::len);
+            let field = if len(&submission.html) > len(&submission.text) { "html" } else { "text" };
+            let sentence = format!(
+                "makes the mail {bare} bytes long without its attachments, and Graph takes {LARGEST}: attach it as a file"
+            );
+            self.put(field, sentence);
+        }
         let files: u64 = submission.attachments.iter().map(|it| base64_len(it.size)).sum();
         let bodies = [&submission.text, &submission.html].into_iter().flatten().map(|it| it.len() as u64).sum::<u64>();
         if files + bodies > limits.size {

@@ -22,7 +22,7 @@ const PART_HEADER: u64 = 2_048;
 
 /// How each attachment reaches Exchange: with the mail as long as there is room, those that the HTML shows first.
 pub fn ways(submission: &Submission) -> Vec<Way> {
-    let mut room = LARGEST.saturating_sub(head(submission).len() as u64 + bodies_len(submission));
+    let mut room = LARGEST.saturating_sub(bare_len(submission));
     let mut ways: Vec<_> = submission.attachments.iter().map(alone).collect();
     let shown_first =
         |shown: bool| submission.attachments.iter().enumerate().filter(move |(_, it)| it.is_shown() == shown);
@@ -47,9 +47,11 @@ fn is_leaf(kind: &str) -> bool {
     !kind.starts_with("message/") && !kind.starts_with("multipart/")
 }
 
-fn bodies_len(submission: &Submission) -> u64 {
+/// How long the mail is without what is attached.
+pub(super) fn bare_len(submission: &Submission) -> u64 {
     let bodies = [&submission.text, &submission.html].into_iter().flatten();
-    bodies.map(|text| encode::text(text).1.len() as u64 + PART_HEADER).sum()
+    let bodies: u64 = bodies.map(|text| encode::text(text).1.len() as u64 + PART_HEADER).sum();
+    head(submission).len() as u64 + bodies
 }
 
 /// The mail, with Bcc in its header, where Graph wants it, and with those attachments that travel with the mail.

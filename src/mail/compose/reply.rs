@@ -8,6 +8,8 @@ use crate::mail::parse::Mail;
 /// Of a longer chain the first mails and the last ones are kept: the ends are what readers look at.
 const FIRST_REFERENCES: usize = 5;
 const LAST_REFERENCES: usize = 25;
+/// A longer name is not taken over.
+const LONGEST_NAME: usize = 255;
 
 /// What an answer needs to know of the mail it answers.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -111,7 +113,7 @@ impl Reply {
             to,
             cc,
             subject: answering(&answered.subject),
-            in_reply_to: answered.message_id.iter().cloned().collect(),
+            in_reply_to: answered.message_id.iter().filter(|id| is_carried(id)).cloned().collect(),
             references: references(answered),
         })
     }
@@ -123,7 +125,10 @@ fn others(people: &[Mailbox], is_own: impl Fn(&str) -> bool, known: &[Mailbox]) 
     for person in people.iter().filter(|it| it.email.contains('@') && !is_own(&it.email)) {
         let is_same = |other: &Mailbox| other.email.eq_ignore_ascii_case(&person.email);
         if !known.iter().any(is_same) && !all.iter().any(is_same) {
-            all.push(person.clone());
+            // Names that no answer could carry are no loss: the address is what counts.
+            let name =
+                person.name.clone().filter(|it| it.chars().count() <= LONGEST_NAME && !it.contains(char::is_control));
+            all.push(Mailbox { name, email: person.email.clone() });
         }
     }
     all
