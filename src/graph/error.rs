@@ -81,13 +81,27 @@ pub enum GraphError {
     /// Graph could not validate our notification endpoint: it is not reachable from outside, or too slow.
     #[error("the notification endpoint was not validated: Graph answered {0}")]
     NotValidated(Refusal),
-    /// Graph could not be reached, was too slow or failed.
+    /// There was no connection to Graph: nothing was asked.
+    #[error("{reason}")]
+    Unreachable {
+        /// What happened.
+        reason: String,
+    },
+    /// Graph was too slow or failed. What was asked may have been done.
     #[error("{reason}")]
     Unavailable {
         /// What happened.
         reason: String,
         /// How long Graph asked us to wait.
         after: Option<Duration>,
+    },
+    /// This mail will never be sent as it is.
+    #[error("{advice} (Graph answered {refusal})")]
+    Unsendable {
+        /// What is wrong with it and what to do, for a person.
+        advice: &'static str,
+        /// What Graph said.
+        refusal: Refusal,
     },
     /// Graph will never do this.
     #[error("refused: Graph answered {0}")]
@@ -150,10 +164,12 @@ impl From<GraphError> for Failure {
             | GraphError::SyncReset(_)
             | GraphError::Unauthorized(_)
             | GraphError::Conflict { .. }
+            | GraphError::Unreachable { .. }
             | GraphError::BadAnswer { .. } => transient(None),
-            GraphError::Refused(_) | GraphError::TooLarge { .. } | GraphError::LeadsElsewhere => {
-                Self::Permanent { reason }
-            }
+            GraphError::Refused(_)
+            | GraphError::Unsendable { .. }
+            | GraphError::TooLarge { .. }
+            | GraphError::LeadsElsewhere => Self::Permanent { reason },
         }
     }
 }
@@ -200,7 +216,9 @@ mod tests {
             (GraphError::AccessDenied(refusal(403, "x")), Uncounted(minute)),
             (GraphError::Unauthorized(refusal(401, "x")), Counted(None)),
             (GraphError::bad("x"), Counted(None)),
+            (GraphError::Unreachable { reason: "x".into() }, Counted(None)),
             (GraphError::Refused(refusal(400, "x")), Park),
+            (GraphError::Unsendable { advice: "x", refusal: refusal(413, "x") }, Park),
             (GraphError::TooLarge { limit: 1 }, Park),
             (GraphError::LeadsElsewhere, Park),
         ] {

@@ -10,10 +10,12 @@ mod messages;
 mod paths;
 mod refusal;
 mod request;
+mod sending;
 mod slots;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +29,10 @@ pub use self::messages::{
     DeltaFrom, DeltaItem, DeltaLink, DeltaPage, Folder, MessageMeta, MessagePage, ReceivedFrom, RemovedReason,
 };
 use self::paths::Endpoint;
+pub use self::sending::{NewAttachment, OwnMessage, SUBMISSION_PROPERTY, SendError, Written};
 use self::slots::{Room, Rooms};
 pub use self::subscriptions::{NewSubscription, Subscription};
+pub use self::upload::{Begun, LARGEST_ATTACHMENT, UPLOAD_FROM, UploadSession};
 use crate::model::clock::SharedClock;
 use crate::model::token::Tokens;
 

@@ -38,6 +38,9 @@ impl Answer<'_> {
         if is(SYNC_RESET) {
             return GraphError::SyncReset(refusal);
         }
+        if let Some((_, advice)) = UNSENDABLE.iter().find(|(code, _)| is(&[code])) {
+            return GraphError::Unsendable { advice, refusal };
+        }
         match self.status {
             401 => GraphError::Unauthorized(refusal),
             403 => GraphError::AccessDenied(refusal),
@@ -55,6 +58,23 @@ impl Answer<'_> {
 }
 
 const THROTTLED: &[&str] = &["ApplicationThrottled", "TooManyRequests", "activityLimitReached"];
+/// Codes that speak of a mail, not of the mailbox it is sent from.
+const UNSENDABLE: &[(&str, &str)] = &[
+    (
+        "ErrorSendAsDenied",
+        "the mailbox may not send as this address: give it Send As for it in Exchange, or send from its own",
+    ),
+    (
+        "ErrorMessageSizeExceeded",
+        "the mail is larger than the mailbox may send: raise its limit in Exchange, or send less",
+    ),
+    ("ErrorAttachmentSizeLimitExceeded", "an attachment is larger than Exchange takes: send a link instead"),
+    ("ErrorInvalidRecipients", "a recipient is not valid, or there are none or too many: correct to, cc and bcc"),
+    ("ErrorMimeContentInvalid", "Exchange cannot read the mail's MIME"),
+    ("ErrorMimeContentInvalidBase64String", "Exchange cannot read the mail's MIME"),
+    ("InvalidInternetMessageHeader", "a header field is not one that Graph takes: its name must begin with X-"),
+    ("InvalidInternetMessageHeaderCollection", "there are more header fields than Graph takes: send five at most"),
+];
 const SYNC_RESET: &[&str] = &["syncStateNotFound", "syncStateInvalid", "resyncRequired"];
 const NO_MAILBOX: &[&str] = &[
     "MailboxNotEnabledForRESTAPI",

@@ -6,7 +6,9 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use http::{Method, StatusCode};
 use reqwest::Response;
 use url::Url;
@@ -36,6 +38,10 @@ const JSON_LIMIT: u64 = 64 * 1024 * 1024;
 /// takes no memory, while growing on would copy the body again and again.
 const GROWS_UNTIL: usize = 1 << 20;
 
+const JSON: &str = "application/json";
+/// A peer takes at least so many bytes in a second, or is not waited for.
+const SLOWEST: u64 = 32 * 1024;
+
 /// What to ask.
 pub(super) struct Call {
     /// What it is called in logs and metrics.
@@ -43,7 +49,11 @@ pub(super) struct Call {
     method: Method,
     url: Url,
     prefer: HeaderValue,
-    body: Option<Bytes>,
+    body: Option<(Bytes, &'static str)>,
+    /// Where in a file the body belongs.
+    range: Option<HeaderValue>,
+    /// Whether the address carries its own token, so that ours must not go there.
+    is_presigned: bool,
 }
 
 impl Call {
@@ -62,7 +72,24 @@ impl Call {
         body: &T,
     ) -> Result<Self, GraphError> {
         let body = serde_json::to_vec(body).map_err(|_| GraphError::bad("a request that cannot be written as JSON"))?;
-        Ok(Self::new(operation, method, url, Some(body.into())))
+        Ok(Self::new(operation, method, url, Some((body.into(), JSON))))
+    }
+
+    /// A POST of a body that is written already; an empty one says so.
+    pub(super) fn post(operation: &'static str, url: Url, body: Bytes, kind: &'static str) -> Self {
+        Self::new(operation, Method::POST, url, Some((body, kind)))
+    }
+
+    /// A request to an address that Graph handed out together with a token of its own.
+    pub(super) fn presigned(operation: &'static str, method: Method, url: Url) -> Self {
+        Self { is_presigned: true, ..Self::new(operation, method, url, None) }
+    }
+
+    /// With a part of a file, and where in it that belongs.
+    pub(super) fn part(mut self, bytes: Bytes, range: HeaderValue) -> Self {
+        self.body = Some((bytes, "application/octet-stream"));
+        self.range = Some(range);
+        self
     }
 
     /// Asks for pages of this size.
@@ -72,19 +99,36 @@ impl Call {
         self
     }
 
-    fn new(operation: &'static str, method: Method, url: Url, body: Option<Bytes>) -> Self {
-        Self { operation, method, url, prefer: HeaderValue::from_static(IMMUTABLE_IDS), body }
+    /// How long the body may be on its way, beyond the wait for an answer.
+    fn on_its_way(&self) -> Duration {
+        Duration::from_secs(self.body.as_ref().map_or(0, |(body, _)| body.len() as u64 / SLOWEST))
+    }
+
+    fn new(operation: &'static str, method: Method, url: Url, body: Option<(Bytes, &'static str)>) -> Self {
+        let prefer = HeaderValue::from_static(IMMUTABLE_IDS);
+        Self { operation, method, url, prefer, body, range: None, is_presigned: false }
     }
 }
 
 impl Graph {
     /// Asks, in `slots` slots of `room`, and reads the whole answer.
     pub(super) async fn ask(&self, room: &Room, slots: u32, call: Call) -> Result<Bytes, GraphError> {
+        self.ask_for_status(room, slots, call).await.map(|(_, body)| body)
+    }
+
+    /// The same, where one success is not as good as another.
+    pub(super) async fn ask_for_status(
+        &self,
+        room: &Room,
+        slots: u32,
+        call: Call,
+    ) -> Result<(StatusCode, Bytes), GraphError> {
         // The slots are held until the answer has come: Graph counts them so.
         let _slots = room.enter(slots, &*self.options.clock).await?;
         self.in_time(async {
             let answer = self.answer(room, &call).await?;
-            self.read(answer, JSON_LIMIT, |_| true).await
+            let status = answer.status();
+            Ok((status, self.read(answer, JSON_LIMIT, |_| true).await?))
         })
         .await
     }
@@ -121,12 +165,10 @@ impl Graph {
 
     /// A successful answer's head.
     async fn answer(&self, room: &Room, call: &Call) -> Result<Response, GraphError> {
-        let token = self.tokens.token().await?;
-        let mut answer = self.once(call, &token).await?;
-        if answer.status() == StatusCode::UNAUTHORIZED {
-            self.tokens.refused(&token);
-            answer = self.once(call, &self.tokens.token().await?).await?;
-        }
+        let mut answer = match call.is_presigned {
+            true => self.once(call, None).await?,
+            false => self.once_with_token(call).await?,
+        };
         if answer.status().is_success() {
             return Ok(answer);
         }
@@ -143,6 +185,16 @@ impl Graph {
         Err(error)
     }
 
+    async fn once_with_token(&self, call: &Call) -> Result<Response, GraphError> {
+        let token = self.tokens.token().await?;
+        let answer = self.once(call, Some(&token)).await?;
+        if answer.status() != StatusCode::UNAUTHORIZED {
+            return Ok(answer);
+        }
+        self.tokens.refused(&token);
+        self.once(call, Some(&self.tokens.token().await?)).await
+    }
+
     /// Graph asks to leave this mailbox alone.
     pub(super) fn pause(&self, room: &Room, wait: Duration) {
         metrics::counter!("mailspan_graph_throttled_total").increment(1);
@@ -150,15 +202,18 @@ impl Graph {
     }
 
     /// Sends the request and waits for the answer's head.
-    async fn once(&self, call: &Call, token: &AccessToken) -> Result<Response, GraphError> {
+    async fn once(&self, call: &Call, token: Option<&AccessToken>) -> Result<Response, GraphError> {
         let id = uuid::Uuid::new_v4();
         let started = Instant::now();
-        let sent = tokio::time::timeout(self.options.answer_within, self.http.execute(self.request(call, token, id)?));
+        let patience = self.options.answer_within + call.on_its_way();
+        let sent = tokio::time::timeout(patience, self.http.execute(self.request(call, token, id)?));
         let outcome = match sent.await {
             Err(_) => Err(("timeout", GraphError::unavailable("Graph did not answer in time"))),
             Ok(Err(error)) => Err((if error.is_timeout() { "timeout" } else { "unreachable" }, broken(&error))),
             // Where the client follows redirects, it must not have followed one out of the house.
-            Ok(Ok(answer)) if !self.endpoint.is_home(answer.url()) => Err(("redirected", GraphError::LeadsElsewhere)),
+            Ok(Ok(answer)) if answer.url().origin() != call.url.origin() => {
+                Err(("redirected", GraphError::LeadsElsewhere))
+            }
             Ok(Ok(answer)) => Ok(answer),
         };
         let (status, request_id) = match &outcome {
@@ -181,16 +236,29 @@ impl Graph {
         outcome.map_err(|(_, error)| error)
     }
 
-    fn request(&self, call: &Call, token: &AccessToken, id: uuid::Uuid) -> Result<reqwest::Request, GraphError> {
+    fn request(
+        &self,
+        call: &Call,
+        token: Option<&AccessToken>,
+        id: uuid::Uuid,
+    ) -> Result<reqwest::Request, GraphError> {
         let mut request = reqwest::Request::new(call.method.clone(), call.url.clone());
         let headers = request.headers_mut();
-        headers.insert(AUTHORIZATION, bearer(token)?);
-        headers.insert(PREFER, call.prefer.clone());
+        if let Some(token) = token {
+            headers.insert(AUTHORIZATION, bearer(token)?);
+            headers.insert(PREFER, call.prefer.clone());
+        }
         if let Ok(id) = HeaderValue::from_str(id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer())) {
             headers.insert(CLIENT_REQUEST_ID, id);
         }
-        if let Some(body) = &call.body {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(range) = &call.range {
+            headers.insert(CONTENT_RANGE, range.clone());
+        }
+        if let Some((body, kind)) = &call.body {
+            match body.is_empty() {
+                true => headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0")),
+                false => headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind)),
+            };
             *request.body_mut() = Some(body.clone().into());
         }
         Ok(request)
@@ -258,14 +326,12 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// What broke, by its innermost cause: the outer ones repeat the URL, which names the mailbox.
 fn broken(error: &reqwest::Error) -> GraphError {
-    if error.is_timeout() {
-        return GraphError::unavailable("Graph did not answer in time");
-    }
-    let what = if error.is_connect() { "no connection to Graph" } else { "the connection to Graph broke" };
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    match causes.last() {
-        Some(cause) => GraphError::unavailable(format!("{what}: {cause}")),
-        None => GraphError::unavailable(what),
+    let cause = causes.last().map(|cause| format!(": {cause}")).unwrap_or_default();
+    match (error.is_connect(), error.is_timeout()) {
+        (true, _) => GraphError::Unreachable { reason: format!("no connection to Graph{cause}") },
+        (false, true) => GraphError::unavailable("Graph did not answer in time"),
+        (false, false) => GraphError::unavailable(format!("the connection to Graph broke{cause}")),
     }
 }
 

@@ -11,6 +11,7 @@ pub mod calendar;
 pub mod charset;
 pub mod classify;
 pub mod cloudevent;
+pub mod compose;
 pub mod digest;
 pub mod envelope;
 pub mod facts;

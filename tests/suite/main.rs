@@ -10,6 +10,10 @@
 mod api;
 mod architecture;
 mod broker;
+mod compose;
+mod compose_check;
+mod compose_reply;
+mod compose_sent;
 mod config_auth;
 mod config_buses;
 mod config_layers;

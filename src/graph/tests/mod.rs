@@ -3,6 +3,8 @@
 mod batch;
 mod calls;
 mod limits;
+mod sending;
+mod upload;
 
 use std::future::Future;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};

@@ -12,9 +12,9 @@ use crate::{
     envelope::Person,
 };
 
-/// The set of properties that become header fields when the message is sent ([MS-OXPROPS] 1.3.2, PS_INTERNET_HEADERS).
+/// The set of properties that become header fields when the message is sent ([MS-OXPROPS], PS_INTERNET_HEADERS).
 const HEADER_PROPERTY: &str = "string {00020386-0000-0000-c000-000000000046} name ";
-/// PidTagInReplyToId and PidTagInternetReferences ([MS-OXOMSG] 2.2.1.11, 2.2.1.26).
+/// PidTagInReplyToId and PidTagInternetReferences ([MS-OXPROPS]).
 const IN_REPLY_TO_PROPERTY: &str = "string 0x1042";
 const REFERENCES_PROPERTY: &str = "string 0x1039";
 /// Bytes of a text in one encoded word (RFC 2047 §2: 75 letters in all).
