@@ -110,7 +110,10 @@ impl Daemon {
         let unaccounted = state.and_then(|it| it.audited).filter(|it| it.unaccounted > 0);
         let fallen_back =
             state.filter(|_| polling).and_then(|it| it.push.reason.clone()).filter(|it| it != "configured");
-        let (status, reason) = if lag.is_some_and(|lag| lag > MISSED_TURNS * turn + 60_000) {
+        let paused = state.and_then(|it| it.paused.clone());
+        let (status, reason) = if let Some((at, who)) = &paused {
+            (Status::Degraded, Some(format!("paused since {} by {who}; resume it to go on", rfc3339(*at))))
+        } else if lag.is_some_and(|lag| lag > MISSED_TURNS * turn + 60_000) {
             (Status::Failing, Some("it could not be read to its end for too long".to_owned()))
         } else if last_sync_at.is_none() {
             let patience = MISSED_TURNS * turn + 60_000;
@@ -137,7 +140,13 @@ impl Daemon {
             status,
             reason,
             details: Details::Mailbox {
-                mode: if polling { "polling" } else { "push" },
+                mode: match () {
+                    () if paused.is_some() => "paused",
+                    () if polling => "polling",
+                    () => "push",
+                },
+                paused_at: shown(paused.as_ref().map(|it| it.0)),
+                paused_by: paused.map(|it| it.1),
                 subscription_expires_at: shown(state.and_then(|it| it.subscription.as_ref()).map(|it| it.expires_at)),
                 last_notification_at: shown(self.jobs.inbound.hints.last_heard(mailbox)),
                 last_sync_at: shown(last_sync_at),
@@ -168,9 +177,7 @@ impl Daemon {
                 let reason = format!("the route is no longer configured; {stands}");
                 (Status::Degraded, Some(reason))
             }
-            Some(until) if until > now => {
-                (Status::Failing, Some(format!("paused until {}", crate::model::clock::rfc3339(until))))
-            }
+            Some(until) if until > now => (Status::Failing, Some(format!("paused until {}", rfc3339(until)))),
             Some(_) => (Status::Failing, Some("paused; one delivery at a time is tried until one succeeds".to_owned())),
             None if parked > 0 => {
                 (Status::Degraded, Some(format!("{parked} deliveries are parked{}", first_reason(why.get(&lane)))))

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::paused::PausedMailboxes;
 use crate::delivery::Delivery;
 use crate::inbound::Inbound;
 use crate::model::backoff::{Backoff, Then};
@@ -59,6 +60,7 @@ pub(super) struct Jobs {
     pub(super) routes: HashMap<String, RoutePlan>,
     pub(super) retain: Duration,
     pub(super) paused: Mutex<HashMap<Lane, UnixMillis>>,
+    pub(super) paused_mailboxes: PausedMailboxes,
 }
 
 impl Jobs {
@@ -120,6 +122,8 @@ impl Works for Jobs {
     fn room(&self, lane: &Lane) -> u32 {
         match self.route(lane) {
             Some(route) => route.room,
+            // What is due stays due until the mailbox is resumed.
+            None if self.paused_mailboxes.holds(lane) => 0,
             None if lane.0.starts_with("mailbox:") => MAILBOX_ROOM,
             None if lane.0.starts_with("subscriptions:") => SUBSCRIPTIONS_ROOM,
             None => UPKEEP_ROOM,

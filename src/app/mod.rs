@@ -6,6 +6,7 @@ mod audits;
 mod checks;
 mod daemon;
 mod jobs;
+mod paused;
 
 pub use audits::NoAudit;
 
@@ -43,6 +44,7 @@ use crate::queue::Runner;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 use jobs::{Jobs, RoutePlan, RoutePlans};
+use paused::PausedMailboxes;
 
 /// How often the recorder folds its histograms, so that they do not grow while nobody scrapes.
 const UPKEEP_TURN: Duration = Duration::from_secs(5);
@@ -153,6 +155,7 @@ impl Bridge {
             routes: plans,
             retain: config.store.retain.0,
             paused: Mutex::default(),
+            paused_mailboxes: PausedMailboxes::read(&store).await?,
         });
         let door = Door { hints: Arc::clone(&hints), clock: Arc::clone(&clock) };
         let public_router = http::public(door, config.server.allowed_sources.clone().unwrap_or_default());
@@ -222,6 +225,11 @@ impl Bridge {
         parts.spawn(async move {
             hints.run(hint_store, hint_clock, token).await;
             ("the hint worker", Ok(()))
+        });
+        let (token, follower) = (looping.clone(), Arc::clone(&daemon));
+        parts.spawn(async move {
+            follower.follow_pauses(token).await;
+            ("the eye on paused mailboxes", Ok(()))
         });
         let (token, metrics) = (looping.clone(), daemon.metrics.clone());
         parts.spawn(async move {

@@ -2,12 +2,15 @@
 //!
 //! 0: fine. 1: it ran and found trouble. 2: unusable arguments or configuration.
 
-mod api;
+mod ask;
 mod audit;
 pub mod config;
+mod delivery;
 mod demo;
 mod healthcheck;
+mod mailbox;
 mod run;
+mod table;
 mod trace;
 
 use std::io::Write as _;
@@ -41,6 +44,10 @@ enum Command {
     Trace(trace::TraceArgs),
     /// Did we lose any? Let a running daemon hold the mailboxes against what became of their mail.
     Audit(audit::AuditArgs),
+    /// Ask the running daemon for deliveries, replay them, discard them.
+    Delivery(delivery::DeliveryCommand),
+    /// Ask the running daemon for its mailboxes; look now, pause, resume.
+    Mailbox(mailbox::MailboxCommand),
     /// Ask a running daemon whether it is ready (for a container's HEALTHCHECK).
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print shell completions.
@@ -68,6 +75,8 @@ pub fn main() -> ExitCode {
         Command::Config(command) => command.run(environment(), &mut std::io::stdout()).unwrap_or(TROUBLE),
         Command::Trace(args) => block_on(trace::trace(args)),
         Command::Audit(args) => block_on(audit::audit(args)),
+        Command::Delivery(command) => block_on(delivery::delivery(command)),
+        Command::Mailbox(command) => block_on(mailbox::mailbox(command)),
         Command::Healthcheck(args) => block_on(healthcheck::healthcheck(args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "mailspan", &mut std::io::stdout());

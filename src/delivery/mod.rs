@@ -93,10 +93,11 @@ impl Delivery {
     /// # Errors
     /// The destination did not accept; the route's schedule says when it is tried again.
     pub async fn deliver(&self, job: &Job, route: &str, interaction: &str) -> Outcome {
+        let begun = Instant::now();
         let Some(row) = self.store.delivery(interaction).await? else {
             return Ok(Next::Done);
         };
-        if row.accepted_at.is_some() {
+        if row.accepted_at.or(row.discarded_at).is_some() {
             return Ok(Next::Done);
         }
         if let Some(reason) = &row.held {
@@ -139,7 +140,8 @@ impl Delivery {
         metrics::histogram!("mailspan_delivery_seconds", "route" => route.to_owned())
             .record(waited.max(0) as f64 / 1000.0);
         let linked = expires.map(|at| (row.message.id, at.saturating_mul(1000)));
-        let settled = self.store.delivered_with(job.claim, interaction, Leaves { linked, conversation }).await?;
+        let leaves = Leaves { linked, conversation, attempt: Some((job.attempt, begun.elapsed())) };
+        let settled = self.store.delivered_with(job.claim, interaction, leaves).await?;
         if !settled {
             tracing::warn!(
                 interaction,

@@ -28,6 +28,16 @@ impl Problem {
         self
     }
 
+    /// The last part of its type.
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What is wrong and what to do.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// Its status.
     #[cfg(test)]
     pub(super) fn status(&self) -> StatusCode {

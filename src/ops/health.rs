@@ -57,8 +57,14 @@ pub enum Details {
     },
     /// A mailbox.
     Mailbox {
-        /// `push` or `polling`.
+        /// `push`, `polling` or `paused`.
         mode: &'static str,
+        /// Since when it is paused.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        paused_at: Option<String>,
+        /// Who paused it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        paused_by: Option<String>,
         /// When its subscription ends.
         subscription_expires_at: Option<String>,
         /// When Graph last announced something.

@@ -256,14 +256,14 @@ impl<W: Works> Runner<W> {
         let end = settle::end(&ended.outcome, ended.job.attempt, &backoff, now, fastrand::f64());
         settle::log(&ended.job, Some(&ended.outcome), end.as_ref(), now, ended.took);
         if let Some(end) = end {
-            self.write(ended.job, end);
+            self.write(ended.job, end, ended.took);
         }
     }
 
-    fn write(&mut self, job: Job, end: End) {
+    fn write(&mut self, job: Job, end: End, took: Duration) {
         let store = self.store.clone();
         self.settling.spawn(async move {
-            match store.settle(job.claim, end).await {
+            match store.settle_after(job.claim, end, took).await {
                 Ok(true) => {}
                 Ok(false) => tracing::warn!(job = job.claim.id, "The lease was lost; whoever holds it now settles the job"),
                 Err(error) => tracing::error!(job = job.claim.id, reason = %error, "An outcome could not be written; the job is due again when its lease ends"),
@@ -301,7 +301,7 @@ impl<W: Works> Runner<W> {
         for (_, job) in std::mem::take(&mut self.running) {
             let end = End::GiveBack { due_at: now };
             settle::log(&job, None, Some(&end), now, grace);
-            self.write(job, end);
+            self.write(job, end, grace);
         }
         while self.settling.join_next().await.is_some() {}
     }

@@ -138,6 +138,8 @@ pub(super) struct Mail<'a> {
     pub(super) interactions: Vec<String>,
     /// Every destination accepted it already, through another mailbox.
     pub(super) delivered: bool,
+    /// Some of its deliveries were discarded, through another mailbox.
+    pub(super) is_discarded: bool,
 }
 
 impl Op for Accepting {
@@ -160,6 +162,7 @@ impl Op for Accepting {
         writing.note_places(&mails).await?;
         writing.insert_contents(&mails).await?;
         writing.insert_deliveries(deliveries).await?;
+        writing.discard_copies(&mails).await?;
         for mail in mails {
             writing.mark_if_due(&mail).await?;
             answers[mail.at] = Some(Accepted { message_key: mail.key(), interactions: mail.interactions });
@@ -225,6 +228,7 @@ impl Writing<'_> {
                 joined: Joined::default(),
                 interactions: Vec::new(),
                 delivered: false,
+                is_discarded: false,
             });
         }
         Ok(mails)

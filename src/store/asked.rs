@@ -135,7 +135,8 @@ impl Writing<'_> {
 
     async fn is_another_open(&mut self, op: &Ask, threads: &[String]) -> Result<bool, StoreError> {
         const SELECT: &str = "SELECT 1 FROM messages AS m JOIN deliveries AS d ON d.message = m.id
-             WHERE m.thread_id = $1 AND d.asked_at > $2 AND d.accepted_at IS NULL AND d.interaction_id <> $3
+             WHERE m.thread_id = $1 AND d.asked_at > $2 AND d.accepted_at IS NULL AND d.discarded_at IS NULL
+               AND d.interaction_id <> $3
                AND d.route IN (SELECT route FROM deliveries WHERE interaction_id = $3) LIMIT 1";
         for thread in threads {
             let since = self.now.saturating_sub(HOLDS_FOR_MS);

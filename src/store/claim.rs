@@ -11,6 +11,7 @@ use super::listed::Listed;
 use super::value::Value;
 use super::writer::{Op, Writing};
 use crate::model::clock::UnixMillis;
+use crate::model::reason::Code;
 use crate::model::work::{Claim, Job, Lane};
 
 /// Room in a lane.
@@ -135,9 +136,13 @@ impl Writing<'_> {
     /// A job of another version waits for a person, or for that version, in full sight.
     async fn park_unreadable(&mut self, job: i64) -> Result<(), StoreError> {
         tracing::error!(job, "Job {job} was written by another version of mailspan and is parked");
-        const PARK: &str = "UPDATE jobs SET parked_at = $2, last_error = $3, fence = fence + 1 WHERE id = $1";
+        const PARK: &str =
+            "UPDATE jobs SET parked_at = $2, last_error = $3, code = $4, fence = fence + 1 WHERE id = $1";
         let why = "this version of mailspan does not know this kind of job";
-        self.tx.rows(PARK, vec![job.into(), self.now.into(), why.into()]).await.map(drop)
+        self.tx
+            .rows(PARK, vec![job.into(), self.now.into(), why.into(), Code::Unreadable.as_str().into()])
+            .await
+            .map(drop)
     }
 
     async fn next(&mut self, rooms: &[Room]) -> Result<Vec<(Lane, Option<UnixMillis>)>, StoreError> {

@@ -3,6 +3,7 @@
 //! The last destination to accept a message makes it delivered, and due to be marked, in the same transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::Store;
 use super::error::StoreError;
@@ -33,6 +34,8 @@ pub struct Leaves {
     pub linked: Option<(i64, UnixMillis)>,
     /// The other side's id of the conversation it was put into.
     pub conversation: Option<String>,
+    /// Which attempt it was, and how long it took.
+    pub attempt: Option<(u32, Duration)>,
 }
 
 impl Store {
@@ -112,7 +115,7 @@ impl Op for Delivered {
         let conversation =
             |op: &&&Self| Some([op.interaction_id.as_str().into(), op.leaves.conversation.as_deref()?.into()]);
         let conversations: Vec<Value> = won().filter_map(|op| conversation(&op)).flatten().collect();
-        let accepted = won().map(|op| op.interaction_id.as_str().into()).collect();
+        let accepted = won().map(|op| (op.interaction_id.as_str(), op.leaves.attempt)).collect();
         writing.accepted(accepted, linked).await?;
         writing.put_into(conversations).await?;
         Ok(good)
@@ -122,21 +125,15 @@ impl Op for Delivered {
 impl Writing<'_> {
     async fn accepted(
         &mut self,
-        interactions: Vec<Value>,
+        interactions: Vec<(&str, Option<(u32, Duration)>)>,
         linked: BTreeMap<i64, UnixMillis>,
     ) -> Result<(), StoreError> {
         static DELIVERIES: Listed = Listed::values(
-            "UPDATE deliveries SET accepted_at = {fixed}
-             WHERE interaction_id IN ({rows}) AND accepted_at IS NULL RETURNING message",
-            "?",
-        );
-        static MESSAGES: Listed = Listed::values(
-            "UPDATE messages SET state = 'delivered', finished_at = {fixed},
-               mark = CASE WHEN mark = 'on_delivered' THEN 'due' ELSE mark END
-             WHERE id IN ({rows}) AND state = 'accepted'
-               AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message = messages.id AND accepted_at IS NULL)
-             RETURNING mailbox, mark",
-            "?",
+            "UPDATE deliveries SET accepted_at = {fixed}, attempt = v.column2, took_ms = v.column3
+             FROM (VALUES {rows}) AS v
+             WHERE deliveries.interaction_id = v.column1 AND deliveries.accepted_at IS NULL
+             RETURNING deliveries.message",
+            "(?, ?, ?)",
         );
         static LINKED: Listed = Listed::values(
             "UPDATE messages SET content_until = v.column2 FROM (VALUES {rows}) AS v
@@ -144,9 +141,13 @@ impl Writing<'_> {
             "(?, ?)",
         );
         // Held first: only a statement that begins after that sees a copy which was accepted meanwhile.
-        self.tx.hold_interactions(interactions.clone()).await?;
+        self.tx.hold_interactions(interactions.iter().map(|(id, _)| (*id).into()).collect()).await?;
+        let accepted = interactions.into_iter().flat_map(|(id, made)| {
+            let took = made.map(|(_, took)| i64::try_from(took.as_millis()).unwrap_or(i64::MAX));
+            [id.into(), made.map(|(attempt, _)| i64::from(attempt)).into(), took.into()]
+        });
         let mut touched = BTreeSet::new();
-        for row in self.tx.each(&DELIVERIES, Some(self.now.into()), interactions).await? {
+        for row in self.tx.each(&DELIVERIES, Some(self.now.into()), accepted.collect()).await? {
             touched.insert(row.int(0)?);
         }
         touched.extend(linked.keys());
@@ -154,6 +155,20 @@ impl Writing<'_> {
         self.tx.hold_messages(messages.clone()).await?;
         let linked = linked.into_iter().flat_map(|(message, until)| [message.into(), until.into()]).collect();
         self.tx.each(&LINKED, None, linked).await?;
+        self.finish(messages).await
+    }
+
+    /// Ends the messages of which nothing is left to be delivered; the caller holds them.
+    pub(super) async fn finish(&mut self, messages: Vec<Value>) -> Result<(), StoreError> {
+        static MESSAGES: Listed = Listed::values(
+            "UPDATE messages SET state = 'delivered', finished_at = {fixed},
+               mark = CASE WHEN mark = 'on_delivered' THEN 'due' ELSE mark END
+             WHERE id IN ({rows}) AND state = 'accepted'
+               AND NOT EXISTS (SELECT 1 FROM deliveries
+                 WHERE message = messages.id AND accepted_at IS NULL AND discarded_at IS NULL)
+             RETURNING mailbox, mark",
+            "?",
+        );
         let mut mailboxes = BTreeSet::new();
         for row in self.tx.each(&MESSAGES, Some(self.now.into()), messages).await? {
             if row.word::<Mark>(1)? == Mark::Due {

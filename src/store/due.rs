@@ -103,26 +103,33 @@ impl Op for Unpark {
     type Answer = bool;
 
     async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<bool>, StoreError> {
+        let mut answers = Vec::with_capacity(all.len());
+        for Self(job) in all {
+            answers.push(writing.unpark(*job).await?);
+        }
+        Ok(answers)
+    }
+}
+
+impl Writing<'_> {
+    /// Makes a parked job due now, as a fresh one. `false`: it is not parked any more, or has a successor.
+    pub(super) async fn unpark(&mut self, job: i64) -> Result<bool, StoreError> {
         const UNPARK: &str =
             "UPDATE jobs SET parked_at = NULL, attempt = 0, fence = fence + 1, due_at = $2, again_at = NULL, created_at = $2
              WHERE id = $1 AND parked_at IS NOT NULL
                AND NOT EXISTS (SELECT 1 FROM jobs AS living WHERE living.key = jobs.key AND living.parked_at IS NULL)
              RETURNING lane, due_at, key";
-        // Whoever replays a delivery has seen why it was held.
-        const RELEASE: &str =
-            "UPDATE deliveries SET held = NULL WHERE interaction_id = SUBSTR($1, 9) AND held IS NOT NULL";
-        let mut answers = Vec::with_capacity(all.len());
-        for Self(job) in all {
-            let rows = writing.tx.rows(UNPARK, vec![(*job).into(), writing.now.into()]).await?;
-            answers.push(!rows.is_empty());
-            for row in rows {
-                writing.wake(row.text(0)?, row.int(1)?);
-                let key = row.text(2)?;
-                if key.starts_with("deliver:") {
-                    writing.tx.rows(RELEASE, vec![key.into()]).await?;
-                }
-            }
-        }
-        Ok(answers)
+        let rows = self.tx.rows(UNPARK, vec![job.into(), self.now.into()]).await?;
+        let Some(row) = rows.first() else { return Ok(false) };
+        self.wake(row.text(0)?, row.int(1)?);
+        self.release(&row.text(2)?).await?;
+        Ok(true)
+    }
+
+    /// The loop breaker holds the delivery of this key no longer: whoever replays it has seen why it was held.
+    pub(super) async fn release(&mut self, key: &str) -> Result<(), StoreError> {
+        const RELEASE: &str = "UPDATE deliveries SET held = NULL WHERE interaction_id = $1 AND held IS NOT NULL";
+        let Some(interaction) = key.strip_prefix("deliver:") else { return Ok(()) };
+        self.tx.rows(RELEASE, vec![interaction.into()]).await.map(drop)
     }
 }

@@ -11,7 +11,7 @@ use super::Store;
 use super::db::Db;
 use super::error::StoreError;
 use super::listed::{Listed, MOST};
-use super::mailboxes::Names;
+use super::names::Names;
 use super::threads::basis;
 use super::value::Row;
 use super::words::{FoundBy, Mark, MessageState};
@@ -101,6 +101,8 @@ pub struct Delivery {
     pub previous: Option<String>,
     /// Why the loop breaker holds it.
     pub held: Option<String>,
+    /// When a person decided that the route needs it no more.
+    pub discarded_at: Option<UnixMillis>,
 }
 
 impl Store {
@@ -252,7 +254,7 @@ impl Lookups {
             concat!(
                 "SELECT ",
                 message_columns!(),
-                ", d.route, d.facts, d.created_at, d.accepted_at, d.interaction_id, d.previous, d.held
+                ", d.route, d.facts, d.created_at, d.accepted_at, d.interaction_id, d.previous, d.held, d.discarded_at
                  FROM deliveries AS d JOIN messages AS m ON m.id = d.message
                  WHERE d.interaction_id IN ({rows})
                  ORDER BY CASE WHEN m.content_dropped_at IS NULL THEN 0 ELSE 1 END, d.created_at, m.id"
@@ -275,6 +277,7 @@ impl Lookups {
                 accepted_at: row.maybe_int(AFTER_MESSAGE + 3)?,
                 previous: row.maybe_text(AFTER_MESSAGE + 5)?,
                 held: row.maybe_text(AFTER_MESSAGE + 6)?,
+                discarded_at: row.maybe_int(AFTER_MESSAGE + 7)?,
             };
             found.insert(interaction_id, delivery);
         }

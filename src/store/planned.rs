@@ -19,6 +19,7 @@ use crate::model::work::Work;
 #[derive(Clone)]
 struct Planned {
     accepted_at: Option<UnixMillis>,
+    discarded_at: Option<UnixMillis>,
     previous: Option<String>,
     held: Option<String>,
 }
@@ -52,12 +53,13 @@ impl Writing<'_> {
                         planned
                     }
                 };
-                delivered &= planned.accepted_at.is_some();
+                delivered &= planned.accepted_at.or(planned.discarded_at).is_some();
                 rows.extend([mail.accept.message.into(), delivery.route.as_str().into(), interaction.as_str().into()]);
                 rows.extend([delivery.facts.as_str().into(), planned.accepted_at.into()]);
                 rows.extend([planned.previous.into(), planned.held.into()]);
             }
             mail.delivered = delivered;
+            mail.is_discarded = mail.interactions.iter().any(|it| known[it].discarded_at.is_some());
         }
         self.keep_rates(rates).await?;
         Ok(rows)
@@ -65,7 +67,7 @@ impl Writing<'_> {
 
     async fn planned_before(&mut self, mails: &[Mail<'_>]) -> Result<HashMap<String, Planned>, StoreError> {
         static SELECT: Listed = Listed::values(
-            "SELECT interaction_id, MAX(accepted_at), MAX(previous), MAX(held) FROM deliveries
+            "SELECT interaction_id, MAX(accepted_at), MAX(previous), MAX(held), MAX(discarded_at) FROM deliveries
              WHERE interaction_id IN ({rows}) GROUP BY interaction_id",
             "?",
         );
@@ -74,7 +76,8 @@ impl Writing<'_> {
         let mut known = HashMap::new();
         for row in self.tx.each(&SELECT, None, list).await? {
             let (accepted_at, previous, held) = (row.maybe_int(1)?, row.maybe_text(2)?, row.maybe_text(3)?);
-            known.insert(row.text(0)?, Planned { accepted_at, previous, held });
+            let discarded_at = row.maybe_int(4)?;
+            known.insert(row.text(0)?, Planned { accepted_at, discarded_at, previous, held });
         }
         Ok(known)
     }
@@ -103,7 +106,7 @@ impl Writing<'_> {
         if held.is_none() {
             threads.handed_out(thread, route, interaction);
         }
-        Planned { accepted_at: None, previous, held }
+        Planned { accepted_at: None, discarded_at: None, previous, held }
     }
 
     pub(super) async fn insert_deliveries(&mut self, rows: Vec<Value>) -> Result<(), StoreError> {
@@ -115,5 +118,21 @@ impl Writing<'_> {
             "(?, ?, ?, ?, ?, ?, ?)",
         );
         self.tx.each(&INSERT, Some(self.now.into()), rows).await.map(drop)
+    }
+
+    /// What a person said of one copy of a mail holds for all of them.
+    pub(super) async fn discard_copies(&mut self, mails: &[Mail<'_>]) -> Result<(), StoreError> {
+        static UPDATE: Listed = Listed::values(
+            "UPDATE deliveries SET discarded_at = other.discarded_at, discarded_by = other.discarded_by,
+               discard_reason = other.discard_reason
+             FROM deliveries AS other
+             WHERE deliveries.interaction_id IN ({rows}) AND deliveries.discarded_at IS NULL
+               AND deliveries.accepted_at IS NULL
+               AND other.interaction_id = deliveries.interaction_id AND other.discarded_at IS NOT NULL",
+            "?",
+        );
+        let copies = mails.iter().filter(|it| it.is_discarded).flat_map(|it| &it.interactions);
+        let copies: Vec<Value> = copies.map(|it| it.as_str().into()).collect();
+        if copies.is_empty() { Ok(()) } else { self.tx.each(&UPDATE, None, copies).await.map(drop) }
     }
 }

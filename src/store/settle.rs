@@ -2,9 +2,11 @@
 //!
 //! A job that was made due while its attempt ran runs once more; parking keeps its story and frees its key.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use super::Store;
+use super::attempts::FailedAttempt;
 use super::error::StoreError;
 use super::listed::Listed;
 use super::value::Value;
@@ -48,7 +50,15 @@ impl Store {
     /// # Errors
     /// The end is not written. The lease will run out and the job be due again.
     pub async fn settle(&self, claim: Claim, end: End) -> Result<bool, StoreError> {
-        self.ask(Settle { claim, end }).await
+        self.settle_after(claim, end, Duration::ZERO).await
+    }
+
+    /// As [`Self::settle`], for an attempt that took this long.
+    ///
+    /// # Errors
+    /// The end is not written. The lease will run out and the job be due again.
+    pub async fn settle_after(&self, claim: Claim, end: End, took: Duration) -> Result<bool, StoreError> {
+        self.ask(Settle { claim, end, took }).await
     }
 }
 
@@ -56,6 +66,7 @@ impl Store {
 pub(super) struct Settle {
     claim: Claim,
     end: End,
+    took: Duration,
 }
 
 impl Op for Settle {
@@ -105,7 +116,7 @@ impl Writing<'_> {
 
     /// Writes every end that leaves the job in the table. Returns the claims that were still good.
     async fn wait_again(&mut self, ends: &[&Settle]) -> Result<HashSet<Claim>, StoreError> {
-        // Columns: id, fence, due_at (NULL: only when it was made due meanwhile), fresh, uncounted, error, parked_at.
+        // Columns: id, fence, due_at (NULL: only when it was made due meanwhile), fresh, uncounted, error, parked_at, code.
         static UPDATE: Listed = Listed::values(
             "UPDATE jobs SET
                fence = jobs.fence + 1,
@@ -116,22 +127,24 @@ impl Writing<'_> {
                attempt = CASE WHEN v.column4 = 1 THEN 0 ELSE jobs.attempt - v.column5 END,
                created_at = CASE WHEN v.column4 = 1 THEN {fixed} ELSE jobs.created_at END,
                last_error = CASE WHEN v.column5 = 1 THEN jobs.last_error ELSE v.column6 END,
-               parked_at = v.column7
+               parked_at = v.column7,
+               code = CASE WHEN v.column5 = 1 THEN jobs.code ELSE v.column8 END
              FROM (VALUES {rows}) AS v
              WHERE jobs.id = v.column1 AND jobs.fence = v.column2 AND jobs.leased_until IS NOT NULL
                AND (v.column3 IS NOT NULL OR jobs.again_at IS NOT NULL)
-             RETURNING id, fence, lane, due_at, parked_at",
-            "(?, ?, ?, ?, ?, ?, ?)",
+             RETURNING id, fence, lane, due_at, parked_at, key, attempt",
+            "(?, ?, ?, ?, ?, ?, ?, ?)",
         );
         let now = self.now;
-        let mut rows: Vec<Value> = Vec::with_capacity(ends.len() * 7);
-        for Settle { claim, end } in ends {
+        let mut rows: Vec<Value> = Vec::with_capacity(ends.len() * 8);
+        let mut failed: HashMap<Claim, (&Reason, Duration)> = HashMap::new();
+        for Settle { claim, end, took } in ends {
             let (due_at, fresh, uncounted, error, parked_at) = match end {
                 End::Done => (None, 1, 0, None, None),
                 End::Again { due_at } => (Some(*due_at), 1, 0, None, None),
-                End::Retry { due_at, error } => (Some(*due_at), 0, 0, Some(&**error), None),
+                End::Retry { due_at, error } => (Some(*due_at), 0, 0, Some(error), None),
                 End::GiveBack { due_at } => (Some(*due_at), 0, 1, None, None),
-                End::Park { error } => (Some(now), 0, 0, Some(&**error), Some(now)),
+                End::Park { error } => (Some(now), 0, 0, Some(error), Some(now)),
             };
             rows.extend([
                 claim.id.into(),
@@ -140,15 +153,22 @@ impl Writing<'_> {
                 Value::from(fresh),
                 Value::from(uncounted),
             ]);
-            rows.extend([error.into(), parked_at.into()]);
+            let code = error.map(|it| it.code.as_str());
+            rows.extend([error.map(|it| it.text.as_str()).into(), parked_at.into(), code.into()]);
+            failed.extend(error.map(|error| (*claim, (error, *took))));
         }
-        let mut good = HashSet::new();
+        let (mut good, mut attempts) = (HashSet::new(), Vec::new());
         for row in self.tx.each(&UPDATE, Some(now.into()), rows).await? {
-            good.insert(Claim { id: row.int(0)?, fence: row.int(1)? - 1 });
+            let claim = Claim { id: row.int(0)?, fence: row.int(1)? - 1 };
+            if let Some((reason, took)) = failed.remove(&claim) {
+                attempts.push(FailedAttempt { key: row.text(5)?, attempt: row.int(6)?, reason, took });
+            }
+            good.insert(claim);
             if row.maybe_int(4)?.is_none() {
                 self.wake(row.text(2)?, row.int(3)?);
             }
         }
+        self.note_attempts(attempts).await?;
         Ok(good)
     }
 }

@@ -82,6 +82,12 @@ impl Writing<'_> {
                AND state IN ('delivered', 'gone', 'filtered') AND mark IN ('never', 'done')
                AND (content_until IS NULL OR content_until <= $3)
              ORDER BY finished_at LIMIT $2";
+        static ATTEMPTS: Listed = Listed::values(
+            "DELETE FROM attempts WHERE key IN
+               (SELECT 'deliver:' || interaction_id FROM deliveries WHERE message IN ({rows}))",
+            "?",
+        );
+        static FETCHES: Listed = Listed::values("DELETE FROM attempts WHERE key IN ({rows})", "?");
         static DELIVERIES: Listed = Listed::values("DELETE FROM deliveries WHERE message IN ({rows})", "?");
         // The key stays as well: a later copy must not get the id of this one.
         static MESSAGES: Listed = Listed::values(
@@ -95,6 +101,12 @@ impl Writing<'_> {
         let messages = self.numbers(SELECT, vec![tidy.before.into(), tidy.limit.into(), tidy.now.into()]).await?;
         let count = messages.len() as u64;
         self.tx.each(&CONTENTS, None, messages.clone()).await?;
+        let fetches = messages.iter().filter_map(|it| match it {
+            Value::Int(Some(number)) => Some(Value::from(format!("fetch:{number}"))),
+            _ => None,
+        });
+        self.tx.each(&FETCHES, None, fetches.collect()).await?;
+        self.tx.each(&ATTEMPTS, None, messages.clone()).await?;
         self.tx.each(&DELIVERIES, None, messages.clone()).await?;
         self.tx.each(&MESSAGES, Some(tidy.now.into()), messages).await?;
         Ok(count)

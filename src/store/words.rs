@@ -7,7 +7,7 @@ use super::error::StoreError;
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$word_doc:meta])* $word:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
         #[serde(rename_all = "snake_case")]
         pub enum $name {
             $($(#[$word_doc])* $word),+
@@ -70,6 +70,24 @@ words! {
         Gone = "gone",
         /// No route wants it.
         Filtered = "filtered",
+    }
+}
+
+words! {
+    /// Where a delivery stands.
+    DeliveryState {
+        /// Its first attempt, or the first since a replay, is still to come.
+        Waiting = "waiting",
+        /// An attempt failed and another is due.
+        Retrying = "retrying",
+        /// The destination took it.
+        Accepted = "accepted",
+        /// It needs a person.
+        Parked = "parked",
+        /// A person decided that the route needs it no more.
+        Discarded = "discarded",
+        /// The loop breaker holds it.
+        Held = "held",
     }
 }
 

@@ -15,10 +15,13 @@ use super::audited::KeepAudit;
 use super::claim::Rooms;
 use super::db::{Db, Tx};
 use super::delivered::{Delivered, Ended, Marked};
+use super::discard::Discard;
 use super::due::{Due, MakeDue, Unpark};
 use super::error::StoreError;
 use super::found::FoundPage;
-use super::mailboxes::{Change, Names, NewMailbox};
+use super::mailboxes::Change;
+use super::names::{Names, NewMailbox};
+use super::replay::Replay;
 use super::secrets::OwnSecret;
 use super::settle::Settle;
 use super::take_up::TakeUp;
@@ -185,6 +188,8 @@ kinds! {
     secrets: OwnSecret,
     unpark: Unpark,
     take_up: TakeUp,
+    discard: Discard,
+    replay: Replay,
     due: MakeDue,
     tidy: Tidy,
     claims: Rooms,

@@ -49,6 +49,10 @@ struct Mailbox {
     reason: Option<String>,
     /// How its mail is found: `push`, `polling`, or `paused`.
     mode: &'static str,
+    /// Since when it is paused.
+    paused_at: Option<String>,
+    /// Who paused it.
+    paused_by: Option<String>,
     /// When its subscription ends.
     subscription_expires_at: Option<String>,
     /// When Graph last announced something.
@@ -73,8 +77,17 @@ async fn list(State(daemon): State<Arc<Daemon>>, Query(wanted): Query<Wanted>) -
 
 fn mailbox(check: Check, configured: &[MailboxId]) -> Option<Mailbox> {
     let id = configured.iter().find(|it| it.to_string() == check.name)?;
-    let Details::Mailbox { mode, subscription_expires_at, last_notification_at, last_sync_at, waiting, parked, .. } =
-        check.details
+    let Details::Mailbox {
+        mode,
+        paused_at,
+        paused_by,
+        subscription_expires_at,
+        last_notification_at,
+        last_sync_at,
+        waiting,
+        parked,
+        ..
+    } = check.details
     else {
         return None;
     };
@@ -85,6 +98,8 @@ fn mailbox(check: Check, configured: &[MailboxId]) -> Option<Mailbox> {
         status: check.status,
         reason: check.reason,
         mode,
+        paused_at,
+        paused_by,
         subscription_expires_at,
         last_notification_at,
         last_sync_at,

@@ -5,10 +5,15 @@
 mod access;
 pub(super) mod asked;
 mod audit;
+mod deliveries;
+mod delivery;
+mod discard;
 mod document;
 mod mailboxes;
 mod operation;
 mod page;
+mod pause;
+mod replay;
 mod routes;
 mod sync;
 mod times;
@@ -38,8 +43,15 @@ const BODY_LIMIT: usize = 256 << 10;
 /// Every operation there is.
 fn operations() -> Vec<Operation> {
     vec![
+        deliveries::listing(),
+        deliveries::showing(),
+        replay::one(),
+        replay::many(),
+        discard::operation(),
         mailboxes::operation(),
         sync::operation(),
+        pause::pausing(),
+        pause::resuming(),
         routes::operation(),
         trace::operation(),
         audit::operation(),

@@ -36,6 +36,13 @@ impl<T> Page<T> {
     }
 }
 
+impl<T> Page<T> {
+    /// The same page of what its rows are shown as.
+    pub(in crate::http) fn map<U>(self, show: impl FnMut(T) -> U) -> Page<U> {
+        Page { items: self.items.into_iter().map(show).collect(), next_cursor: self.next_cursor }
+    }
+}
+
 /// A key as a cursor.
 fn cursor(key: &impl Serialize) -> String {
     // Keys are made of numbers and texts, which JSON always takes.

@@ -32,6 +32,7 @@ pub(super) fn operation() -> Operation {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "SyncMailbox")]
 struct Wanted {
     /// From which received time on the mailbox is compared with what is known; never from before the beginning that
     /// `sync.start_from` says.
@@ -40,6 +41,7 @@ struct Wanted {
 
 /// What is due.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DueWork")]
 struct Due {
     /// The mailbox.
     mailbox: String,
@@ -58,6 +60,10 @@ async fn sync(
     Body(wanted): Body<Wanted>,
 ) -> Result<(StatusCode, Json<Due>), Problem> {
     let mailbox = named(&daemon, &address)?;
+    if daemon.is_paused(&mailbox) {
+        let detail = "the mailbox is paused; resume it first, which looks at it as well";
+        return Err(Problem::new(StatusCode::CONFLICT, "mailbox-paused", detail));
+    }
     let now = daemon.now();
     let since = wanted.since.map(|it| it.at(now));
     let mut taken_up = 0;
