@@ -33,6 +33,7 @@ mod listed;
 mod mailboxes;
 mod messages;
 mod open;
+mod pauses;
 mod pieces;
 mod planned;
 mod rates;
