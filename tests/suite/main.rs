@@ -49,6 +49,7 @@ mod queue_shares;
 mod receiver;
 mod relay;
 mod store_alone;
+mod store_attempts;
 mod store_jobs;
 mod store_links;
 mod store_loops;

@@ -244,3 +244,20 @@ async fn a_delivery_of_a_removed_route_is_not_replayed() {
     assert_eq!(api.post(&format!("/deliveries/{id}/discard"), json!({ "reason": "gone" })).await.status, 200);
     bridge.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_its_next_attempt_is_tried_at_once_when_it_is_replayed() {
+    let world = World::new().await;
+    world.inbox.will_answer([Answer::Status(503)]);
+    let plan = world.bare_plan().mailbox(SUPPORT, "").route("all", "retry = [\"0s\", \"1h\"]", &world.inbox);
+    let bridge = Bridge::start(&plan).await;
+    let api = Api::of(&plan).await;
+    world.receives("Patient");
+    let waiting = until_there(&api, "state=retrying", 1).await;
+    assert!(waiting[0]["next_attempt_at"].is_string() && waiting[0]["code"] == "unavailable", "{waiting:?}");
+    let id = &ids(&waiting)[0];
+    assert_eq!(api.post(&format!("/deliveries/{id}/replay"), json!({})).await.status, 202);
+    world.inbox.until_has(&["Patient"]).await;
+    assert_eq!(until_there(&api, "state=accepted", 1).await[0]["attempt"], 2);
+    bridge.stop().await;
+}

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use mailspan_tenant::{MessageId, NotificationPolicy, Operation, Options, Tenant};
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 
 use crate::receiver::{Received, Receiver};
 use crate::store_world;
@@ -128,14 +127,7 @@ impl World {
 
     /// What the database answers to a question for one number.
     pub(crate) async fn number(&self, question: &str) -> i64 {
-        let question = AssertSqlSafe(question.to_owned());
-        if self.database.is_sqlite() {
-            let mut connection = sqlx::SqliteConnection::connect(&self.database.url).await.unwrap();
-            sqlx::query(question).fetch_one(&mut connection).await.unwrap().get(0)
-        } else {
-            let mut connection = sqlx::PgConnection::connect(&self.database.url).await.unwrap();
-            sqlx::query(question).fetch_one(&mut connection).await.unwrap().get(0)
-        }
+        self.database.count(question).await
     }
 
     /// A path inside the world's folder.
