@@ -145,32 +145,6 @@ impl Store {
         self.change(mailbox, What::Swept { until, asked }).await
     }
 
-    /// A person wants it swept from this received time on: the next sweep begins there.
-    ///
-    /// # Errors
-    /// Nothing changed.
-    pub async fn sweep_since(&self, mailbox: &MailboxId, since: UnixMillis) -> Result<(), StoreError> {
-        self.change(mailbox, What::SweepSince(since)).await
-    }
-
-    /// Nothing is to be done in it from now on, as `who` wants it; `None`: it is worked in again. What was paused before
-    /// keeps its time and its name.
-    ///
-    /// # Errors
-    /// Nothing changed.
-    pub async fn pause(&self, mailbox: &MailboxId, who: Option<&str>) -> Result<(), StoreError> {
-        self.change(mailbox, What::Paused(who.map(str::to_owned))).await
-    }
-
-    /// The mailboxes that are paused.
-    ///
-    /// # Errors
-    /// They could not be read.
-    pub async fn paused_mailboxes(&self) -> Result<Vec<MailboxId>, StoreError> {
-        const SELECT: &str = "SELECT tenant, address FROM mailboxes WHERE paused_at IS NOT NULL";
-        self.db().rows(SELECT, vec![]).await?.iter().map(name).collect()
-    }
-
     /// This folder of the mailbox is watched from now on. Another folder than before is a new beginning: the cursor
     /// and the swept window belong to the old one, and so does the subscription, which is marked as none of ours.
     ///
@@ -180,7 +154,7 @@ impl Store {
         self.change(mailbox, What::Folder(folder.to_owned())).await
     }
 
-    async fn change(&self, mailbox: &MailboxId, what: What) -> Result<(), StoreError> {
+    pub(super) async fn change(&self, mailbox: &MailboxId, what: What) -> Result<(), StoreError> {
         let number = self.number(mailbox).await?;
         self.ask(Change { number, what }).await
     }
@@ -220,7 +194,8 @@ pub(super) struct Change {
     what: What,
 }
 
-enum What {
+/// What changes.
+pub(super) enum What {
     Subscription(Option<Subscription>),
     Push(Push),
     Noted(UnixMillis),

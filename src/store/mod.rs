@@ -36,6 +36,7 @@ mod mailboxes;
 mod messages;
 mod names;
 mod open;
+mod pauses;
 mod pieces;
 mod planned;
 mod rates;
