@@ -16,10 +16,8 @@ use crate::egress::{self, Egress, causes};
 use crate::model::secret::Secret;
 use crate::secrets::SecretSource;
 
-/// An answer that takes longer does not come …
+/// An answer that takes longer does not come.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// … but an audit of many large mailboxes takes its time.
-const LONG_PATIENCE: Duration = Duration::from_secs(4 * 3600);
 /// A daemon that is there takes a connection within this.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// The variable that names the file with the token.
@@ -77,15 +75,6 @@ pub(super) struct Client {
 impl Daemon {
     /// A client for it.
     pub(super) fn client(&self) -> Result<Client, NoAnswer> {
-        self.client_with(PATIENCE)
-    }
-
-    /// A client for what may take hours.
-    pub(super) fn patient_client(&self) -> Result<Client, NoAnswer> {
-        self.client_with(LONG_PATIENCE)
-    }
-
-    fn client_with(&self, patience: Duration) -> Result<Client, NoAnswer> {
         let base = match &self.server {
             Some(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url.clone(),
             Some(_) => return Err(NoAnswer::unusable("--server must begin with http:// or https://")),
@@ -97,7 +86,7 @@ impl Daemon {
         let file = self.token_file.clone().or_else(|| std::env::var_os(TOKEN_FILE).map(PathBuf::from));
         let token = file.map(|it| SecretSource::File(it).current()).transpose();
         let token = token.map_err(|problem| NoAnswer::unusable(format!("the token cannot be read: {problem}")))?;
-        let http = client(&base, patience).map_err(|error| NoAnswer::trouble(format!("no HTTP client: {error}")))?;
+        let http = client(&base).map_err(|error| NoAnswer::trouble(format!("no HTTP client: {error}")))?;
         Ok(Client { base, token, http })
     }
 }
@@ -106,10 +95,10 @@ fn address_of(address: SocketAddr) -> Result<Url, url::ParseError> {
     Url::parse(&format!("http://{address}"))
 }
 
-fn client(base: &Url, patience: Duration) -> anyhow::Result<reqwest::Client> {
+fn client(base: &Url) -> anyhow::Result<reqwest::Client> {
     // What a token opens, a redirect must not carry it to.
     let patient = |client: reqwest::ClientBuilder| {
-        client.connect_timeout(CONNECT_WITHIN).timeout(patience).redirect(reqwest::redirect::Policy::none())
+        client.connect_timeout(CONNECT_WITHIN).timeout(PATIENCE).redirect(reqwest::redirect::Policy::none())
     };
     if base.scheme() == "http" {
         // Beside us, so by no proxy; and no certificate is asked for.
@@ -126,12 +115,24 @@ impl Client {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query.iter().map(|(name, value)| (*name, value.as_str())));
         }
-        self.ask(Method::GET, url, None).await
+        self.ask(Method::GET, url, None, PATIENCE).await
+    }
+
+    /// The same for an answer that may take long.
+    pub(super) async fn get_within(
+        &self,
+        patience: Duration,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<Value, NoAnswer> {
+        let mut url = self.url(path);
+        url.query_pairs_mut().extend_pairs(query.iter().map(|(name, value)| (*name, value.as_str())));
+        self.ask(Method::GET, url, None, patience).await
     }
 
     /// `POST` of JSON to a path below `/api/v1`, given as its parts.
     pub(super) async fn post(&self, path: &[&str], body: &Value) -> Result<Value, NoAnswer> {
-        self.ask(Method::POST, self.url(path), Some(body)).await
+        self.ask(Method::POST, self.url(path), Some(body), PATIENCE).await
     }
 
     fn url(&self, path: &[&str]) -> Url {
@@ -142,8 +143,8 @@ impl Client {
         url
     }
 
-    async fn ask(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Value, NoAnswer> {
-        let mut request = self.http.request(method, url);
+    async fn ask(&self, method: Method, url: Url, body: Option<&Value>, patience: Duration) -> Result<Value, NoAnswer> {
+        let mut request = self.http.request(method, url).timeout(patience);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose());
         }

@@ -2,13 +2,16 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
 
 use super::TROUBLE;
-use super::ask::{Daemon, end};
+use super::ask::{Daemon, NoAnswer, end};
 
+/// Many mailboxes take their time.
+const PATIENCE: Duration = Duration::from_secs(4 * 3600);
 /// So many missing messages of a mailbox are printed; JSON names more.
 const PRINTED: usize = 20;
 /// The columns: what they say, and what is summed up in them.
@@ -38,23 +41,19 @@ pub(super) struct AuditArgs {
     daemon: Daemon,
 }
 
-/// 0 only if every mailbox could be read and every message is accounted for.
+/// 0: every mailbox could be read and every message is accounted for. 1: not so, or no daemon answers. 2: unusable
+/// arguments.
 pub(super) async fn audit(args: AuditArgs) -> u8 {
-    let mut query = vec![("since", args.since.clone())];
-    query.extend(args.mailbox.clone().map(|it| ("mailbox", it)));
-    let asked = match args.daemon.patient_client() {
-        Ok(client) => client.get(&["audit"], &query).await,
-        Err(none) => Err(none),
-    };
-    let report = match asked {
-        Ok(report) => report,
-        Err(none) => return end(Err(none)),
-    };
+    end(ask(args).await)
+}
+
+async fn ask(args: AuditArgs) -> Result<u8, NoAnswer> {
+    let mut query = vec![("since", args.since)];
+    query.extend(args.mailbox.map(|it| ("mailbox", it)));
+    let report = args.daemon.client()?.get_within(PATIENCE, &["audit"], &query).await?;
     let text = if args.daemon.json { format!("{report:#}\n") } else { table(&report, args.hours) };
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) if report["balanced"] == true => 0,
-        _ => TROUBLE,
-    }
+    let written = std::io::stdout().write_all(text.as_bytes());
+    Ok(if report["balanced"] == true && written.is_ok() { 0 } else { TROUBLE })
 }
 
 /// The ledger as a table, and below it what is missing.

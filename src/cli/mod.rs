@@ -40,14 +40,14 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Check, show or describe the configuration.
     Config(config::ConfigCommand),
-    /// Ask the running daemon for deliveries, replay them, discard them.
-    Delivery(delivery::DeliveryCommand),
-    /// Ask the running daemon for its mailboxes; look now, pause, resume.
-    Mailbox(mailbox::MailboxCommand),
     /// Where is my mail? Ask a running daemon for the journey of a message, with times.
     Trace(trace::TraceArgs),
     /// Did we lose any? Let a running daemon hold the mailboxes against what became of their mail.
     Audit(audit::AuditArgs),
+    /// Ask the running daemon for deliveries, replay them, discard them.
+    Delivery(delivery::DeliveryCommand),
+    /// Ask the running daemon for its mailboxes; look now, pause, resume.
+    Mailbox(mailbox::MailboxCommand),
     /// Ask a running daemon whether it is ready (for a container's HEALTHCHECK).
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print shell completions.
@@ -73,10 +73,10 @@ pub fn main() -> ExitCode {
         Command::Run(args) => block_on(run::run(args)),
         Command::Demo(args) => block_on(demo::demo(args)),
         Command::Config(command) => command.run(environment(), &mut std::io::stdout()).unwrap_or(TROUBLE),
-        Command::Delivery(command) => block_on(delivery::delivery(command)),
-        Command::Mailbox(command) => block_on(mailbox::mailbox(command)),
         Command::Trace(args) => block_on(trace::trace(args)),
         Command::Audit(args) => block_on(audit::audit(args)),
+        Command::Delivery(command) => block_on(delivery::delivery(command)),
+        Command::Mailbox(command) => block_on(mailbox::mailbox(command)),
         Command::Healthcheck(args) => block_on(healthcheck::healthcheck(args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "mailspan", &mut std::io::stdout());

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use clap::Args;
 use serde_json::Value;
 
-use super::ask::{Daemon, end};
+use super::ask::{Daemon, NoAnswer, end};
 use super::{TROUBLE, complain};
 
 #[derive(Debug, Args)]
@@ -23,27 +23,22 @@ pub(super) struct TraceArgs {
     daemon: Daemon,
 }
 
-/// 0 when a message was found.
+/// 0: a message was found. 1: none was, or no daemon answers. 2: unusable arguments.
 pub(super) async fn trace(args: TraceArgs) -> u8 {
-    let mut query = vec![("q", args.text.clone()), ("limit", args.limit.to_string())];
-    query.extend(args.since.clone().map(|it| ("since", it)));
-    let asked = match args.daemon.client() {
-        Ok(client) => client.get(&["trace"], &query).await,
-        Err(none) => Err(none),
-    };
-    let answer = match asked {
-        Ok(answer) => answer,
-        Err(none) => return end(Err(none)),
-    };
-    let text = if args.daemon.json { format!("{answer:#}\n") } else { timelines(&answer) };
+    end(ask(args).await)
+}
+
+async fn ask(args: TraceArgs) -> Result<u8, NoAnswer> {
+    let mut query = vec![("q", args.text), ("limit", args.limit.to_string())];
+    query.extend(args.since.map(|it| ("since", it)));
+    let answer = args.daemon.client()?.get(&["trace"], &query).await?;
     let is_found = answer["messages"].as_array().is_some_and(|it| !it.is_empty());
-    if !is_found && let Some(hint) = answer["hint"].as_str().filter(|_| !args.daemon.json) {
+    let text = if args.daemon.json { format!("{answer:#}\n") } else { timelines(&answer) };
+    if let Some(hint) = answer["hint"].as_str().filter(|_| !args.daemon.json) {
         complain(hint);
     }
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) if is_found => 0,
-        _ => TROUBLE,
-    }
+    let written = std::io::stdout().write_all(text.as_bytes());
+    Ok(if is_found && written.is_ok() { 0 } else { TROUBLE })
 }
 
 /// All messages, the newest first, and whether there are more.

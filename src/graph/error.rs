@@ -184,6 +184,8 @@ fn code(error: &GraphError) -> Code {
         GraphError::BadAnswer { .. } | GraphError::LeadsElsewhere => Code::BadAnswer,
         GraphError::NotValidated(_) => Code::Misconfigured,
         GraphError::Unavailable { .. } | GraphError::SyncReset(_) | GraphError::NoRoom => Code::Unavailable,
+        GraphError::Unreachable { .. } => Code::Unreachable,
+        GraphError::Unsendable { .. } => Code::Unsendable,
         GraphError::Conflict { .. } | GraphError::Refused(_) => Code::Refused,
     }
 }

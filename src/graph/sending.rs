@@ -55,7 +55,7 @@ impl From<SendError> for Failure {
         match error {
             SendError::NotDone(error) => error.into(),
             SendError::Unknown(GraphError::Unavailable { after, .. }) => {
-                Self::Transient { reason: error.to_string(), after }
+                Self::Transient { reason: error.to_string().into(), after }
             }
             SendError::Unknown(_) => Self::transient(error),
         }

@@ -3,6 +3,7 @@
 //! A page is one statement, so a message that is just moving on is seen before its step or after it, never between.
 
 use super::Store;
+use super::discard::DISCARDED;
 use super::error::StoreError;
 use super::listed::Listed;
 use super::value::Row;
@@ -30,9 +31,6 @@ macro_rules! book_columns {
          CASE WHEN m.state = 'filtered' THEN m.state_reason END"
     };
 }
-
-/// How the reason of a message begins that nobody needs.
-const DISCARDED: &str = "discarded by ";
 
 /// What is written of one message.
 #[derive(Debug, Clone, PartialEq, Eq)]

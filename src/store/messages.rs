@@ -11,7 +11,7 @@ use super::Store;
 use super::db::Db;
 use super::error::StoreError;
 use super::listed::{Listed, MOST};
-use super::mailboxes::Names;
+use super::names::Names;
 use super::threads::basis;
 use super::turns::read_gap;
 use super::value::Row;

@@ -31,12 +31,12 @@ mod error;
 mod found;
 mod joining;
 mod journeys;
-
 mod listed;
 mod mailboxes;
 mod messages;
+mod names;
 mod open;
-mod pausing;
+mod pauses;
 mod pieces;
 mod planned;
 mod rates;
@@ -75,8 +75,8 @@ pub use wake::{Heard, Wake, Wakes};
 pub use words::{CursorKind, DeliveryState, FoundBy, Mark, MessageState, PushState};
 
 use db::Db;
-use mailboxes::Names;
 use messages::{Lookup, Lookups};
+use names::Names;
 use open::Opened;
 use wake::Notes;
 use writer::{AnyOp, Asked, Op, Trouble, WAITING, Writer};

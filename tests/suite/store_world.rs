@@ -14,7 +14,7 @@ use mailspan::model::subject::Subject;
 use mailspan::model::thread::Clues;
 use mailspan::model::work::{Claim, Job, Lane, MailboxId, Work};
 use mailspan::store::{Accept, Breaker, Claims, Found, FoundBy, MarkWhen, NewDelivery, Room, Store};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row as _};
 
 pub(crate) const START: UnixMillis = 1_800_000_000_000;
 pub(crate) const LEASE: i64 = 60_000;
@@ -81,6 +81,18 @@ impl World {
             connection.execute(AssertSqlSafe(sql.to_owned())).await.unwrap();
         } else {
             execute(&self.url, sql.to_owned()).await;
+        }
+    }
+
+    /// What the database answers to a question for one number.
+    pub(crate) async fn count(&self, question: &str) -> i64 {
+        let question = AssertSqlSafe(question.to_owned());
+        if self.is_sqlite() {
+            let mut connection = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
+            sqlx::query(question).fetch_one(&mut connection).await.unwrap().get(0)
+        } else {
+            let mut connection = PgConnection::connect(&self.url).await.unwrap();
+            sqlx::query(question).fetch_one(&mut connection).await.unwrap().get(0)
         }
     }
 }

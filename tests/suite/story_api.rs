@@ -158,3 +158,11 @@ async fn the_document_is_openapi_with_an_answer_and_a_problem_for_every_operatio
     assert!(count >= 8, "{count}");
     bridge.stop().await;
 }
+
+#[test]
+fn the_manual_says_of_every_code_what_to_do() {
+    let manual = include_str!("../../docs/operations.md");
+    for code in mailspan::model::reason::Code::ALL {
+        assert!(manual.contains(&format!("\n| `{code}` | ")), "docs/operations.md does not explain {code}");
+    }
+}

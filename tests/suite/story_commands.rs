@@ -1,102 +1,169 @@
-//! `mailspan trace` and `mailspan audit`, typed at a running bridge: what they print, and what they exit with.
+//! `mailspan delivery …` and `mailspan mailbox …` against a running daemon, as somebody at a terminal uses them.
+//!
+//! 0: fine. 1: refused, or nobody answers. 2: unusable arguments.
 
 use std::path::Path;
+use std::process::Output;
 
+use serde_json::Value;
 use tokio::process::Command;
 
-use crate::world::{Bridge, Plan, SUPPORT, World, until_so};
+use crate::receiver::Answer;
+use crate::world::{SUPPORT, World, until, until_so};
+use crate::world_program::Program;
 
-/// What a command printed and exited with.
-struct Printed {
-    code: i32,
-    out: String,
-    complaint: String,
+async fn mailspan(file: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mailspan"))
+        .args(args)
+        .arg("--config")
+        .arg(file)
+        .env_remove("MAILSPAN_TOKEN_FILE")
+        .output()
+        .await
+        .unwrap()
 }
 
-/// Types a command.
-async fn mailspan(args: &[&str]) -> Printed {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mailspan"));
-    let output = command.args(args).env_remove("MAILSPAN_TOKEN_FILE").output().await.unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Printed { code: output.status.code().unwrap(), out: text(output.stdout), complaint: text(output.stderr) }
+/// What it prints, when it ends with 0.
+async fn fine(file: &Path, args: &[&str]) -> String {
+    let output = mailspan(file, args).await;
+    assert_eq!(output.status.code(), Some(0), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
-fn server(plan: &Plan) -> String {
-    format!("http://{}", plan.admin)
+/// What it complains, when it ends with this code.
+async fn wrong(file: &Path, args: &[&str], code: i32) -> String {
+    let output = mailspan(file, args).await;
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+    assert!(output.stdout.is_empty());
+    said
 }
 
-fn write(path: &Path, text: &str) -> String {
-    std::fs::write(path, text).unwrap();
-    path.display().to_string()
+async fn listed(file: &Path, args: &[&str]) -> Vec<Value> {
+    let args = [&["delivery", "list", "--json"], args].concat();
+    serde_json::from_str::<Value>(&fine(file, &args).await).unwrap().as_array().unwrap().clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trace_and_an_audit_are_printed_and_exit_as_scripts_expect() {
+async fn parked_deliveries_are_listed_shown_replayed_and_discarded() {
     let world = World::new().await;
-    let plan = world.plan().text("sync", "mode", "poll");
+    world.inbox.usually_answers(Answer::Says(500, "tell ann@customer.example".into()));
+    let plan = world.bare_plan().mailbox(SUPPORT, "").text("telemetry", "log", "info");
+    let plan = plan.route("all", "retry = [\"0s\", \"100ms\"]", &world.inbox);
     let file = world.path("mailspan.toml");
-    plan.write(&file);
-    let config = file.display().to_string();
-    let bridge = Bridge::start(&plan).await;
-    world.receives("Invoice 4711");
-    world.inbox.until_has(&["Invoice 4711"]).await;
-    until_so("it is delivered", async || {
-        world.number("SELECT COUNT(*) FROM messages WHERE state = 'delivered'").await == 1
+    let program = Program::start(&plan, &file);
+    plan.until_ready().await;
+    plan.until_watching().await;
+    let subjects = ["Confidential one", "Confidential two", "Confidential three"];
+    subjects.iter().for_each(|it| drop(world.receives(it)));
+    let parked = until("three parked deliveries", async || {
+        let found = listed(&file, &["--state", "parked"]).await;
+        (found.len() == 3).then_some(found)
     })
     .await;
+    let id = |at: usize| parked[at]["id"].as_str().unwrap().to_owned();
 
-    let found = mailspan(&["trace", "invoice", "--config", &config]).await;
-    assert_eq!(found.code, 0, "{}", found.complaint);
-    assert!(found.out.starts_with("Invoice 4711  [delivered]\n"), "{}", found.out);
-    for said in ["received", "found", "stored", "accepted", "→ all  accepted"] {
-        assert!(found.out.contains(said), "{said} in {}", found.out);
+    let table = fine(&file, &["delivery", "list", "--route", "all", "--limit", "2"]).await;
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines.len() == 3 && lines[0].starts_with("ID") && lines[1].contains("schedule_used_up"), "{table}");
+    let shown = fine(&file, &["delivery", "show", &id(0)]).await;
+    assert!(shown.contains("500 Internal Server Error tell [address]") && shown.contains("unavailable"), "{shown}");
+    let dry = fine(&file, &["delivery", "replay", "--all", "--dry-run"]).await;
+    assert!(dry.contains("matched") && dry.contains('3') && dry.contains("dry run"), "{dry}");
+    let done = fine(&file, &["delivery", "discard", &id(0), "--reason", "not ours"]).await;
+    assert!(done.contains("discarded"), "{done}");
+
+    world.inbox.usually_answers(Answer::Status(200));
+    fine(&file, &["delivery", "replay", &id(1)]).await;
+    fine(&file, &["delivery", "replay", "--since", "1h", "--code", "schedule_used_up"]).await;
+    until_so("two accepted deliveries", async || listed(&file, &["--state", "accepted"]).await.len() == 2).await;
+    assert_eq!(world.inbox.accepted().len(), 2);
+    assert_eq!(listed(&file, &["--state", "discarded", "--since", "24h"]).await.len(), 1);
+
+    // What is refused says why, and what cannot be meant is not sent.
+    let said = wrong(&file, &["delivery", "show", "ix_none"], 1).await;
+    assert!(said.contains("no such delivery"), "{said}");
+    let said = wrong(&file, &["delivery", "replay", &id(1)], 1).await;
+    assert!(said.contains("it was accepted"), "{said}");
+    for args in [
+        &["delivery", "replay"][..],
+        &["delivery", "list", "--since", "soon"],
+        &["delivery", "list", "--state", "lost"],
+        &["delivery", "discard", "ix_1"],
+        &["delivery", "discard", "ix_1", "--reason", " "],
+        &["delivery", "list", "--server", "ftp://localhost"],
+        &["delivery", "list", "--token-file", "/nowhere"],
+    ] {
+        wrong(&file, args, 2).await;
     }
-    let json = mailspan(&["trace", "invoice", "--json", "--server", &server(&plan)]).await;
-    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
-    assert_eq!(json["messages"][0]["subject"], "Invoice 4711");
-
-    let unknown = mailspan(&["trace", "Invoice 4712", "--server", &server(&plan)]).await;
-    assert_eq!((unknown.code, unknown.out.as_str()), (1, ""));
-    assert!(unknown.complaint.contains("mailspan audit"), "{}", unknown.complaint);
-    let empty = mailspan(&["trace", " ", "--server", &server(&plan)]).await;
-    assert!(empty.code == 2 && empty.complaint.contains("q is empty"), "{}", empty.complaint);
-
-    let balanced = mailspan(&["audit", "--config", &config, "--hours"]).await;
-    assert_eq!(balanced.code, 0, "{}{}", balanced.out, balanced.complaint);
-    assert!(balanced.out.contains(&format!("\ncontoso/{SUPPORT}  ")), "{}", balanced.out);
-    assert!(balanced.out.ends_with("\nEvery message is accounted for.\n"), "{}", balanced.out);
-
-    world.database.execute("UPDATE deliveries SET accepted_at = NULL").await;
-    let missing = mailspan(&["audit", "--mailbox", SUPPORT, "--server", &server(&plan)]).await;
-    assert_eq!(missing.code, 1);
-    assert!(missing.out.contains("in_the_dark") && missing.out.contains("mailspan mailbox sync"), "{}", missing.out);
-    let json = mailspan(&["audit", "--json", "--server", &server(&plan)]).await;
-    let report: serde_json::Value = serde_json::from_str(&json.out).unwrap();
-    assert_eq!((json.code, &report["balanced"]), (1, &false.into()));
-    for (args, code) in [(["--since", "soon"], 2), (["--mailbox", "nobody@contoso.example"], 1)] {
-        let refused = mailspan(&["audit", args[0], args[1], "--server", &server(&plan)]).await;
-        assert_eq!((refused.code, refused.out.as_str()), (code, ""), "{}", refused.complaint);
+    let (log, stopped) = (program.log(), program.terminate().await);
+    assert_eq!(stopped, Some(0));
+    for line in &log {
+        assert!(!line.contains("Confidential") && !line.contains("customer.example"), "{line}");
     }
-    bridge.stop().await;
-    let nobody = mailspan(&["audit", "--server", &server(&plan)]).await;
-    assert!(nobody.code == 1 && nobody.complaint.contains("no daemon answers"), "{}", nobody.complaint);
+    let said = wrong(&file, &["delivery", "list"], 1).await;
+    assert!(said.contains("no daemon answers at http://127.0.0.1"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_shows_the_token_it_is_given() {
+async fn mailboxes_are_paused_and_resumed_with_a_token() {
     let world = World::new().await;
-    let token = "reader-0123456789abcdef";
-    let tokens = format!("\n[[api_tokens]]\nname = \"reader\"\ntoken = {token:?}\nscopes = [\"read\"]\n");
+    let token = world.path("token");
+    std::fs::write(&token, "first-0123456789abcdef\n").unwrap();
+    let tokens = format!("[[api_tokens]]\nname = \"ops\"\ntoken_file = {token:?}\nscopes = [\"read\", \"operate\"]\n");
     let plan = world.plan().more(&tokens);
-    let bridge = Bridge::start(&plan).await;
-    let server = server(&plan);
-    let without = mailspan(&["audit", "--server", &server]).await;
-    assert!(without.code == 1 && without.complaint.contains("--token-file"), "{}", without.complaint);
-    let (right, wrong) = (write(&world.path("right"), &format!("{token}\n")), write(&world.path("wrong"), "other"));
-    for (file, code) in [(right.as_str(), 0), (wrong.as_str(), 1), ("/nonexistent", 2)] {
-        let printed = mailspan(&["audit", "--token-file", file, "--server", &server]).await;
-        assert_eq!(printed.code, code, "{}", printed.complaint);
-        assert!(!printed.complaint.contains(token) && !printed.out.contains(token));
+    let file = world.path("mailspan.toml");
+    let program = Program::start(&plan, &file);
+    plan.until_ready().await;
+    plan.until_watching().await;
+    let said = wrong(&file, &["mailbox", "list"], 1).await;
+    assert!(said.contains("wants a token") && said.contains("--token-file"), "{said}");
+    let with = token.to_str().unwrap().to_owned();
+    let with = |args: &[&str]| -> Vec<String> {
+        args.iter().map(|it| (*it).to_owned()).chain(["--token-file".to_owned(), with.clone()]).collect()
+    };
+    let run = async |args: &[&str]| {
+        let args = with(args);
+        fine(&file, &args.iter().map(String::as_str).collect::<Vec<_>>()).await
+    };
+    assert!(run(&["mailbox", "pause", SUPPORT]).await.contains("true"));
+    // The file is replaced, and the new token is the one that counts.
+    std::fs::write(&token, "second-0123456789abcdef\n").unwrap();
+    let table = run(&["mailbox", "list"]).await;
+    assert!(table.contains("paused") && table.contains("by ops"), "{table}");
+    world.receives("While paused");
+    assert!(run(&["mailbox", "resume", SUPPORT]).await.contains("false"));
+    world.inbox.until_has(&["While paused"]).await;
+    assert!(run(&["mailbox", "sync", SUPPORT, "--since", "1h"]).await.contains("sweep"));
+    assert_eq!(program.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_survives_a_kill() {
+    for world in [Some(World::sqlite().await), World::postgres().await].into_iter().flatten() {
+        world.inbox.usually_answers(Answer::Status(500));
+        let plan = world.bare_plan().mailbox(SUPPORT, "").route("all", "retry = [\"0s\", \"100ms\"]", &world.inbox);
+        let file = world.path("mailspan.toml");
+        let program = Program::start(&plan, &file);
+        plan.until_ready().await;
+        plan.until_watching().await;
+        let mails: Vec<_> = (0..5).map(|it| world.receives(&format!("Mail {it}"))).collect();
+        until_so("five parked deliveries", async || listed(&file, &["--state", "parked"]).await.len() == 5).await;
+        world.inbox.usually_answers(Answer::Late(std::time::Duration::from_secs(1)));
+        fine(&file, &["delivery", "replay", "--all"]).await;
+        program.kill().await;
+
+        world.inbox.usually_answers(Answer::Status(200));
+        let program = Program::start(&plan, &file);
+        plan.until_ready().await;
+        for mail in &mails {
+            world.until_read(mail).await;
+        }
+        let mut ids: Vec<String> = world.inbox.accepted().into_iter().map(|it| it.id).collect();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), 5, "each under its own id, however often");
+        assert!(listed(&file, &["--state", "parked"]).await.is_empty());
+        assert_eq!(program.terminate().await, Some(0));
     }
-    bridge.stop().await;
 }

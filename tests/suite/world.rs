@@ -128,14 +128,7 @@ impl World {
 
     /// What the database answers to a question for one number.
     pub(crate) async fn number(&self, question: &str) -> i64 {
-        let question = AssertSqlSafe(question.to_owned());
-        if self.database.is_sqlite() {
-            let mut connection = sqlx::SqliteConnection::connect(&self.database.url).await.unwrap();
-            sqlx::query(question).fetch_one(&mut connection).await.unwrap().get(0)
-        } else {
-            let mut connection = sqlx::PgConnection::connect(&self.database.url).await.unwrap();
-            sqlx::query(question).fetch_one(&mut connection).await.unwrap().get(0)
-        }
+        self.database.count(question).await
     }
 
     /// What the database answers to a question for one text in each row.

@@ -168,9 +168,10 @@ pub(super) async fn read_to_limit(answer: reqwest::Response) -> Vec<u8> {
 /// The same into a buffer that keeps what came, also when the reading is broken off.
 pub(super) async fn read_into(read: &mut Vec<u8>, mut answer: reqwest::Response) {
     while let Ok(Some(chunk)) = answer.chunk().await {
-        if read.len() + chunk.len() > ANSWER_LIMIT {
+        let left = ANSWER_LIMIT - read.len();
+        read.extend_from_slice(&chunk[..chunk.len().min(left)]);
+        if chunk.len() > left {
             break;
         }
-        read.extend_from_slice(&chunk);
     }
 }

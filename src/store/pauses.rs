@@ -1,11 +1,21 @@
-//! Mailboxes a person has paused: kept on disk, so that a restart changes nothing and every replica hears of it.
+//! What a person wants of a mailbox: that nothing is done in it, or that it is swept from some time on.
 
 use super::Store;
 use super::error::StoreError;
-use super::mailboxes::{What, name};
+use super::mailboxes::What;
+use super::names::name;
+use crate::model::clock::UnixMillis;
 use crate::model::work::MailboxId;
 
 impl Store {
+    /// A person wants it swept from this received time on: the next sweep begins there.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn sweep_since(&self, mailbox: &MailboxId, since: UnixMillis) -> Result<(), StoreError> {
+        self.change(mailbox, What::SweepSince(since)).await
+    }
+
     /// Nothing is to be done in it from now on, as `who` wants it; `None`: it is worked in again. What was paused before
     /// keeps its time and its name.
     ///
