@@ -57,6 +57,7 @@ struct Wanted {
     /// Parked for this reason, or whose last attempt failed for it.
     code: Option<Code>,
     /// Where the page begins: `next_cursor` of the one before.
+    #[schemars(regex(pattern = "^[A-Za-z0-9_-]+$"))]
     cursor: Option<String>,
     /// How many to show.
     #[serde(default)]

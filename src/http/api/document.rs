@@ -12,9 +12,9 @@ use crate::http::problem;
 /// The media type of a problem.
 const PROBLEM: &str = "application/problem+json";
 
-/// The document of these operations.
-pub(super) fn document(operations: &[Operation]) -> Value {
-    let mut schemas = Schemas::new();
+/// The document of these operations; whether every request has to show a token depends on the configuration.
+pub(super) fn document(operations: &[Operation], wants_tokens: bool) -> Value {
+    let mut schemas = Schemas::new(wants_tokens);
     let mut paths = Map::new();
     for operation in operations {
         let path = paths.entry(format!("{BASE}{}", operation.path)).or_insert_with(|| json!({}));
@@ -52,10 +52,11 @@ pub(super) fn document(operations: &[Operation]) -> Value {
 struct Schemas {
     taken: SchemaGenerator,
     answered: SchemaGenerator,
+    wants_tokens: bool,
 }
 
 impl Schemas {
-    fn new() -> Self {
+    fn new(wants_tokens: bool) -> Self {
         let settings = || {
             SchemaSettings::draft2020_12().with(|it| {
                 it.definitions_path = "/components/schemas".into();
@@ -65,6 +66,7 @@ impl Schemas {
         Self {
             taken: settings().for_deserialize().into_generator(),
             answered: settings().for_serialize().into_generator(),
+            wants_tokens,
         }
     }
 
@@ -102,14 +104,16 @@ impl Schemas {
             "summary": operation.says,
             "parameters": parameters,
             "responses": responses,
-            "security": security(operation.door),
+            "security": security(operation.door, self.wants_tokens),
         });
         if let Door::Scope(scope) = operation.door {
             document["description"] = format!("Needs the scope `{}`.", scope.as_str()).into();
         }
-        if let Some(draw) = operation.body {
+        if let Some((draw, own)) = operation.body {
             let schema = draw(&mut self.taken).to_value();
-            document["requestBody"] = json!({ "content": { "application/json": { "schema": schema } } });
+            let required = own(&mut self.taken).get("required").is_some();
+            let content = json!({ "application/json": { "schema": schema } });
+            document["requestBody"] = json!({ "required": required, "content": content });
         }
         document
     }
@@ -151,12 +155,12 @@ fn without_null(schema: &mut Value) {
     }
 }
 
-fn security(door: Door) -> Value {
+fn security(door: Door, wants_tokens: bool) -> Value {
     match door {
         Door::Open => json!([]),
-        Door::Scope(_) => json!([{ "bearer": [] }]),
-        // A signed link is a part of the address, so the request needs nothing beside it.
-        Door::Link => json!([{ "bearer": [] }, {}]),
+        Door::Scope(_) if wants_tokens => json!([{ "bearer": [] }]),
+        // Where nobody needs a token, standing at the machine is enough; a signed link is a part of the address.
+        Door::Scope(_) | Door::Link => json!([{ "bearer": [] }, {}]),
     }
 }
 
@@ -172,7 +176,7 @@ mod tests {
 
     #[test]
     fn every_reference_leads_somewhere_and_every_name_is_said_once() {
-        let document = document(&super::super::operations());
+        let document = document(&super::super::operations(), true);
         let text = document.to_string();
         for (at, _) in text.match_indices("#/components/schemas/") {
             let pointer: String = text[at + 1..].chars().take_while(|it| *it != '"').collect();

@@ -28,6 +28,7 @@ pub(super) fn operation() -> Operation {
 #[serde(deny_unknown_fields)]
 struct Wanted {
     /// Where the page begins: `next_cursor` of the one before.
+    #[schemars(regex(pattern = "^[A-Za-z0-9_-]+$"))]
     cursor: Option<String>,
     /// How many to show.
     #[serde(default)]

@@ -65,7 +65,7 @@ fn operations() -> Vec<Operation> {
 /// The API, and a problem for everything else below `/api`.
 pub(super) fn router(daemon: &Arc<Daemon>) -> Router<Arc<Daemon>> {
     let operations = operations();
-    let document: Arc<str> = document::document(&operations).to_string().into();
+    let document: Arc<str> = document::document(&operations, daemon.access.wants_tokens()).to_string().into();
     let mut paths: BTreeMap<&'static str, Vec<Operation>> = BTreeMap::new();
     for operation in operations {
         paths.entry(operation.path).or_default().push(operation);

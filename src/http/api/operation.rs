@@ -39,7 +39,8 @@ pub(in crate::http) struct Operation {
     pub(super) says: &'static str,
     pub(super) names: Vec<(&'static str, &'static str)>,
     pub(super) query: Option<Draw>,
-    pub(super) body: Option<Draw>,
+    /// How the document refers to its body, and the body itself.
+    pub(super) body: Option<(Draw, Draw)>,
     pub(super) answers: Vec<Answer>,
     pub(super) refusals: Vec<u16>,
     router: MethodRouter<Arc<Daemon>>,
@@ -124,7 +125,7 @@ impl Operation {
 
     /// The JSON it takes.
     pub(in crate::http) fn body<T: JsonSchema>(mut self) -> Self {
-        self.body = Some(|generator| generator.subschema_for::<T>());
+        self.body = Some((|generator| generator.subschema_for::<T>(), T::json_schema));
         self.refusals.extend([413, 415]);
         self
     }
