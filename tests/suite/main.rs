@@ -77,6 +77,7 @@ mod store_threads;
 mod store_turns;
 mod store_world;
 mod story_api;
+mod story_api_fuzz;
 mod story_audit;
 mod story_buses;
 mod story_cloud;
