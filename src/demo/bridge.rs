@@ -108,6 +108,19 @@ impl Running {
         }
     }
 
+    /// The bridge's own audit: how many messages it saw in the mailboxes, and how many of them were not delivered.
+    pub(super) async fn audit(&self) -> anyhow::Result<(u64, u64)> {
+        let client =
+            reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(300)).tls_certs_only([]).build()?;
+        let url = format!("http://{}/api/v1/audit?since=24h", self.admin);
+        let report: serde_json::Value = client.get(&url).send().await?.error_for_status()?.json().await?;
+        anyhow::ensure!(report["balanced"].is_boolean(), "the audit answers something else");
+        let mailboxes = report["mailboxes"].as_array().map_or(&[][..], Vec::as_slice);
+        let sum = |name: &str| mailboxes.iter().filter_map(|it| it["total"][name].as_u64()).sum::<u64>();
+        let (seen, unaccounted) = (sum("seen"), sum("absent_unaccounted"));
+        Ok((seen, seen.saturating_sub(sum("delivered")) + unaccounted))
+    }
+
     async fn until_ready(&mut self) -> anyhow::Result<()> {
         let client =
             reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(1)).tls_certs_only([]).build()?;

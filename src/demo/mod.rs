@@ -104,8 +104,11 @@ async fn run_in(folder: &Path, wanted: &Wanted, show: impl Fn(Progress)) -> anyh
     }
     let took = begun.elapsed();
     let unmarked = unread(&tenant);
+    // Before the audit, whose requests are not what a mail costs.
+    let mut summary = Summary::of(&sent, &receiver, unmarked, took, bridge.killed(), &tenant);
+    (summary.audited, summary.unaccounted) = bridge.audit().await.context("the bridge cannot be audited")?;
     bridge.stop().await?;
-    Ok(Summary::of(&sent, &receiver, unmarked, took, bridge.killed(), &tenant))
+    Ok(summary)
 }
 
 fn unread(tenant: &Tenant) -> usize {

@@ -23,6 +23,10 @@ pub struct Summary {
     pub marked_read: usize,
     /// Deliveries that did not happen.
     pub lost: usize,
+    /// Mails that the bridge's own audit saw in the mailboxes.
+    pub audited: u64,
+    /// Of those, what it does not call delivered.
+    pub unaccounted: u64,
     /// Deliveries that happened under two ids, or went to a route that did not match, or came twice without a kill.
     pub doubled: usize,
     /// Repetitions with the same id: what a receiver deduplicates after a crash.
@@ -97,6 +101,8 @@ impl Summary {
             delivered,
             marked_read: sent.len() - unmarked.min(sent.len()),
             lost: expected - delivered,
+            audited: 0,
+            unaccounted: 0,
             doubled,
             repeated,
             badly_signed: receiver.badly_signed(),
@@ -118,7 +124,8 @@ impl Summary {
     pub fn is_fine(&self) -> bool {
         let marked = self.marked_read == self.received;
         let repeated = self.repeated == 0 || self.killed > 0;
-        self.lost == 0 && self.doubled == 0 && self.badly_signed == 0 && marked && repeated
+        let audited = self.unaccounted == 0 && self.audited == self.received as u64;
+        self.lost == 0 && audited && self.doubled == 0 && self.badly_signed == 0 && marked && repeated
     }
 
     pub(super) fn kept_in(mut self, folder: &Path) -> Self {
@@ -141,6 +148,7 @@ impl std::fmt::Display for Summary {
         writeln!(f, "  delivered    {:>8}   of {} deliveries to 4 routes", self.delivered, self.expected)?;
         writeln!(f, "  marked read  {:>8}", self.marked_read)?;
         writeln!(f, "  lost         {:>8}", self.lost)?;
+        writeln!(f, "  audited      {:>8}   seen in the mailboxes, {} not delivered", self.audited, self.unaccounted)?;
         writeln!(f, "  doubled      {:>8}", self.doubled)?;
         if self.killed > 0 {
             writeln!(

@@ -4,4 +4,3 @@ pub mod audit;
 pub mod health;
 pub mod tidy;
 pub mod trace;
-pub mod traced;

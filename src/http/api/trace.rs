@@ -15,8 +15,7 @@ use super::times::Moment;
 use crate::app::Daemon;
 use crate::config::token::Scope;
 use crate::http::problem::Problem;
-use crate::ops::trace::{LONGEST, Since, trace};
-use crate::ops::traced::Trace;
+use crate::ops::trace::{LONGEST, Since, Trace, trace};
 
 pub(super) fn operation() -> Operation {
     let says = "Where is my mail? The journeys of the messages that go by an id, or whose subject holds a text.";

@@ -21,7 +21,7 @@ const UNFINISHED: &str = "SELECT kind, COUNT(*) FROM jobs WHERE parked_at IS NUL
 const PARKED: &str =
     "SELECT kind || ': ' || COALESCE(last_error, ''), COUNT(*) FROM jobs WHERE parked_at IS NOT NULL GROUP BY 1";
 /// Work that comes back for ever.
-const UPKEEP: [&str; 4] = ["look", "sweep", "renew", "tidy"];
+const UPKEEP: [&str; 5] = ["look", "sweep", "renew", "tidy", "audit"];
 
 type Counted = Vec<(String, i64)>;
 

@@ -142,6 +142,12 @@ impl Bridge {
         Some((answer.status().as_u16(), answer.json().await.ok()?))
     }
 
+    /// `GET /api/v1/audit` of all there ever was; none if it does not answer.
+    pub(crate) async fn audit(&self) -> Option<serde_json::Value> {
+        let answer = self.asking.get(format!("http://{}/api/v1/audit?since=2d", self.admin)).send().await.ok()?;
+        answer.json().await.ok()
+    }
+
     fn must_live(&mut self) {
         if let Some(status) = self.child.try_wait().unwrap() {
             panic!("the bridge ended by itself with {status}\n{}", self.tail());

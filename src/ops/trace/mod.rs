@@ -1,13 +1,88 @@
 //! Where is my mail? The journey of a message, told from what is written of it: what happened when, and what it waits
 //! for. Pure.
 
-use super::traced::{Step, Trace, Traced, TracedDelivery};
+mod steps;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::model::clock::{UnixMillis, rfc3339};
 use crate::model::subject::Subject;
-use crate::store::{Cut, Driver, Failed, FoundBy, Journey, Leg, Mark, MessageState, Sought, Store, StoreError, Tracks};
+use crate::store::{Cut, Journey, Leg, MessageState, Sought, Store, StoreError, Tracks};
 
 /// What a search may be for, in characters: the longest Message-ID a header line holds.
 pub const LONGEST: usize = 998;
+
+/// What a trace answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Trace {
+    /// The messages, the newest first.
+    pub messages: Vec<Traced>,
+    /// Why there may be more, and what to do; null: these are all.
+    pub cut: Option<String>,
+    /// When nothing was found: what that means, and what to do.
+    pub hint: Option<&'static str>,
+}
+
+/// One message and its journey.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Traced {
+    /// The mailbox it lies in, `tenant/address`.
+    pub mailbox: String,
+    /// Its id there.
+    pub immutable_id: String,
+    /// Its Message-ID.
+    pub internet_message_id: Option<String>,
+    /// Its key, the same over routes; null until it is stored.
+    pub message_key: Option<String>,
+    /// Its subject.
+    pub subject: Option<String>,
+    /// What kind of mail it is.
+    pub kind: Option<String>,
+    /// Its conversation.
+    pub thread_id: Option<String>,
+    /// Its size in bytes.
+    pub size: Option<u64>,
+    /// Where it stands: `pending`, `parked`, `delivered`, `filtered`, `gone`, or `in_the_dark` (nothing drives it on).
+    pub state: &'static str,
+    /// Its deliveries.
+    pub deliveries: Vec<TracedDelivery>,
+    /// What happened, in order.
+    pub steps: Vec<Step>,
+}
+
+/// One delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TracedDelivery {
+    /// The route's configured name.
+    pub route: String,
+    /// The interaction's id: the receiver knows it by this one.
+    pub interaction_id: String,
+    /// `waiting`, `retrying`, `running`, `accepted`, `parked`, `held`, `discarded` or `in_the_dark`.
+    pub state: &'static str,
+    /// How many attempts its schedule has had.
+    pub attempts: Option<u32>,
+    /// When the next attempt is due.
+    pub next_attempt_at: Option<String>,
+    /// What the last attempt ended with.
+    pub last_error: Option<String>,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Step {
+    /// When.
+    pub at: String,
+    /// Milliseconds since the mailbox received the message, or since it was found if nobody said when that was.
+    pub after_ms: i64,
+    /// What: `received`, `found`, `failed` (an attempt), `stored`, `accepted`, `parked`, `discarded`, `filtered`, `gone`,
+    /// `marked`, `content_dropped`, `tidied`.
+    pub what: &'static str,
+    /// At which route.
+    pub route: Option<String>,
+    /// More about it.
+    pub detail: Option<String>,
+}
 
 /// What a text that was found nowhere means.
 const NOT_KNOWN: &str = "No message is known by this. Either it never reached a watched folder (was it moved by a rule, \
@@ -55,7 +130,7 @@ fn told(tracks: Tracks) -> Trace {
 impl Traced {
     /// A journey, told.
     pub fn of(journey: Journey) -> Self {
-        let steps = steps(&journey);
+        let steps = steps::steps(&journey);
         let state = state(&journey);
         let Journey { message, subject, kind, deliveries, .. } = journey;
         Self {
@@ -123,85 +198,12 @@ fn leg_state(leg: &Leg) -> &'static str {
     }
 }
 
-/// What is written of a message, as steps in time.
-fn steps(journey: &Journey) -> Vec<Step> {
-    let message = &journey.message;
-    let begun = message.received_at.unwrap_or(message.found_at);
-    let mut told: Vec<(UnixMillis, Step)> = Vec::new();
-    let mut tell = |at: Option<UnixMillis>, what: &'static str, route: Option<&str>, detail: Option<String>| {
-        let Some(at) = at else { return };
-        let route = route.map(str::to_owned);
-        told.push((at, Step { at: rfc3339(at), after_ms: at - begun, what, route, detail }));
-    };
-    tell(message.received_at, "received", None, None);
-    tell(Some(message.found_at), "found", None, Some(found_by(message.found_by).to_owned()));
-    for it in &journey.failed {
-        tell(Some(it.at), "failed", None, Some(failed(it)));
-    }
-    if let Some(job) = &journey.fetch {
-        tell(job.parked_at, "parked", None, why(job));
-    }
-    tell(message.accepted_at, "stored", None, stored(journey));
-    for leg in &journey.deliveries {
-        let route = Some(leg.route.as_str());
-        for it in &leg.failed {
-            tell(Some(it.at), "failed", route, Some(failed(it)));
-        }
-        let took = leg.attempt.map(|(attempt, took)| format!("at attempt {attempt}, in {took} ms"));
-        tell(leg.accepted_at, "accepted", route, took);
-        if let Some((at, reason)) = &leg.discarded {
-            tell(Some(*at), "discarded", route, Some(reason.clone()));
-        }
-        if let Some(job) = leg.job.as_ref().filter(|_| leg.accepted_at.is_none()) {
-            tell(job.parked_at, "parked", route, leg.held.clone().or_else(|| why(job)));
-        }
-    }
-    match message.state {
-        MessageState::Filtered => tell(message.finished_at, "filtered", None, message.state_reason.clone()),
-        MessageState::Gone => tell(message.finished_at, "gone", None, message.state_reason.clone()),
-        MessageState::Found | MessageState::Accepted | MessageState::Delivered => {}
-    }
-    tell(message.marked_at.filter(|_| message.mark == Mark::Done), "marked", None, None);
-    tell(message.content_dropped_at, "content_dropped", None, None);
-    tell(journey.tidied_at, "tidied", None, None);
-    // Stable: what is written under the same time keeps the order of the story.
-    told.sort_by_key(|(at, _)| *at);
-    told.into_iter().map(|(_, step)| step).collect()
-}
-
-fn found_by(found_by: FoundBy) -> &'static str {
-    match found_by {
-        FoundBy::Push => "push: a notification announced it",
-        FoundBy::Poll => "poll: a look on a timer",
-        FoundBy::Sweep => "sweep: neither push nor delta had shown it",
-        FoundBy::Start => "start: the first round of the mailbox",
-        FoundBy::Hint => "push: a notification named it, delta did not show it",
-    }
-}
-
-fn stored(journey: &Journey) -> Option<String> {
-    let routes: Vec<&str> = journey.deliveries.iter().map(|it| it.route.as_str()).collect();
-    let kind = journey.kind.as_deref().map(|kind| format!("kind {kind}"));
-    let to = (!routes.is_empty()).then(|| format!("to {}", routes.join(", ")));
-    let all: Vec<String> = kind.into_iter().chain(to).collect();
-    (!all.is_empty()).then(|| all.join("; "))
-}
-
-fn failed(it: &Failed) -> String {
-    let reason = it.reason.as_deref().unwrap_or_default();
-    format!("attempt {}: {}: {reason}", it.attempt, it.code)
-}
-
-fn why(job: &Driver) -> Option<String> {
-    job.last_error.clone()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::address::Address;
     use crate::model::work::MailboxId;
-    use crate::store::Message;
+    use crate::store::{Driver, Failed, FoundBy, Mark, Message};
 
     fn journey(state: MessageState) -> Journey {
         let address = Address::parse("support@contoso.example").unwrap();
