@@ -142,7 +142,10 @@ async fn a_notification_may_reach_any_of_the_replicas() {
     let Some(world) = World::postgres().await else { return };
     let patient =
         |plan: crate::world::Plan| plan.text("sync", "sweep_interval", "15m").text("sync", "poll_interval", "15m");
-    let (first_plan, second_plan) = (patient(world.plan()), patient(world.plan()));
+    let first_plan = patient(world.plan());
+    // Replicas share one public address; each would replace a subscription that leads to another.
+    let shared = format!("http://{}", first_plan.public);
+    let second_plan = patient(world.plan()).text("server", "public_url", &shared);
     let first = Bridge::start(&first_plan).await;
     let second = Bridge::begin(&second_plan).await;
     let subscription = until("a subscription", async || world.tenant.subscriptions_of(SUPPORT).pop()).await;
