@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mailspan::model::clock::UnixMillis;
 use mailspan::model::ids::interaction_id;
 use mailspan::model::work::{Job, Lane, Work};
-use mailspan::store::{Breaker, End, Found, FoundBy, Store};
+use mailspan::store::{Breaker, DeliveryId, Discarded, End, Found, FoundBy, Store};
 
 use crate::store_threads::{Letter, Post, letter};
 use crate::store_world::*;
@@ -160,6 +160,20 @@ on_both! {
         let fourth = post.goes_only("d").await;
         assert!(post.gap("d").await.is_empty(), "a gap is named once");
         post.accepted(&fourth).await;
+    }
+
+    async fn a_discarded_mail_releases_its_conversation_at_once_and_the_next_names_it(world: World) {
+        let mut post = Post::new(&world).await;
+        post.takes_in("1", &letter("a"), 10).await;
+        post.takes_in("2", &letter("b").refers_to(&["a"]), 20).await;
+        settle(&post.store, &post.goes_only("a").await, retry(world.now() + 3_600_000)).await;
+        post.nobody_goes().await;
+        let discarded = post.store.discard(DeliveryId::Interaction(interaction("a")), "ops", "not needed").await;
+        assert_eq!(discarded.unwrap(), Discarded::Done);
+        let second = post.goes_only("b").await;
+        assert_eq!(post.gap("b").await, [interaction("a")]);
+        post.accepted(&second).await;
+        post.nobody_goes().await;
     }
 
     async fn what_was_once_taken_out_says_the_same_whatever_is_parked_later(world: World) {
