@@ -1,4 +1,4 @@
-//! The token endpoint: client credentials by secret, and Entra's errors in Entra's shape.
+//! The token endpoint: client credentials by secret or assertion, and Entra's errors in Entra's shape.
 //!
 //! Tokens are remembered as issued, so they can be ended; what stands in them is for clients to look at.
 
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     clock::{Clock, from_ms, held},
     options::{App, Options},
+    proofs::{Proofs, Shown},
     world::random_uuid,
 };
 
@@ -22,6 +23,15 @@ pub(crate) struct Entra {
     apps: RwLock<Vec<App>>,
     /// Secrets that are refused, and with which AADSTS code.
     refused: Mutex<HashMap<String, u32>>,
+    /// When secrets expire, where that is known.
+    ends: Mutex<HashMap<String, i64>>,
+    pub(crate) proofs: Proofs,
+    /// Client ids of identities the platform hands out tokens for; the first is the system-assigned one.
+    identities: Mutex<Vec<String>>,
+    /// What App Service gives its apps to show.
+    identity_header: String,
+    /// Other origins the tenant is reached at, as behind a TLS front.
+    aliases: Mutex<Vec<String>>,
     tokens: RwLock<HashMap<String, Grant>>,
 }
 
@@ -65,7 +75,7 @@ impl Entra {
             roles: options.roles.clone(),
         };
         let apps = std::iter::once(first).chain(options.other_apps.iter().cloned()).collect();
-        Self { apps: RwLock::new(apps), ..Self::default() }
+        Self { apps: RwLock::new(apps), identity_header: random_uuid().to_string(), ..Self::default() }
     }
 
     pub(crate) fn issue(
@@ -96,9 +106,16 @@ impl Entra {
         })?;
         let scope = field("scope").ok_or_else(|| missing("scope"))?;
         let audience = audience(scope, options, origin)?;
-        if field("client_assertion").is_some() {
-            let text = "Client assertion failed signature validation: no certificate is registered.".to_owned();
-            return Err(refusal(401, "invalid_client", 700_027, text));
+        if let Some(assertion) = field("client_assertion") {
+            let audiences = self.audiences(options, origin);
+            self.proofs.check(&Shown {
+                client_id: &app.client_id,
+                assertion,
+                assertion_type: field("client_assertion_type"),
+                audiences: &audiences,
+                now_ms: clock.now_ms(),
+            })?;
+            return Ok(self.grant((number, "2"), &app, audience, options, clock));
         }
         let secret =
             basic.map(|(_, secret)| secret.as_str()).or(field("client_secret")).filter(|secret| !secret.is_empty());
@@ -112,7 +129,45 @@ impl Entra {
         if !app.secrets.iter().any(|known| known == secret) {
             return Err(refused_secret(7_000_215, client_id));
         }
-        Ok(self.grant(number, &app, audience, options, clock))
+        if held(&self.ends).get(secret).is_some_and(|end_ms| *end_ms <= clock.now_ms()) {
+            return Err(refused_secret(7_000_222, client_id));
+        }
+        Ok(self.grant((number, "1"), &app, audience, options, clock))
+    }
+
+    /// A token for an identity of the platform: the one with this client id, else the system-assigned one. None if there
+    /// is no such identity.
+    pub(crate) fn issue_to_identity(
+        &self,
+        client_id: Option<&str>,
+        resource: &str,
+        options: &Options,
+        clock: &Clock,
+    ) -> Option<Value> {
+        let client_id = {
+            let identities = held(&self.identities);
+            let mut known = identities.iter();
+            match client_id {
+                None => known.next()?.clone(),
+                Some(wanted) => known.find(|it| it.eq_ignore_ascii_case(wanted))?.clone(),
+            }
+        };
+        let (number, app) = self.app(&client_id)?;
+        let mut granted = self.grant((number, "2"), &app, resource.to_owned(), options, clock);
+        granted["client_id"] = client_id.into();
+        Some(granted)
+    }
+
+    /// Every origin the tenant is known by, its own first.
+    pub(crate) fn origins(&self, origin: &str) -> Vec<String> {
+        std::iter::once(origin.to_owned()).chain(held(&self.aliases).iter().cloned()).collect()
+    }
+
+    /// What an assertion may be for: the token endpoint, or the tenant as an issuer.
+    fn audiences(&self, options: &Options, origin: &str) -> Vec<String> {
+        let names = self.origins(origin);
+        let of = |end: &str| names.iter().map(|it| format!("{it}/{}/{end}", options.tenant_id)).collect::<Vec<_>>();
+        [of("oauth2/v2.0/token"), of("v2.0")].concat()
     }
 
     fn check_tenant(&self, tenant: &str, options: &Options) -> Result<(), Refusal> {
@@ -133,7 +188,15 @@ impl Entra {
         Some((number, apps[number].clone()))
     }
 
-    fn grant(&self, number: usize, app: &App, audience: String, options: &Options, clock: &Clock) -> Value {
+    /// A token for an app, and how it proved itself: `1` by a secret, `2` by a key.
+    fn grant(
+        &self,
+        (number, proved): (usize, &str),
+        app: &App,
+        audience: String,
+        options: &Options,
+        clock: &Clock,
+    ) -> Value {
         let (shortest, longest) = (options.token_lifetime.start(), options.token_lifetime.end());
         let seconds = fastrand::u64(shortest.as_secs()..=longest.as_secs().max(shortest.as_secs()));
         let now_ms = clock.now_ms();
@@ -143,7 +206,7 @@ impl Entra {
             "aud": audience,
             "iss": format!("https://sts.windows.net/{}/", options.tenant_id),
             "iat": now, "nbf": now, "exp": until_ms.div_euclid(1000),
-            "app_displayname": "Simulated", "appid": app.client_id, "appidacr": "1", "idtyp": "app",
+            "app_displayname": "Simulated", "appid": app.client_id, "appidacr": proved, "idtyp": "app",
             "oid": random_uuid().to_string(), "tid": options.tenant_id, "uti": random_uuid().simple().to_string(), "ver": "1.0",
         });
         // A token without application permissions has no roles at all.
@@ -203,6 +266,29 @@ impl Entra {
         apps.iter_mut().filter(|app| app.client_id == client_id).for_each(|app| app.secrets.push(secret.to_owned()));
     }
 
+    pub(crate) fn secret_ends(&self, secret: &str, at_ms: i64) {
+        held(&self.ends).insert(secret.to_owned(), at_ms);
+    }
+
+    pub(crate) fn known_as(&self, origin: &str) {
+        held(&self.aliases).push(origin.to_owned());
+    }
+
+    pub(crate) fn identity_header(&self) -> String {
+        self.identity_header.clone()
+    }
+
+    pub(crate) fn add_identity(&self, client_id: &str, roles: &[&str]) {
+        let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        let app = App { client_id: client_id.to_owned(), secrets: Vec::new(), roles };
+        self.apps.write().unwrap_or_else(PoisonError::into_inner).push(app);
+        held(&self.identities).push(client_id.to_owned());
+    }
+
+    pub(crate) fn remove_identity(&self, client_id: &str) {
+        held(&self.identities).retain(|it| it != client_id);
+    }
+
     pub(crate) fn set_roles(&self, client_id: &str, roles: &[&str]) {
         let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
         let roles = || roles.iter().map(|role| (*role).to_owned()).collect();
@@ -233,7 +319,7 @@ impl Refusal {
         let number = code.trim_start_matches("AADSTS").parse().unwrap_or(90033);
         let error = match number {
             90033 | 90055 | 90024 | 90006 | 50033 => "temporarily_unavailable",
-            7_000_215 | 7_000_222 | 7_000_218 | 700_027 | 700_024 => "invalid_client",
+            7_000_215 | 7_000_222 | 7_000_218 | 700_027 | 700_024 | 700_211 | 700_213 => "invalid_client",
             700_016 | 50_196 => "unauthorized_client",
             _ => "invalid_request",
         };
@@ -241,7 +327,7 @@ impl Refusal {
     }
 }
 
-fn refusal(status: u16, error: &'static str, code: u32, text: String) -> Refusal {
+pub(crate) fn refusal(status: u16, error: &'static str, code: u32, text: String) -> Refusal {
     Refusal { status, error, code, text }
 }
 

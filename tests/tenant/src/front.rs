@@ -24,6 +24,7 @@ use crate::{
     fault::{FaultAction, Victim},
     line::{Half, Scissors},
     perform::{after_work, before_work, perform},
+    platform,
     target::{Operation, Target},
     tenant::Tenant,
     upload::Part,
@@ -61,6 +62,8 @@ pub(crate) async fn front(
         world.clone().upload(Part { method, path: &path, query, headers: &parts.headers, body }).await
     } else if let Some(tenant) = token_path(&path) {
         token(world, tenant, &parts, &body).await
+    } else if let Some(answer) = platform::answer(world, &parts).await {
+        answer
     } else {
         Answer::bad_request("Invalid version or path.")
     };

@@ -13,6 +13,7 @@ use crate::{
     ledger::Counters,
     notify::Lifecycle,
     policy::NotificationPolicy,
+    proofs::Federation,
     subscriptions::SubscriptionState,
     tenant::Tenant,
     world::Access,
@@ -108,6 +109,56 @@ impl Tenant {
     /// Adds a secret to an app.
     pub fn add_secret(&self, client_id: &str, secret: &str) {
         self.world.entra.add_secret(client_id, secret);
+    }
+
+    /// Lets a secret expire at a time of the tenant's clock (7000222).
+    pub fn expire_secret(&self, secret: &str, at: jiff::Timestamp) {
+        self.world.entra.secret_ends(secret, at.as_millisecond());
+    }
+
+    /// Registers a certificate (PEM) with an app. Returns false if there is none in it with an RSA key.
+    pub fn register_certificate(&self, client_id: &str, pem: &str) -> bool {
+        self.world.entra.proofs.register(client_id, pem)
+    }
+
+    /// Takes a certificate of an app away. Returns false if it was not registered.
+    pub fn remove_certificate(&self, client_id: &str, pem: &str) -> bool {
+        self.world.entra.proofs.remove(client_id, pem)
+    }
+
+    /// Lets an app trust the tokens of another issuer.
+    pub fn trust(&self, client_id: &str, federation: Federation) {
+        self.world.entra.proofs.trust(client_id, federation);
+    }
+
+    /// Ends the trust in an issuer.
+    pub fn distrust(&self, client_id: &str, issuer: &str) {
+        self.world.entra.proofs.distrust(client_id, issuer);
+    }
+
+    /// Gives the machine an identity; the first is the system-assigned one.
+    pub fn add_identity(&self, client_id: &str, roles: &[&str]) {
+        self.world.entra.add_identity(client_id, roles);
+    }
+
+    /// Takes an identity from the machine.
+    pub fn remove_identity(&self, client_id: &str) {
+        self.world.entra.remove_identity(client_id);
+    }
+
+    /// Where a virtual machine asks for its identity's tokens.
+    pub fn machine_endpoint(&self) -> String {
+        format!("{}/metadata/identity/oauth2/token", self.world.origin)
+    }
+
+    /// Where App Service asks, `IDENTITY_ENDPOINT`, and what it has to show, `IDENTITY_HEADER`.
+    pub fn app_endpoint(&self) -> (String, String) {
+        (format!("{}/msi/token", self.world.origin), self.world.entra.identity_header())
+    }
+
+    /// Makes the tenant known by another origin as well, as behind a TLS front.
+    pub fn known_as(&self, origin: &str) {
+        self.world.entra.known_as(origin);
     }
 
     /// Sets the application permissions of an app: in force at once, in tokens from the next one on.

@@ -5,6 +5,7 @@
 //! [`Tenant::receive`], break things with [`Tenant::fault`], and read what happened from [`Tenant::counters`].
 
 mod answer;
+mod assertion;
 mod attachments;
 mod batch;
 mod call;
@@ -31,7 +32,9 @@ mod notify;
 mod options;
 mod outgoing;
 mod perform;
+mod platform;
 mod policy;
+mod proofs;
 mod query;
 mod render;
 mod sent;
@@ -51,6 +54,7 @@ pub use ledger::Counters;
 pub use notify::Lifecycle;
 pub use options::{App, Options};
 pub use policy::NotificationPolicy;
+pub use proofs::Federation;
 pub use sent::SentMail;
 pub use subscriptions::SubscriptionState;
 pub use target::Operation;

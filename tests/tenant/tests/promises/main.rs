@@ -1,6 +1,8 @@
 //! What the simulated tenant promises to those who test against it, proven over HTTP.
 
 #[cfg(test)]
+mod assertions;
+#[cfg(test)]
 mod batch;
 #[cfg(test)]
 mod client;
