@@ -181,6 +181,12 @@ const METRICS: &[(&str, Kind, Unit, &str)] = {
         ("mailspan_token_refreshes_total", Counter, Count, "Access tokens asked for, by tenant and outcome"),
         ("mailspan_credential_expiry_timestamp_seconds", Gauge, Seconds, "When a credential expires, in Unix time"),
         (
+            "mailspan_credential_accepted",
+            Gauge,
+            Count,
+            "Whether Entra accepted a credential when it was last used or tried: 1 or 0",
+        ),
+        (
             "mailspan_subscription_expiry_timestamp_seconds",
             Gauge,
             Seconds,

@@ -16,7 +16,8 @@ impl Daemon {
     /// How everything is, now.
     pub async fn health(&self) -> Health {
         let now = self.clock.now();
-        let mut checks: Vec<Check> = self.identities.iter().map(|(name, _)| self.tenant_check(name)).collect();
+        let mut checks: Vec<Check> =
+            self.identities.iter().filter_map(|(name, _)| self.tenant_check(name, now)).collect();
         let database = self.store.database();
         let failed = |error: &dyn std::fmt::Display| Check {
             kind: "store",
@@ -63,31 +64,6 @@ impl Daemon {
             }
         }
         why
-    }
-
-    fn tenant_check(&self, name: &str) -> Check {
-        let state = self.identities.iter().find(|(it, _)| it == name).map(|(_, identity)| identity.state());
-        let failure = state.as_ref().and_then(|it| it.last_failure.clone());
-        let in_use = state.as_ref().and_then(|it| it.in_use);
-        let refused = state.iter().flat_map(|it| &it.credentials).filter_map(|it| it.refused.as_ref());
-        let refused = refused.map(|it| it.reason.clone()).next();
-        let (status, reason) = match (failure, refused) {
-            (Some(failure), _) if failure.needs_a_person => (Status::Failing, Some(failure.reason)),
-            (Some(failure), _) => (Status::Degraded, Some(failure.reason)),
-            (None, Some(reason)) => (Status::Degraded, Some(reason)),
-            (None, None) => (Status::Ok, None),
-        };
-        let used = in_use.and_then(|it| state.as_ref().and_then(|state| state.credentials.get(it.index)));
-        Check {
-            kind: "tenant",
-            name: name.to_owned(),
-            status,
-            reason,
-            details: Details::Tenant {
-                credential: in_use.map(|it| it.index + 1),
-                credential_expires: used.and_then(|it| it.expires).map(|it| it.to_string()),
-            },
-        }
     }
 
     fn mailbox_check(

@@ -4,6 +4,7 @@
 
 mod audits;
 mod checks;
+mod credentials;
 mod daemon;
 mod jobs;
 mod paused;
@@ -30,7 +31,7 @@ use crate::egress::Egress;
 use crate::graph::Graph;
 use crate::http::api::Access;
 use crate::http::{self, Listener};
-use crate::identity::Identity;
+use crate::identity::{Identity, Ways};
 use crate::inbound::hints::Hints;
 use crate::inbound::webhook::Door;
 use crate::inbound::{Inbound, Removed, Watched, loops};
@@ -233,6 +234,11 @@ impl Bridge {
             follower.follow_pauses(token).await;
             ("the eye on paused mailboxes", Ok(()))
         });
+        let (token, watcher) = (looping.clone(), Arc::clone(&daemon));
+        parts.spawn(async move {
+            watcher.watch_credentials(token).await;
+            ("the eye on credentials", Ok(()))
+        });
         let (token, metrics) = (looping.clone(), daemon.metrics.clone());
         parts.spawn(async move {
             fold_metrics(metrics, token).await;
@@ -267,9 +273,10 @@ struct Tenant {
 
 fn tenants(config: &Config, egress: &Egress, clock: &SharedClock) -> anyhow::Result<HashMap<String, Tenant>> {
     let client = egress.finish(egress.client()?)?;
+    let ways = Ways { entra: client.clone(), platform: egress.finish(egress.client()?.no_proxy())? };
     let tenant = |it: &crate::identity::config::TenantConfig| {
         let identity =
-            Identity::new(it, client.clone(), Arc::clone(clock)).with_context(|| format!("tenant {}", it.name))?;
+            Identity::new(it, ways.clone(), Arc::clone(clock)).with_context(|| format!("tenant {}", it.name))?;
         let identity = Arc::new(identity);
         let tokens: Arc<dyn Tokens> = Arc::clone(&identity) as Arc<dyn Tokens>;
         let endpoint = identity.endpoints().graph.clone();

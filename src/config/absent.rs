@@ -11,12 +11,8 @@ const KEYS: &[(&str, &str)] = &[
 ];
 
 /// (key, value, what to write instead)
-const VALUES: &[(&str, &str, &str)] = &[
-    ("mailboxes.access", "delegated", "grant the application access and write application"),
-    ("tenants.credentials.kind", "certificate", "write client_secret"),
-    ("tenants.credentials.kind", "federated", "write client_secret"),
-    ("tenants.credentials.kind", "managed_identity", "write client_secret"),
-];
+const VALUES: &[(&str, &str, &str)] =
+    &[("mailboxes.access", "delegated", "grant the application access and write application")];
 
 /// Kinds of destination that a build may leave out; each is a feature of its name.
 const LEFT_OUT: [&str; 4] = ["nats", "amqp", "kafka", "object_store"];

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use super::Draft;
-use super::check::{NAME, is_loopback, is_name, secret};
+use super::check::{NAME, is_loopback, is_name};
+use super::check_credentials;
 use super::problem::Report;
 use super::shape::nearest;
 use super::tree::Path;
-use crate::identity::config::{CredentialConfig, TenantConfig};
+use crate::identity::config::TenantConfig;
 use crate::inbound::MailboxConfig;
 
 /// Authorities for users of any organisation: client credentials are refused there (AADSTS9001023, AADSTS50194).
@@ -29,7 +30,7 @@ pub(super) fn tenants(draft: &Draft, report: &mut Report) {
         }
         ids(tenant, &at, report);
         endpoints(tenant, &at, report);
-        credentials(tenant, draft, &at.key("credentials"), report);
+        check_credentials::credentials(tenant, draft, &at.key("credentials"), report);
     }
 }
 
@@ -56,21 +57,6 @@ fn endpoints(tenant: &TenantConfig, at: &Path, report: &mut Report) {
         let Some(url) = url else { continue };
         if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(url)) {
             report.wrong(&at.key(key), "must begin with https://; secrets and tokens are sent there");
-        }
-    }
-}
-
-fn credentials(tenant: &TenantConfig, draft: &Draft, at: &Path, report: &mut Report) {
-    if tenant.credentials.is_empty() {
-        report.missing(at, "is empty; add [[tenants.credentials]] with kind = \"client_secret\" and secret_file");
-    }
-    for (index, credential) in tenant.credentials.iter().enumerate() {
-        let at = at.index(draft.values.nth_present(at, index).unwrap_or(index));
-        let CredentialConfig::ClientSecret { secret: value, secret_file, .. } = credential;
-        let found = secret(&at, "secret", value.as_ref(), secret_file.as_ref(), report);
-        if found.is_some_and(|it| is_guid(it.expose().trim())) {
-            let key = if secret_file.is_some() { "secret_file" } else { "secret" };
-            report.wrong(&at.key(key), "is the secret's ID; paste its Value, which Entra shows only when it is made");
         }
     }
 }
@@ -150,6 +136,6 @@ fn unused_tenants(draft: &Draft, report: &mut Report) {
 }
 
 /// The form of Entra's ids: 8-4-4-4-12 hexadecimal digits.
-fn is_guid(text: &str) -> bool {
+pub(super) fn is_guid(text: &str) -> bool {
     text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
 }

@@ -7,6 +7,7 @@ mod absent;
 mod check;
 #[cfg(any(feature = "nats", feature = "amqp", feature = "kafka", feature = "object_store"))]
 mod check_buses;
+mod check_credentials;
 mod check_routes;
 mod check_smtp;
 mod check_tenants;

@@ -33,7 +33,7 @@ use Decision::{Fatal, NextCredential, Transient};
 const TABLE: &[(u32, Decision, &str)] = &[
     (7000215, NextCredential, "the client secret is wrong (often the secret's id was pasted instead of its value)"),
     (7000222, NextCredential, "the client secret has expired"),
-    (700027, NextCredential, "the certificate is not registered with the application, or its signature is invalid"),
+    (700027, NextCredential, "the certificate is not registered with the application, or has expired"),
     (700030, NextCredential, "the certificate's subject is not authorised for the application"),
     (
         700024,
@@ -45,6 +45,11 @@ const TABLE: &[(u32, Decision, &str)] = &[
         NextCredential,
         "the assertion is outside its time of validity: check the clock, or the token file is stale",
     ),
+    (700021, NextCredential, "the assertion is another application's: check client_id"),
+    (700023, NextCredential, "the assertion is for another audience: check tenant_id and token_endpoint"),
+    (50027, NextCredential, "the assertion is no token that Entra can read, or was used before"),
+    (70021, NextCredential, "no federated credential of the application matches the token"),
+    (700212, NextCredential, "no federated credential of the application matches the token's audience"),
     (700211, NextCredential, "no federated credential of the application matches the token's issuer"),
     (700213, NextCredential, "no federated credential of the application matches the token's subject or audience"),
     (7000218, NextCredential, "Entra expects a client secret or an assertion and found neither"),

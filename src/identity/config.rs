@@ -6,7 +6,6 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::model::secret::Secret;
-use crate::secrets::SecretSource;
 
 /// One Microsoft 365 organisation and app registration (`[[tenants]]`).
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -58,18 +57,47 @@ pub enum CredentialConfig {
         #[schemars(with = "Option<String>", example = "2027-03-01")]
         expires: Option<jiff::civil::Date>,
     },
+    /// A certificate that is registered with the application, and its private key.
+    Certificate {
+        /// The PEM file with the certificate; of a chain the first counts.
+        certificate_file: PathBuf,
+        /// The PEM file with its RSA private key, without a password.
+        private_key_file: PathBuf,
+    },
+    /// A token of another issuer that the application trusts (workload identity federation).
+    Federated {
+        /// The file that holds the token, read anew at every exchange; default: `AZURE_FEDERATED_TOKEN_FILE` of the
+        /// environment.
+        token_file: Option<PathBuf>,
+    },
+    /// The identity that Azure gives to the machine or app this runs on.
+    ManagedIdentity {
+        /// Client id of a user-assigned identity; default: the system-assigned one.
+        identity_client_id: Option<String>,
+        /// Where the platform hands out its tokens; default: what the platform says, else the virtual machine's own.
+        endpoint: Option<url::Url>,
+    },
 }
 
+/// The variable in which the platform names the file of a federated token.
+pub const TOKEN_FILE_VARIABLE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+
 impl CredentialConfig {
-    /// Where the secret comes from; `None` unless exactly one of `secret` and `secret_file` is set.
-    pub fn source(&self) -> Option<SecretSource> {
-        let Self::ClientSecret { secret, secret_file, .. } = self;
-        SecretSource::from_pair(secret.as_ref(), secret_file.as_ref())
+    /// Its kind, as it is written.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::ClientSecret { .. } => "client_secret",
+            Self::Certificate { .. } => "certificate",
+            Self::Federated { .. } => "federated",
+            Self::ManagedIdentity { .. } => "managed_identity",
+        }
     }
 
-    /// The day it expires, where known.
+    /// The day it expires, where the configuration says so.
     pub fn expires(&self) -> Option<jiff::civil::Date> {
-        let Self::ClientSecret { expires, .. } = self;
-        *expires
+        match self {
+            Self::ClientSecret { expires, .. } => *expires,
+            Self::Certificate { .. } | Self::Federated { .. } | Self::ManagedIdentity { .. } => None,
+        }
     }
 }

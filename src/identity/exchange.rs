@@ -1,4 +1,4 @@
-//! One exchange with Entra: a credential for a token (client credentials, RFC 6749 §4.4).
+//! One exchange with Entra: a credential for a token (client credentials, RFC 6749 §4.4; assertions, RFC 7523 §2.2).
 //!
 //! Ends in a token, a verdict on the credential, or "could not be asked"; never waits longer than [`ANSWER_WITHIN`].
 
@@ -15,19 +15,23 @@ use serde::{Deserialize, Serialize};
 
 use super::aadsts::{self, Decision, Verdict};
 use super::cloud::Endpoints;
-use crate::model::clock::SharedClock;
+use super::proof::Proof;
+use crate::model::clock::{SharedClock, UnixMillis};
 use crate::model::retry_after;
 use crate::model::secret::Secret;
 use crate::model::token::AccessToken;
 
 /// The whole exchange, connecting included.
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 /// An answer of Entra is a few KiB; what is longer is not one.
 const ANSWER_LIMIT: usize = 256 * 1024;
 /// The life of a token that does not say: short, so that a wrong guess costs an exchange and not a refused call.
-const UNSTATED_LIFE: Duration = Duration::from_secs(600);
+pub(super) const UNSTATED_LIFE: Duration = Duration::from_secs(600);
 /// Entra's loop detection looks back over minutes; asking again sooner only prolongs it.
 const LOOP_PAUSE: Duration = Duration::from_secs(300);
+
+/// How an assertion is introduced (RFC 7523 §2.2).
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 type Entra<TokenUrlState = EndpointSet> = Client<
     EntraRefusal,
@@ -45,8 +49,25 @@ type Entra<TokenUrlState = EndpointSet> = Client<
 /// An application's registration with Entra.
 pub(super) struct Registration {
     entra: Entra,
+    client_id: String,
+    /// Whom an assertion is for: the token endpoint itself.
+    audience: String,
     scope: Scope,
+    /// What the platform is asked for a token for.
+    resource: String,
     http: Http,
+    /// By no proxy.
+    platform: reqwest::Client,
+    clock: SharedClock,
+}
+
+/// The clients exchanges are made with. Neither follows redirects, or a secret would be carried elsewhere.
+#[derive(Clone)]
+pub struct Ways {
+    /// To Entra.
+    pub entra: reqwest::Client,
+    /// To the platform's own token endpoint: by no proxy.
+    pub platform: reqwest::Client,
 }
 
 /// A token as it was issued.
@@ -65,16 +86,45 @@ pub(super) enum ExchangeError {
 }
 
 impl Registration {
-    pub(super) fn new(client_id: &str, endpoints: &Endpoints, http: reqwest::Client, clock: SharedClock) -> Self {
+    pub(super) fn new(client_id: &str, endpoints: &Endpoints, ways: Ways, clock: SharedClock) -> Self {
         let entra = Entra::<EndpointNotSet>::new(ClientId::new(client_id.to_owned()))
             .set_token_uri(TokenUrl::from_url(endpoints.token.clone()))
             .set_auth_type(AuthType::RequestBody);
-        Self { entra, scope: Scope::new(endpoints.scope.clone()), http: Http { http, clock } }
+        Self {
+            entra,
+            client_id: client_id.to_owned(),
+            audience: endpoints.token.as_str().to_owned(),
+            scope: Scope::new(endpoints.scope.clone()),
+            resource: endpoints.scope.trim_end_matches("/.default").to_owned(),
+            http: Http { http: ways.entra, clock: clock.clone() },
+            platform: ways.platform,
+            clock,
+        }
     }
 
-    pub(super) async fn exchange(&self, secret: &Secret) -> Result<Issued, ExchangeError> {
-        let entra = self.entra.clone().set_client_secret(ClientSecret::new(secret.expose().to_owned()));
-        let request = entra.exchange_client_credentials().add_scope(self.scope.clone());
+    /// Exchanges this proof for a token.
+    pub(super) async fn exchange(&self, proof: &Proof) -> Result<Issued, ExchangeError> {
+        match proof {
+            Proof::Secret(secret) => {
+                let entra = self.entra.clone().set_client_secret(ClientSecret::new(secret.expose().to_owned()));
+                self.ask(&entra, None).await
+            }
+            Proof::Certificate(certificate) => {
+                let assertion = certificate.assertion(&self.audience, &self.client_id, self.clock.now());
+                self.ask(&self.entra, Some(&assertion.map_err(unavailable)?)).await
+            }
+            Proof::Token(token) => self.ask(&self.entra, Some(token)).await,
+            Proof::Platform(platform) => platform.exchange(&self.platform, &self.resource, self.clock.now()).await,
+        }
+    }
+
+    async fn ask(&self, entra: &Entra, assertion: Option<&Secret>) -> Result<Issued, ExchangeError> {
+        let mut request = entra.exchange_client_credentials().add_scope(self.scope.clone());
+        if let Some(assertion) = assertion {
+            request = request
+                .add_extra_param("client_assertion_type", JWT_BEARER)
+                .add_extra_param("client_assertion", assertion.expose());
+        }
         let answer = tokio::time::timeout(ANSWER_WITHIN, request.request_async(&self.http)).await;
         match answer {
             Err(_) => Err(unavailable("Entra did not answer in time")),
@@ -87,7 +137,7 @@ impl Registration {
     }
 }
 
-fn unavailable(reason: impl Into<String>) -> ExchangeError {
+pub(super) fn unavailable(reason: impl Into<String>) -> ExchangeError {
     ExchangeError::Unavailable { reason: reason.into(), after: None }
 }
 
@@ -175,22 +225,33 @@ impl<'c> AsyncHttpClient<'c> for Http {
             let status = answer.status();
             // Said by status alone: whatever the body holds, a busy Entra has judged no credential.
             if status.is_server_error() || status.as_u16() == 429 || status.as_u16() == 408 {
-                let after = answer.headers().get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-                let after = after.and_then(|value| retry_after::parse(value, self.clock.now(), retry_after::MOST));
+                let after = patience(answer.headers(), self.clock.now());
                 return Err(HttpError { reason: format!("Entra answered {}", status.as_u16()), after });
             }
             let headers = std::mem::take(answer.headers_mut());
-            let mut body = Vec::new();
-            while let Some(chunk) = answer.chunk().await? {
-                if body.len() + chunk.len() > ANSWER_LIMIT {
-                    return Err(HttpError { reason: "the answer of Entra is too long to be one".into(), after: None });
-                }
-                body.extend_from_slice(&chunk);
-            }
+            let body = read_limited(answer).await.map_err(|reason| HttpError { reason, after: None })?;
             let mut response = HttpResponse::new(body);
             *response.status_mut() = status;
             *response.headers_mut() = headers;
             Ok(response)
         })
     }
+}
+
+/// How long an answer asks to wait.
+pub(super) fn patience(headers: &http::HeaderMap, now: UnixMillis) -> Option<Duration> {
+    let value = headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    value.and_then(|value| retry_after::parse(value, now, retry_after::MOST))
+}
+
+/// The body of an answer, which is short or none of an answer's.
+pub(super) async fn read_limited(mut answer: reqwest::Response) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|error| HttpError::from(error).reason)? {
+        if body.len() + chunk.len() > ANSWER_LIMIT {
+            return Err("the answer is too long to hold a token".to_owned());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }

@@ -1,16 +1,21 @@
 //! Tokens for Graph: one tenant's credentials, exchanged with Entra for access tokens.
 //!
 //! Many callers share one flight; a token is renewed before it ends; when a credential is refused the next takes over
-//! within the same call; a broken tenant is asked seldom. Secrets are read anew at every exchange.
+//! within the same call; a broken tenant is asked seldom. Secrets, keys and tokens in files are read anew at every exchange.
 
 pub mod aadsts;
 mod cache;
+pub mod certificate;
 pub mod cloud;
 pub mod config;
 mod credentials;
 mod exchange;
+pub mod expiry;
+mod managed;
+mod proof;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,9 +23,11 @@ use self::cache::{Cache, Found};
 use self::cloud::BadEndpoint;
 pub use self::cloud::Endpoints;
 use self::config::TenantConfig;
-use self::credentials::Credentials;
+use self::credentials::{Candidate, Credentials};
 pub use self::credentials::{CredentialState, InUse, RefusedState};
+pub use self::exchange::Ways;
 use self::exchange::{ExchangeError, Issued, Registration, describe};
+use self::proof::Proof;
 use crate::model::clock::{SharedClock, UnixMillis};
 use crate::model::token::{AccessToken, BoxFuture, TokenError, Tokens};
 
@@ -52,6 +59,20 @@ pub enum IdentityError {
     AmbiguousSecret {
         /// Its place in the list, from 0.
         index: usize,
+    },
+    /// Nobody says where a federated token is.
+    #[error("credential {} needs `token_file`, because AZURE_FEDERATED_TOKEN_FILE is not set", .index + 1)]
+    NoTokenFile {
+        /// Its place in the list, from 0.
+        index: usize,
+    },
+    /// The platform's own variables are of no use.
+    #[error("credential {}: {problem}", .index + 1)]
+    Platform {
+        /// Its place in the list, from 0.
+        index: usize,
+        /// What is wrong with them.
+        problem: String,
     },
     /// An endpoint is not the address of a web server.
     #[error(transparent)]
@@ -86,20 +107,31 @@ pub struct LastFailure {
 
 impl Identity {
     /// The tokens of this tenant. Talks to nobody yet.
-    /// `http` must not follow redirects: a redirected exchange would carry the secret elsewhere.
     ///
     /// # Errors
     /// No token can be had with this configuration.
-    pub fn new(config: &TenantConfig, http: reqwest::Client, clock: SharedClock) -> Result<Self, IdentityError> {
+    pub fn new(config: &TenantConfig, ways: Ways, clock: SharedClock) -> Result<Self, IdentityError> {
+        Self::with_environment(config, ways, clock, |name| std::env::var(name).ok())
+    }
+
+    /// The same, with the environment as an argument: platforms say there where their tokens are.
+    ///
+    /// # Errors
+    /// As [`Identity::new`].
+    pub fn with_environment(
+        config: &TenantConfig,
+        ways: Ways,
+        clock: SharedClock,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, IdentityError> {
         if config.credentials.is_empty() {
             return Err(IdentityError::NoCredential);
         }
         let endpoints = Endpoints::of(config)?;
-        let credentials =
-            Credentials::new(&config.credentials).map_err(|index| IdentityError::AmbiguousSecret { index })?;
+        let credentials = Credentials::new(&config.credentials, &environment)?;
         Ok(Self {
             tenant: config.name.clone(),
-            registration: Registration::new(&config.client_id, &endpoints, http, clock.clone()),
+            registration: Registration::new(&config.client_id, &endpoints, ways, clock.clone()),
             endpoints,
             clock,
             held: Mutex::new(Held { cache: Cache::default(), credentials, last_failure: None }),
@@ -168,19 +200,20 @@ impl Identity {
         let now = self.clock.now();
         let mut held = self.held();
         match outcome {
-            Ok((index, issued)) => {
-                let life_s = issued.life.as_secs();
-                if held.credentials.accepted(index, now) {
+            Ok((candidate, issued)) => {
+                let (number, life_s) = (candidate.index + 1, issued.life.as_secs());
+                if held.credentials.accepted(&candidate, now) {
                     tracing::info!(
                         tenant = self.tenant,
-                        credential = index + 1,
+                        credential = number,
                         life_s,
-                        "Entra accepts credential {}",
-                        index + 1
+                        "Entra accepts credential {number} ({})",
+                        candidate.kind
                     );
                 } else {
-                    tracing::debug!(tenant = self.tenant, credential = index + 1, life_s, "The token was renewed");
+                    tracing::debug!(tenant = self.tenant, credential = number, life_s, "The token was renewed");
                 }
+                self.show_accepted(number, true);
                 held.cache.issued(issued.token.clone(), issued.life, asked_at);
                 held.last_failure = None;
                 self.show_expiries(&held.credentials);
@@ -197,28 +230,33 @@ impl Identity {
     }
 
     /// Tries the credentials until one is accepted or something else than a credential is the trouble.
-    async fn exchange_in_order(&self) -> Result<(usize, Issued), TokenError> {
+    async fn exchange_in_order(&self) -> Result<(Candidate, Issued), TokenError> {
         let candidates = self.held().credentials.candidates(self.clock.now());
+        let mut silent_platform = None;
         for candidate in candidates {
-            let secret = match &candidate.secret {
-                Ok(secret) => secret,
+            let proof = match &candidate.proof {
+                Ok(proof) => proof,
                 Err(reason) => {
-                    let reason = reason.clone();
-                    self.pass_over(candidate, None, reason);
+                    self.pass_over(&candidate, None, reason.clone());
                     continue;
                 }
             };
-            match self.registration.exchange(secret).await {
+            match self.registration.exchange(proof).await {
                 Ok(issued) => {
                     self.count("ok");
-                    return Ok((candidate.index, issued));
+                    return Ok((candidate, issued));
+                }
+                // The platform is not Entra: another credential goes another way.
+                Err(ExchangeError::Unavailable { reason, after }) if matches!(proof, Proof::Platform(_)) => {
+                    self.count("transient");
+                    silent_platform = Some(TokenError::Transient { reason, after });
                 }
                 Err(ExchangeError::Unavailable { reason, after }) => {
                     self.count("transient");
                     return Err(TokenError::Transient { reason, after });
                 }
                 Err(ExchangeError::Refused(verdict)) if verdict.decision == aadsts::Decision::NextCredential => {
-                    self.pass_over(candidate, verdict.code, describe(&verdict));
+                    self.pass_over(&candidate, verdict.code, describe(&verdict));
                 }
                 Err(ExchangeError::Refused(verdict)) => {
                     self.count("refused");
@@ -226,13 +264,15 @@ impl Identity {
                 }
             }
         }
-        Err(TokenError::Refused { reason: self.held().credentials.complaints() })
+        let refused = || TokenError::Refused { reason: self.held().credentials.complaints() };
+        Err(silent_platform.unwrap_or_else(refused))
     }
 
-    fn pass_over(&self, candidate: credentials::Candidate, code: Option<u32>, reason: String) {
+    fn pass_over(&self, candidate: &Candidate, code: Option<u32>, reason: String) {
         self.count("refused");
         let number = candidate.index + 1;
         tracing::warn!(tenant = self.tenant, credential = number, code, "Credential {number} is passed over: {reason}");
+        self.show_accepted(number, false);
         self.held().credentials.refused(candidate, code, reason, self.clock.now());
     }
 
@@ -241,15 +281,23 @@ impl Identity {
             .increment(1);
     }
 
+    fn show_accepted(&self, number: usize, is_accepted: bool) {
+        let labels = [("tenant", self.tenant.clone()), ("credential", number.to_string())];
+        metrics::gauge!("mailspan_credential_accepted", &labels).set(f64::from(u8::from(is_accepted)));
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floating point by the exposition format")]
     fn show_expiries(&self, credentials: &Credentials) {
         for (index, state) in credentials.states().into_iter().enumerate() {
-            let at = state.expires.and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC).ok());
-            if let Some(at) = at {
-                let labels = [("tenant", self.tenant.clone()), ("credential", (index + 1).to_string())];
-                metrics::gauge!("mailspan_credential_expiry_timestamp_seconds", &labels)
-                    .set(at.timestamp().as_second() as f64);
+            if let Some(at) = state.expires_at {
+                self.expiry_of(index + 1).set(at as f64 / 1000.0);
             }
         }
+    }
+
+    fn expiry_of(&self, number: usize) -> metrics::Gauge {
+        let labels = [("tenant", self.tenant.clone()), ("credential", number.to_string())];
+        metrics::gauge!("mailspan_credential_expiry_timestamp_seconds", &labels)
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {

@@ -85,7 +85,7 @@ fn identity(token_endpoint: &str, credentials: Vec<CredentialConfig>, clock: Sha
         credentials,
     };
     let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-    Identity::new(&config, http, clock).unwrap()
+    Identity::new(&config, Ways { entra: http.clone(), platform: http }, clock).unwrap()
 }
 
 fn secret(text: &str) -> CredentialConfig {
@@ -254,7 +254,7 @@ async fn exchanges_and_expiries_are_measured() {
     let page = recorder.handle();
     let _recording = metrics::set_default_local_recorder(&recorder);
     let mut known = secret("b");
-    let CredentialConfig::ClientSecret { expires, .. } = &mut known;
+    let CredentialConfig::ClientSecret { expires, .. } = &mut known else { panic!() };
     *expires = "2027-03-01".parse().ok();
     let entra = Entra::start(vec![secret("a"), known], |number, form| match &*form["client_secret"] {
         "a" => refuse(401, "invalid_client", 7_000_222),
@@ -267,6 +267,8 @@ async fn exchanges_and_expiries_are_measured() {
         r#"mailspan_token_refreshes_total{tenant="contoso",outcome="refused"} 1"#,
         r#"mailspan_token_refreshes_total{tenant="contoso",outcome="ok"} 1"#,
         r#"mailspan_credential_expiry_timestamp_seconds{tenant="contoso",credential="2"} 1803859200"#,
+        r#"mailspan_credential_accepted{tenant="contoso",credential="1"} 0"#,
+        r#"mailspan_credential_accepted{tenant="contoso",credential="2"} 1"#,
     ] {
         assert!(page.contains(line), "{line} in {page}");
     }
@@ -309,13 +311,17 @@ fn a_configuration_without_a_usable_credential_is_refused() {
         secret_file: Some("/b".into()),
         expires: None,
     };
-    for (credentials, expected) in
-        [(vec![], IdentityError::NoCredential), (vec![secret("a"), both], IdentityError::AmbiguousSecret { index: 1 })]
-    {
+    for (credentials, expected) in [
+        (vec![], IdentityError::NoCredential),
+        (vec![secret("a"), both], IdentityError::AmbiguousSecret { index: 1 }),
+        (vec![CredentialConfig::Federated { token_file: None }], IdentityError::NoTokenFile { index: 0 }),
+    ] {
         let mut config: TenantConfig =
             toml::from_str("name = 'a'\ntenant_id = 't'\nclient_id = 'c'\ncredentials = []").unwrap();
         config.credentials = credentials;
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        assert_eq!(Identity::new(&config, http, clock()).unwrap_err(), expected);
+        let ways = Ways { entra: http.clone(), platform: http };
+        let found = Identity::with_environment(&config, ways, clock(), |_| None);
+        assert_eq!(found.unwrap_err(), expected);
     }
 }

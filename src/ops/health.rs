@@ -54,6 +54,8 @@ pub enum Details {
         credential: Option<usize>,
         /// The day it expires, where known.
         credential_expires: Option<String>,
+        /// All of them, in the order of the configuration.
+        credentials: Vec<Credential>,
     },
     /// A mailbox.
     Mailbox {
@@ -98,6 +100,21 @@ pub enum Details {
         /// `sqlite` or `postgres`.
         database: &'static str,
     },
+}
+
+/// One of a tenant's credentials.
+#[derive(Debug, Serialize)]
+pub struct Credential {
+    /// Its kind.
+    pub kind: &'static str,
+    /// Whether the last token was issued for it.
+    pub in_use: bool,
+    /// The day it expires, where known.
+    pub expires: Option<String>,
+    /// When Entra last accepted or refused it.
+    pub tried_at: Option<String>,
+    /// What is wrong with it, when something is.
+    pub reason: Option<String>,
 }
 
 impl Health {

@@ -117,8 +117,8 @@ fn each_mistake_has_its_message() {
             "line 18 routes.support-flow.order unknown value `threads`; one of: none, thread",
         ),
         (
-            ("kind = \"client_secret\"", "kind = \"federated\""),
-            "line 10 tenants.contoso.credentials[0].kind this version of Mailspan does not have `federated`; write client_secret",
+            ("kind = \"client_secret\"", "kind = \"managed\""),
+            "line 10 tenants.contoso.credentials[0].kind unknown value `managed`; one of: client_secret, certificate, federated, managed_identity",
         ),
         // Types and values.
         (

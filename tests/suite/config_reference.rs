@@ -1,11 +1,13 @@
 //! The reference, the example, the schema and the manual speak of the same keys.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use mailspan::config::{Config, schema};
 use serde_json::Value;
 
 use crate::config_layers::{Folder, SIGNING_SECRET, env};
+use crate::identity_keys::Pair;
 
 const DEFAULTS: &str = include_str!("../../config/defaults.toml");
 const EXAMPLE: &str = include_str!("../../config/example.toml");
@@ -18,7 +20,14 @@ fn with_secrets(text: &str, folder: &Folder) -> String {
     let api = folder.write("ops-token", "0123456789abcdef0123456789abcdef\n");
     let pem = folder.write("any.pem", "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n");
     let pem = pem.to_str().unwrap();
-    text.replace("/run/secrets/contoso", secret.to_str().unwrap())
+    let pair = Pair::valid_for(Duration::from_secs(400 * 24 * 3600));
+    let certificate = folder.write("contoso.pem", &pair.certificate);
+    let private_key = folder.write("contoso-key.pem", &pair.key);
+    let federated = folder.write("azure-identity-token", "e30.e30.AA\n");
+    text.replace("/etc/mailspan/contoso.pem", certificate.to_str().unwrap())
+        .replace("/run/secrets/contoso-key.pem", private_key.to_str().unwrap())
+        .replace("/var/run/secrets/azure/tokens/azure-identity-token", federated.to_str().unwrap())
+        .replace("/run/secrets/contoso", secret.to_str().unwrap())
         .replace("/run/secrets/client", secret.to_str().unwrap())
         .replace("/run/secrets/flow", signing.to_str().unwrap())
         .replace("/run/secrets/relay", secret.to_str().unwrap())
