@@ -164,7 +164,33 @@ def signature(case, body):
         yield "the signature is another"
 
 
+def entra(case, body):
+    """A token endpoint, judged by asking it for tokens as Microsoft's own library does."""
+    import msal
+    import requests
+
+    session = requests.Session()
+    session.trust_env = False
+    session.verify = case["ca"]
+    application = msal.ConfidentialClientApplication(
+        case["client_id"],
+        authority=case["authority"],
+        client_credential=case["credential"],
+        instance_discovery=False,
+        http_client=session,
+    )
+    answer = application.acquire_token_for_client(scopes=[case["scope"]])
+    if "access_token" not in answer:
+        yield f"no token: {answer.get('error')} {answer.get('error_codes')}"
+    elif answer.get("token_type") != "Bearer" or not 0 < answer.get("expires_in", 0) <= 86400:
+        yield f"a token of another kind: {answer.get('token_type')} {answer.get('expires_in')}"
+    # The library keeps the token: a second call is answered from its memory.
+    elif application.acquire_token_for_client(scopes=[case["scope"]]).get("token_source") != "cache":
+        yield "the token is not kept"
+
+
 KINDS = {
+    "entra": entra,
     "standard_webhook": standard_webhook,
     "cloud_event": cloud_event,
     "genesys": genesys,
