@@ -115,3 +115,60 @@ impl std::fmt::Debug for Certificate {
         f.debug_struct("Certificate").field("not_after", &self.not_after).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    #[test]
+    fn an_assertion_is_signed_by_ps256_and_says_who_for_whom_and_how_long() {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+        let certificate = rcgen::CertificateParams::new([]).unwrap().self_signed(&key).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (pem, key_pem) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
+        std::fs::write(&pem, certificate.pem()).unwrap();
+        std::fs::write(&key_pem, key.serialize_pem()).unwrap();
+        let ours = Certificate::read(&pem, &key_pem).unwrap();
+        assert!(!format!("{ours:?}").contains("PRIVATE"));
+
+        let now = 1_800_000_000_500;
+        let (first, second) =
+            (ours.assertion("https://login/t", "cid", now), ours.assertion("https://login/t", "cid", now));
+        let text = first.unwrap().expose().to_owned();
+        let [header, claims, signature] = text.split('.').collect::<Vec<_>>()[..] else { panic!() };
+        let json = |part: &str| -> serde_json::Value {
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+        };
+        let thumbprint = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate.der());
+        assert_eq!(
+            json(header),
+            serde_json::json!({ "alg": "PS256", "typ": "JWT", "x5t#S256": URL_SAFE_NO_PAD.encode(thumbprint) })
+        );
+        let mut said = json(claims);
+        let id = said["jti"].take();
+        assert_eq!(
+            said,
+            serde_json::json!({
+                "aud": "https://login/t", "iss": "cid", "sub": "cid", "jti": null,
+                "iat": 1_800_000_000, "nbf": 1_799_999_940, "exp": 1_800_000_540,
+            })
+        );
+        let other = second.unwrap().expose().split('.').nth(1).map(json).unwrap()["jti"].clone();
+        assert!(id.is_string() && id != other, "each is good for one use");
+        let public = UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, ours.key.public_key().as_ref());
+        let signed = format!("{header}.{claims}");
+        public.verify(signed.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap()).unwrap();
+
+        // The older form of a private key, as `openssl genrsa -traditional` writes it.
+        let pkcs8 = key.serialize_der();
+        let inner = x509_parser::der_parser::parse_der(&pkcs8).unwrap().1;
+        let pkcs1 = inner.as_sequence().unwrap()[2].as_slice().unwrap();
+        let older =
+            format!("-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----\n", STANDARD.encode(pkcs1));
+        std::fs::write(&key_pem, older).unwrap();
+        assert_eq!(Certificate::read(&pem, &key_pem).unwrap().print, ours.print);
+    }
+}

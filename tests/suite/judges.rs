@@ -39,6 +39,17 @@ impl Judge {
         place().map(|it| Self { program: it.join("bin/python"), script, here: None })
     }
 
+    /// Microsoft's own library for signing in; `None` also where it was not installed with the others.
+    pub(crate) fn msal() -> Option<Self> {
+        let judge = Self::python()?;
+        let found = Command::new(&judge.program).args(["-c", "import msal"]).stderr(Stdio::null()).status();
+        if !found.is_ok_and(|it| it.success()) {
+            left_out("msal is not installed");
+            return None;
+        }
+        Some(judge)
+    }
+
     /// The library for JavaScript; `None` also where there is no Node.
     pub(crate) fn javascript() -> Option<Self> {
         let here = place()?;

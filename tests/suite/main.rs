@@ -16,6 +16,7 @@ mod compose_reply;
 mod compose_sent;
 mod config_auth;
 mod config_buses;
+mod config_credentials;
 mod config_layers;
 mod config_links;
 mod config_problems;

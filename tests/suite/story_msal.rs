@@ -50,7 +50,7 @@ async fn front(tenant: &Tenant) -> (String, String) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn microsofts_library_gets_tokens_from_the_simulated_tenant_as_from_entra() {
-    let Some(judge) = Judge::python() else { return };
+    let Some(judge) = Judge::msal() else { return };
     let tenant = Tenant::start(options()).await.unwrap();
     let (origin, authority) = front(&tenant).await;
     let folder = tempfile::tempdir().unwrap();

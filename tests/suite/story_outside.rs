@@ -13,7 +13,7 @@ use crate::world::{Bridge, SIGNING_SECRET, SUPPORT, World, until_so, written};
 use crate::world_program::Program;
 
 /// The metrics of contract §7 that this version has, with a label each must carry.
-const METRICS: [(&str, &str); 18] = [
+const METRICS: [(&str, &str); 19] = [
     ("mailspan_notifications_total", "result="),
     ("mailspan_notification_ack_seconds", ""),
     ("mailspan_graph_requests_total", "operation="),
@@ -21,6 +21,7 @@ const METRICS: [(&str, &str); 18] = [
     ("mailspan_graph_request_seconds", ""),
     ("mailspan_token_refreshes_total", "tenant=\"contoso\""),
     ("mailspan_credential_expiry_timestamp_seconds", ""),
+    ("mailspan_credential_accepted", "credential=\"1\""),
     ("mailspan_subscription_expiry_timestamp_seconds", "mailbox="),
     ("mailspan_mailbox_push", "mailbox="),
     ("mailspan_messages_found_total", "trigger="),
