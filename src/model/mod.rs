@@ -13,6 +13,7 @@ pub mod retry_after;
 pub mod route;
 pub mod secret;
 pub mod subject;
+pub mod submission;
 pub mod thread;
 pub mod token;
 pub mod units;
