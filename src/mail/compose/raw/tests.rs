@@ -314,7 +314,7 @@ proptest::proptest! {
                 let read = parse(&outgoing.mime);
                 proptest::prop_assert_eq!(read.to.len() + read.cc.len() + read.bcc.len(), outgoing.recipients());
                 proptest::prop_assert_eq!(read.from.len(), 1);
-                proptest::prop_assert_eq!(&read.message_ids, &[outgoing.message_id.clone()]);
+                proptest::prop_assert_eq!(&read.message_ids, std::slice::from_ref(&outgoing.message_id));
             }
             Err(problems) => proptest::prop_assert!(!problems.is_empty()),
         }
