@@ -9,6 +9,7 @@ mod send;
 mod senders;
 mod stage;
 mod told;
+mod troubles;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,13 +20,14 @@ pub use pace::UploadPace;
 pub use senders::{Sender, sender};
 pub use stage::Staging;
 pub use told::Told;
+pub use troubles::Troubles;
 
 use crate::graph::Graph;
 use crate::memory::Budget;
 use crate::model::clock::SharedClock;
 use crate::model::pace::SendPace;
 use crate::model::work::MailboxId;
-use crate::store::{NewCallback, Store, Submission};
+use crate::store::{Cancelled, NewCallback, Store, StoreError, Submission};
 
 /// Everything the outbound jobs and doors work with, wired by the roof.
 pub struct Outbound {
@@ -45,9 +47,23 @@ pub struct Outbound {
     pub pace: SendPace,
     /// How much was brought into each mailbox lately.
     pub uploads: UploadPace,
+    /// What stands in the way of each mailbox's mail.
+    pub troubles: Troubles,
 }
 
 impl Outbound {
+    /// Takes a submission back, as long as nothing of it has reached Graph.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn cancel(&self, id: &str) -> Result<Cancelled, StoreError> {
+        let cancelled = self.store.cancel_submission(id).await?;
+        if cancelled == Cancelled::Done {
+            count("cancelled");
+        }
+        Ok(cancelled)
+    }
+
     /// What is told of a submission that has come to an end, as it stands in the row, to whoever asked for it.
     fn callback(&self, ended: &Submission) -> Option<NewCallback> {
         debug_assert!(ended.state.is_final());

@@ -72,8 +72,8 @@ pub use pieces::PIECE;
 pub use replay::Replayed;
 pub use settle::End;
 pub use submissions::{
-    Bounce, Callback, Cancelled, NewCallback, NewFile, NewSubmission, Slot, Step, Submission, SubmissionFile,
-    SubmissionFilter, Submitted, Then, Waits,
+    Bounce, Callback, Cancelled, NewCallback, NewFile, NewSubmission, OpenSubmissions, Slot, Step, Submission,
+    SubmissionFile, SubmissionFilter, Submitted, Then, Waits,
 };
 pub use tidy::Tidied;
 pub use wake::{Heard, Wake, Wakes};
