@@ -1,6 +1,7 @@
 //! A mail goes out: three doors, one path. What was accepted is on disk; job Send brings it to Graph, step by step.
 
 mod offer;
+pub mod smtp;
 
 pub use offer::{Answers, Offer, Offered, Receipt, Refused, Stage};
 
