@@ -8,7 +8,7 @@ use crate::memory::Budget;
 use crate::model::clock::UnixMillis;
 use crate::model::work::MailboxId;
 use crate::ops::health::{Sending, Status};
-use crate::outbound::{Outbound, Sender, Troubles, UploadPace};
+use crate::outbound::{Outbound, OwnIds, Sender, Troubles, UploadPace};
 use crate::store::OpenSubmissions;
 
 /// Mail that could have left this long ago, and trouble in the mailbox: that is no passing trouble any more.
@@ -29,6 +29,7 @@ pub(super) fn outbound(config: &Config, inbound: &Inbound, memory: &Budget) -> O
         pace: config.outbound.pace(),
         uploads: UploadPace::default(),
         troubles: Troubles::default(),
+        own_ids: OwnIds::default(),
     }
 }
 

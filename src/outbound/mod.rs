@@ -5,8 +5,10 @@ mod config;
 mod fingerprint;
 mod offer;
 mod pace;
+mod raw;
 mod send;
 mod senders;
+pub mod smtp;
 mod stage;
 mod told;
 mod troubles;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 pub use config::{CallbackConfig, Config};
 pub use offer::{Answers, Offer, Offered, Receipt, Refused, Stage};
 pub use pace::UploadPace;
+pub use raw::OwnIds;
 pub use senders::{Sender, sender};
 pub use stage::Staging;
 pub use told::Told;
@@ -49,6 +52,8 @@ pub struct Outbound {
     pub uploads: UploadPace,
     /// What stands in the way of each mailbox's mail.
     pub troubles: Troubles,
+    /// Message-IDs of mails that are being accepted.
+    pub own_ids: OwnIds,
 }
 
 impl Outbound {
