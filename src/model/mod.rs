@@ -3,6 +3,7 @@
 pub mod address;
 pub mod answer;
 pub mod backoff;
+pub mod bounce;
 pub mod clock;
 pub mod ids;
 pub mod link;

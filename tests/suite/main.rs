@@ -51,6 +51,7 @@ mod mail_html;
 mod mail_interaction;
 mod mail_parse;
 mod mail_parts;
+mod mail_returned;
 mod mail_sample;
 mod mail_schema;
 mod mail_seeds;
