@@ -89,6 +89,27 @@ pub fn clues_of_ours(names: &ThreadNames, tenant: &str, id: &str, header: Ours<'
     }
 }
 
+/// What connects a mail of ours with others once Exchange has sent it: its Message-ID there, and its conversation there for
+/// those it went to. `is_ours` as in [`Around`].
+pub fn clues_of_sent(
+    names: &ThreadNames,
+    tenant: &str,
+    id: &str,
+    (message_id, conversation): (Option<&str>, Option<&str>),
+    recipients: &[&str],
+    is_ours: &dyn Fn(&str) -> bool,
+) -> Clues {
+    let part = |address: &str| conversation.map(|it| names.part(tenant, it, address));
+    let people = recipients.iter().filter(|it| !is_ours(it)).take(MOST_PRESENT);
+    Clues {
+        references: message_id.filter(|it| is_id(it)).map(|it| names.mail(tenant, it)).into_iter().collect(),
+        present: people.filter_map(|it| part(it)).collect(),
+        fresh: names.thread(tenant, id),
+        alone: names.thread(tenant, id),
+        ..Clues::default()
+    }
+}
+
 /// What the header of a mail of ours names, without `<` and `>`.
 #[derive(Debug, Clone, Copy)]
 pub struct Ours<'a> {

@@ -41,6 +41,7 @@ mod pieces;
 mod planned;
 mod rates;
 mod replay;
+mod returned;
 mod secrets;
 mod settle;
 mod submissions;
@@ -72,8 +73,8 @@ pub use pieces::PIECE;
 pub use replay::Replayed;
 pub use settle::End;
 pub use submissions::{
-    Bounce, Callback, Cancelled, NewCallback, NewFile, NewSubmission, Slot, Step, Submission, SubmissionFile,
-    SubmissionFilter, Submitted, Then, Waits,
+    Bounce, Callback, Cancelled, NewFile, NewSubmission, Slot, Step, Submission, SubmissionFile, SubmissionFilter,
+    Submitted, Then, Tie, Waits,
 };
 pub use tidy::Tidied;
 pub use wake::{Heard, Wake, Wakes};

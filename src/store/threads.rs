@@ -56,6 +56,19 @@ impl Writing<'_> {
         Ok(known)
     }
 
+    /// Puts a mail of ours into the conversation it answers in, else where its header belongs. Returns the conversation.
+    pub(super) async fn join_ours(
+        &mut self,
+        tenant: &str,
+        clues: &Clues,
+        into: Option<&str>,
+    ) -> Result<String, StoreError> {
+        let mut known = self.know(&[Asking { tenant: tenant.to_owned(), clues }], into).await?;
+        let thread = known.join_ours(tenant, clues, into);
+        self.keep_threads(known).await?;
+        Ok(thread)
+    }
+
     async fn read_keys(&mut self, asking: &[Asking<'_>], known: &mut Known) -> Result<(), StoreError> {
         static SELECT: Listed = Listed::values(
             "SELECT key, thread, basis, carried_by, seen_at FROM thread_keys WHERE key IN ({rows})",

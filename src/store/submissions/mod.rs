@@ -13,8 +13,8 @@ pub(super) mod steps;
 pub(super) mod submit;
 pub(super) mod tidy;
 
-pub use bounces::Bounce;
-pub use callbacks::{Callback, NewCallback};
+pub use bounces::{Bounce, Tie};
+pub use callbacks::Callback;
 pub use cancel::Cancelled;
 pub use read::{Submission, SubmissionFile, SubmissionFilter, Waits};
 pub use slots::Slot;
