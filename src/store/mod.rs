@@ -21,6 +21,7 @@ mod asked;
 mod attempts;
 mod audited;
 mod books;
+mod called_back;
 mod claim;
 mod db;
 mod delivered;
