@@ -60,6 +60,8 @@ pub(super) struct Jobs {
     pub(super) delivery: Delivery,
     pub(super) outbound: Arc<Outbound>,
     pub(super) routes: HashMap<String, RoutePlan>,
+    /// Callbacks, where they are configured.
+    pub(super) callbacks: Option<RoutePlan>,
     pub(super) retain: Duration,
     pub(super) standings: Mutex<HashMap<Lane, Standing>>,
     pub(super) paused_mailboxes: PausedMailboxes,
@@ -67,7 +69,10 @@ pub(super) struct Jobs {
 
 impl Jobs {
     fn route(&self, lane: &Lane) -> Option<&RoutePlan> {
-        lane.of_route().and_then(|name| self.routes.get(name))
+        match lane.of_route() {
+            Some(name) => self.routes.get(name),
+            None => self.callbacks.as_ref().filter(|_| *lane == Lane::callbacks()),
+        }
     }
 
     /// How a route stands.
@@ -99,7 +104,8 @@ impl Works for Jobs {
                 Work::Renew { mailbox } => self.inbound.renew(mailbox).await,
                 Work::Deliver { route, interaction } => self.delivery.deliver(job, route, interaction).await,
                 Work::Audit { mailbox } => self.audit(mailbox).await,
-                Work::Send { .. } | Work::Callback { .. } => {
+                Work::Callback { callback } => self.outbound.call_back(job, callback).await,
+                Work::Send { .. } => {
                     Err(Failure::Postponed { reason: "nothing is sent yet".into(), after: SMALL_TIMEOUT })
                 }
                 Work::Tidy => tidy::tidy(&self.inbound.store, &self.inbound.clock, self.retain).await,
@@ -114,11 +120,9 @@ impl Works for Jobs {
             // As long as the lane allows: a day of a busy mailbox is many pages.
             Work::Audit { .. } => upkeep(FETCH_TIMEOUT, &UPKEEP_STEPS),
             Work::Fetch { .. } => Plan { timeout: FETCH_TIMEOUT, backoff: fetch_backoff() },
-            Work::Send { .. } | Work::Callback { .. } | Work::Mark { .. } | Work::Tidy => {
-                upkeep(SMALL_TIMEOUT, &UPKEEP_STEPS)
-            }
+            Work::Send { .. } | Work::Mark { .. } | Work::Tidy => upkeep(SMALL_TIMEOUT, &UPKEEP_STEPS),
             Work::Renew { .. } => upkeep(SMALL_TIMEOUT, &RENEW_STEPS),
-            Work::Deliver { .. } => match self.route(&work.lane()) {
+            Work::Deliver { .. } | Work::Callback { .. } => match self.route(&work.lane()) {
                 Some(route) => route.plan.clone(),
                 // A route that left the configuration: its deliveries are parked at their next attempt.
                 None => Plan { timeout: SMALL_TIMEOUT, backoff: seconds(&[0], Then::Park) },

@@ -151,11 +151,12 @@ impl Bridge {
             removed: Removed::default(),
         };
         let content = Content::new(kept);
-        let outbound = Arc::new(sending::outbound(&config, &inbound, &memory));
+        let outbound = Arc::new(sending::outbound(&config, &inbound, &memory, &egress)?);
         let delivery = Delivery { store: store.clone(), clock: Arc::clone(&clock), routes, content, memory, links };
         let jobs = Arc::new(Jobs {
             inbound,
             delivery,
+            callbacks: sending::callback_plan(&outbound),
             outbound,
             routes: plans,
             retain: config.store.retain.0,

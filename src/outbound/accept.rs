@@ -11,11 +11,13 @@ use super::{Offer, Offered, Outbound, Receipt, Refused, Stage};
 use crate::mail::addresses::Mailbox;
 use crate::mail::attachment::Disposition;
 use crate::mail::compose::{File, Limits, Outgoing, Problem, Submission, Way, check, ways};
+use crate::mail::thread::{Ours, clues_of_ours};
 use crate::memory::{Held, WEIGHT};
 use crate::model::address::Address;
 use crate::model::clock::UnixMillis;
 use crate::model::subject::Subject;
 use crate::model::submission::SubmissionState;
+use crate::model::thread::Clues;
 use crate::model::work::MailboxId;
 use crate::store::{NewFile, NewSubmission, PIECE, Submitted};
 
@@ -58,6 +60,8 @@ impl Outbound {
         let (ready, _room) = self.ready(&mut offer, &id).await?;
         let key = offer.key.take().map(|key| (key, fingerprint(&offer, &ready.digests)));
         let answers = offer.answers.as_ref().filter(|it| it.mailbox == ready.mailbox);
+        let thread = offer.answers.as_ref().and_then(|it| it.thread.clone());
+        let clues = self.clues(&ready, &id, thread.is_some());
         let told = Told::of(&ready.mail, std::mem::take(&mut offer.metadata));
         let told = serde_json::to_string(&told).map_err(|error| broken(&error))?;
         let files = ready.mail.files.iter().zip(&ready.numbers).map(|(file, n)| new_file(file, *n));
@@ -69,9 +73,11 @@ impl Outbound {
             told,
             recipients: u32::try_from(ready.mail.recipients()).unwrap_or(u32::MAX),
             size: ready.mail.mime.len() as u64 + ready.mail.files.iter().map(|it| it.size).sum::<u64>(),
-            thread: offer.answers.as_ref().and_then(|it| it.thread.clone()),
+            thread,
+            clues,
             answers: answers.map(|it| it.immutable_id.clone()),
             save_copy: offer.save_to_sent_items,
+            calls_back: self.callback.is_some(),
             files: files.collect(),
             stage: ready.stage.map(|it| it.0),
             message_id: ready.mail.message_id,
@@ -91,6 +97,18 @@ impl Outbound {
             Submitted::KeyReused => Err(Refused::KeyReused),
             Submitted::StageGone => Err(Refused::Busy),
         }
+    }
+
+    /// What connects it with other mail. Whoever says which conversation it answers in need not be guessed at.
+    fn clues(&self, ready: &Ready, id: &str, is_told: bool) -> Clues {
+        let mail = &ready.mail;
+        let named = |ids| if is_told { &[][..] } else { ids };
+        let header = Ours {
+            message_id: &mail.message_id,
+            in_reply_to: named(&mail.in_reply_to),
+            references: named(&mail.references),
+        };
+        clues_of_ours(&self.thread_names, &ready.mailbox.tenant, id, header)
     }
 
     async fn ready(&self, offer: &mut Offer, id: &str) -> Result<(Ready, Held), Refused> {

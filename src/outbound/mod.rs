@@ -1,6 +1,7 @@
 //! A mail goes out: three doors, one path. What was accepted is on disk; job Send brings it to Graph, step by step.
 
 mod accept;
+mod callback;
 mod config;
 mod fingerprint;
 mod offer;
@@ -17,10 +18,12 @@ pub use senders::{Sender, sender};
 pub use stage::Staging;
 pub use told::Told;
 
+use crate::destinations::Destination;
 use crate::graph::Graph;
 use crate::memory::Budget;
 use crate::model::clock::SharedClock;
 use crate::model::pace::SendPace;
+use crate::model::thread::ThreadNames;
 use crate::model::work::MailboxId;
 use crate::store::Store;
 
@@ -40,6 +43,10 @@ pub struct Outbound {
     pub max_message_size: u64,
     /// How fast each mailbox sends.
     pub pace: SendPace,
+    /// Makes the names of conversations.
+    pub thread_names: ThreadNames,
+    /// Who is told of final states; `None`: nobody is.
+    pub callback: Option<Arc<dyn Destination>>,
 }
 
 /// Counts what became of a submission.

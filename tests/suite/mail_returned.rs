@@ -9,12 +9,12 @@ use mailspan::mail::parse::parse;
 use mailspan::model::bounce::{BounceAction, Returned};
 
 /// The id of the submission that the reports among the fixtures are about.
-pub const SUBMISSION: &str = "sub_00112233445566778899aabbccddeeff";
+pub(crate) const SUBMISSION: &str = "sub_00112233445566778899aabbccddeeff";
 const OURS: &str = "sub_00112233445566778899aabbccddeeff@contoso.example";
 const EXCHANGES: &str = "AM0PR01MB0042.9f3c@AM0PR01MB0042.eurprd01.prod.example";
 
 /// A report among the fixtures.
-pub fn report(name: &str) -> Vec<u8> {
+pub(crate) fn report(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/reports").join(format!("{name}.eml"));
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

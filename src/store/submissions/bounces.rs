@@ -114,6 +114,8 @@ impl Writing<'_> {
     /// the first failure of this submission.
     pub(in crate::store) async fn came_back(&mut self, tie: &Tie) -> Result<bool, StoreError> {
         const FAILED: &str = "SELECT 1 FROM submission_bounces WHERE number = $1 AND action = 'failed' LIMIT 1";
+        const LEFT: &str = "UPDATE submissions SET left_at = COALESCE(left_at, $2)
+             WHERE number = $1 AND state = 'sending' AND leaving_at IS NOT NULL";
         static INSERT: Listed = Listed::values(
             "INSERT INTO submission_bounces (number, recipient, action, status, diagnostic, at)
              SELECT column1, column2, column3, column4, column5, {fixed} FROM (VALUES {rows}) AS v WHERE column1 IS NOT NULL
@@ -142,6 +144,8 @@ impl Writing<'_> {
             rows.extend([it.status.as_deref().into(), it.diagnostic.as_deref().into()]);
         }
         self.tx.each(&INSERT, Some(self.now.into()), rows).await?;
+        // Whatever else is not known of it: it left.
+        self.tx.rows(LEFT, vec![tie.number.into(), self.now.into()]).await?;
         let fails = seen.values().any(|it| it.action.is_final());
         if fails {
             self.bounce(tie.number).await?;

@@ -61,7 +61,7 @@ pub enum Step {
         /// Outlook's conversation.
         conversation_id: Option<String>,
         /// What may connect it with other mail under the names that Exchange gave it.
-        clues: Clues,
+        clues: Box<Clues>,
         /// What is to be known of how it was sent.
         note: Option<(Code, String)>,
     },
