@@ -60,6 +60,10 @@ impl Known {
     /// Puts a mail of ours into this conversation, if it is one of the tenant, together with all that its header names; else
     /// where its header belongs. Nobody is told of it by an interaction, so it is nobody's last one.
     pub(super) fn join_ours(&mut self, tenant: &str, clues: &Clues, into: Option<&str>) -> String {
+        // What was tidied away begins anew under its old id.
+        if let Some(forgotten) = into.filter(|it| !self.threads.contains_key(*it)) {
+            self.begin_as(tenant, forgotten);
+        }
         let into = into.filter(|it| self.is_living(tenant, it)).map(|it| self.resolved(it));
         let thread = match into {
             Some(into) => {
@@ -319,6 +323,7 @@ mod tests {
         assert_eq!(known.join_ours("contoso", &ours(6), None), "th 6");
         // A conversation of somebody else is none.
         assert_eq!(known.join_ours("fabrikam", &ours(7), Some("th 1")), "th 7");
+        assert_eq!(known.join_ours("contoso", &ours(8), Some("th forgotten")), "th forgotten");
         assert!(known.threads.values().all(|it| it.last.is_empty()), "no interaction says anything of it");
     }
 
