@@ -14,7 +14,7 @@ use crate::inbound::Inbound;
 use crate::memory::Budget;
 use crate::model::backoff::{Backoff, Then};
 use crate::model::clock::SharedClock;
-use crate::outbound::{Outbound, Sender};
+use crate::outbound::{Outbound, OwnIds, Sender};
 
 /// Callbacks that are made at once.
 const CALLBACKS_ROOM: u32 = 4;
@@ -37,6 +37,7 @@ pub(super) fn outbound(
         memory: memory.clone(),
         max_message_size: config.outbound.max_message_size.0,
         pace: config.outbound.pace(),
+        own_ids: OwnIds::default(),
         thread_names: inbound.thread_names.clone(),
         callback: callback(config, egress, &inbound.clock)?,
     })

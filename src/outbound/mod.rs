@@ -5,7 +5,9 @@ mod callback;
 mod config;
 mod fingerprint;
 mod offer;
+mod raw;
 mod senders;
+pub mod smtp;
 mod stage;
 mod told;
 
@@ -14,6 +16,7 @@ use std::sync::Arc;
 
 pub use config::{CallbackConfig, Config};
 pub use offer::{Answers, Offer, Offered, Receipt, Refused, Stage};
+pub use raw::OwnIds;
 pub use senders::{Sender, sender};
 pub use stage::Staging;
 pub use told::Told;
@@ -47,6 +50,8 @@ pub struct Outbound {
     pub thread_names: ThreadNames,
     /// Who is told of final states; `None`: nobody is.
     pub callback: Option<Arc<dyn Destination>>,
+    /// Message-IDs of mails that are being accepted.
+    pub own_ids: OwnIds,
 }
 
 /// Counts what became of a submission.
