@@ -14,7 +14,7 @@ use crate::inbound::Inbound;
 use crate::memory::Budget;
 use crate::model::backoff::{Backoff, Then};
 use crate::model::clock::SharedClock;
-use crate::outbound::{Outbound, OwnIds, Sender};
+use crate::outbound::{Outbound, OwnIds, Sender, UploadPace};
 
 /// Callbacks that are made at once.
 const CALLBACKS_ROOM: u32 = 4;
@@ -38,6 +38,7 @@ pub(super) fn outbound(
         max_message_size: config.outbound.max_message_size.0,
         pace: config.outbound.pace(),
         own_ids: OwnIds::default(),
+        uploads: UploadPace::default(),
         thread_names: inbound.thread_names.clone(),
         callback: callback(config, egress, &inbound.clock)?,
     })

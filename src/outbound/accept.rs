@@ -12,13 +12,11 @@ use super::{Offer, Offered, Outbound, Receipt, Refused, Stage};
 use crate::mail::addresses::Mailbox;
 use crate::mail::attachment::Disposition;
 use crate::mail::compose::{File, Limits, Outgoing, Problem, Submission, Way, check, ways};
-use crate::mail::thread::{Ours, clues_of_ours};
 use crate::memory::{Held, WEIGHT};
 use crate::model::address::Address;
 use crate::model::clock::UnixMillis;
 use crate::model::subject::Subject;
 use crate::model::submission::SubmissionState;
-use crate::model::thread::Clues;
 use crate::model::work::MailboxId;
 use crate::store::{NewFile, NewSubmission, PIECE, Submitted};
 
@@ -100,18 +98,6 @@ impl Outbound {
             Submitted::KeyReused => Err(Refused::KeyReused),
             Submitted::StageGone => Err(Refused::Busy),
         }
-    }
-
-    /// What connects it with other mail. Whoever says which conversation it answers in need not be guessed at.
-    fn clues(&self, ready: &Ready, id: &str, is_told: bool) -> Clues {
-        let mail = &ready.mail;
-        let named = |ids| if is_told { &[][..] } else { ids };
-        let header = Ours {
-            message_id: &mail.message_id,
-            in_reply_to: named(&mail.in_reply_to),
-            references: named(&mail.references),
-        };
-        clues_of_ours(&self.thread_names, &ready.mailbox.tenant, id, header)
     }
 
     async fn ready(&self, offer: &mut Offer, id: &str) -> Result<(Ready, Held), Refused> {

@@ -3,9 +3,12 @@
 mod accept;
 mod callback;
 mod config;
+mod conversation;
 mod fingerprint;
 mod offer;
+mod pace;
 mod raw;
+mod send;
 mod senders;
 pub mod smtp;
 mod stage;
@@ -16,6 +19,7 @@ use std::sync::Arc;
 
 pub use config::{CallbackConfig, Config};
 pub use offer::{Answers, Offer, Offered, Receipt, Refused, Stage};
+pub use pace::UploadPace;
 pub use raw::OwnIds;
 pub use senders::{Sender, sender};
 pub use stage::Staging;
@@ -52,6 +56,8 @@ pub struct Outbound {
     pub callback: Option<Arc<dyn Destination>>,
     /// Message-IDs of mails that are being accepted.
     pub own_ids: OwnIds,
+    /// How much was brought into each mailbox lately.
+    pub uploads: UploadPace,
 }
 
 /// Counts what became of a submission.

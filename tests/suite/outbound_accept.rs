@@ -28,6 +28,7 @@ pub(crate) fn outbound(store: &Store, world: &World) -> Outbound {
         thread_names: mailspan::model::thread::ThreadNames::new(&[7; 32]),
         callback: None,
         own_ids: Default::default(),
+        uploads: Default::default(),
         pace: SendPace { per_minute: 30.try_into().unwrap(), recipients_per_day: 10_000.try_into().unwrap() },
     }
 }
