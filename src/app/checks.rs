@@ -3,10 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::PoisonError;
 
-use super::Daemon;
+use super::{Daemon, sending};
 use crate::model::clock::{UnixMillis, rfc3339};
 use crate::model::work::{Lane, MailboxId};
-use crate::ops::health::{Check, Details, Health, Status, shown};
+use crate::ops::health::{Check, Details, Health, Sending, Status, shown};
 use crate::store::{Audited, LaneCount, MailboxState, PushState};
 
 /// A mailbox whose last complete look is older than this many of its own intervals is not well.
@@ -44,8 +44,13 @@ impl Daemon {
         }
         let counts: HashMap<Lane, LaneCount> = counts.into_iter().map(|it| (it.lane.clone(), it)).collect();
         let why = self.why_parked(&counts).await;
+        // Without the count the rest still stands.
+        let open = self.store.open_submissions(now).await.unwrap_or_default();
         let states: HashMap<MailboxId, MailboxState> = states.into_iter().map(|it| (it.mailbox.clone(), it)).collect();
-        checks.extend(self.mailboxes.iter().map(|it| self.mailbox_check(it, states.get(it), &counts, &why, now)));
+        checks.extend(self.mailboxes.iter().map(|it| {
+            let sending = sending::sending(&self.jobs.outbound, it, &open, now);
+            self.mailbox_check(it, states.get(it), &counts, &why, sending, now)
+        }));
         let left_behind = left_behind(&self.routes, &counts);
         let routes = self.routes.iter().chain(&left_behind);
         checks.extend(routes.map(|name| self.route_check(name, &counts, &why, now)));
@@ -97,9 +102,11 @@ impl Daemon {
         state: Option<&MailboxState>,
         counts: &HashMap<Lane, LaneCount>,
         why: &HashMap<Lane, String>,
+        sending: Option<Sending>,
         now: UnixMillis,
     ) -> Check {
         let lane = Lane::mailbox(mailbox);
+        let receives = self.jobs.inbound.mailboxes.get(mailbox).is_none_or(|it| it.config.receive);
         let count = counts.get(&lane);
         let polling = state.is_none_or(|it| it.push.state == PushState::Polling);
         let sync = &self.jobs.inbound.sync;
@@ -114,6 +121,8 @@ impl Daemon {
         let paused = state.and_then(|it| it.paused.clone());
         let (status, reason) = if let Some((at, who)) = &paused {
             (Status::Degraded, Some(format!("paused since {} by {who}; resume it to go on", rfc3339(*at))))
+        } else if !receives {
+            sending::late(sending.as_ref()).unwrap_or((Status::Ok, None))
         } else if lag.is_some_and(|lag| lag > MISSED_TURNS * turn + 60_000) {
             (Status::Failing, Some("it could not be read to its end for too long".to_owned()))
         } else if last_sync_at.is_none() {
@@ -121,6 +130,8 @@ impl Daemon {
             let late = state.is_some_and(|it| now - it.started_at > patience);
             let status = if late { Status::Failing } else { Status::Degraded };
             (status, Some("it was not read yet".to_owned()))
+        } else if let Some(late) = sending::late(sending.as_ref()) {
+            late
         } else if let Some(reason) = fallen_back {
             (Status::Degraded, Some(format!("polling instead of push: {reason}")))
         } else if let Some(audited) = unaccounted {
@@ -143,6 +154,7 @@ impl Daemon {
             details: Details::Mailbox {
                 mode: match () {
                     () if paused.is_some() => "paused",
+                    () if !receives => "sender",
                     () if polling => "polling",
                     () => "push",
                 },
@@ -154,6 +166,7 @@ impl Daemon {
                 lag_seconds: lag.map(|lag| lag / 1000),
                 waiting: count.map_or(0, |it| it.fetches),
                 parked,
+                sending,
             },
         }
     }

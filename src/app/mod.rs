@@ -3,6 +3,7 @@
 //! Read top to bottom this is the picture of the house: store, tenants, mailboxes, routes, listeners, the loop.
 
 mod audits;
+mod callbacks;
 mod checks;
 mod daemon;
 mod jobs;
@@ -156,7 +157,7 @@ impl Bridge {
         let jobs = Arc::new(Jobs {
             inbound,
             delivery,
-            callbacks: sending::callback_plan(&outbound),
+            callbacks: callbacks::plan(&outbound),
             outbound,
             routes: plans,
             retain: config.store.retain.0,

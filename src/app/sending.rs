@@ -1,23 +1,19 @@
-//! The way out, wired: which mailboxes send, for which addresses, and who is told what became of a mail.
+//! The way out, wired: which mailboxes send, and for which addresses.
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
-
-use super::jobs::RoutePlan;
 use crate::config::Config;
-use crate::config::route::default_retry;
-use crate::destinations::Destination;
-use crate::destinations::webhook::Webhook;
 use crate::egress::Egress;
 use crate::inbound::Inbound;
 use crate::memory::Budget;
-use crate::model::backoff::{Backoff, Then};
-use crate::model::clock::SharedClock;
-use crate::outbound::{Outbound, OwnIds, Sender, UploadPace};
+use crate::model::clock::UnixMillis;
+use crate::model::work::MailboxId;
+use crate::ops::health::{Sending, Status};
+use crate::outbound::{Outbound, OwnIds, Sender, Troubles, UploadPace};
+use crate::store::OpenSubmissions;
 
-/// Callbacks that are made at once.
-const CALLBACKS_ROOM: u32 = 4;
+/// Mail that could have left this long ago, and trouble in the mailbox: that is no passing trouble any more.
+const LATE_MS: i64 = 60_000;
 
 /// The outbound journey; it reaches the mailboxes as the inbound one does.
 pub(super) fn outbound(
@@ -37,22 +33,36 @@ pub(super) fn outbound(
         memory: memory.clone(),
         max_message_size: config.outbound.max_message_size.0,
         pace: config.outbound.pace(),
-        own_ids: OwnIds::default(),
         uploads: UploadPace::default(),
+        troubles: Troubles::default(),
+        own_ids: OwnIds::default(),
         thread_names: inbound.thread_names.clone(),
-        callback: callback(config, egress, &inbound.clock)?,
+        callback: super::callbacks::destination(config, egress, &inbound.clock)?,
     })
 }
 
-/// The webhook that is told of final states.
-fn callback(config: &Config, egress: &Egress, clock: &SharedClock) -> anyhow::Result<Option<Arc<dyn Destination>>> {
-    let Some(callback) = &config.outbound.callback else { return Ok(None) };
-    let webhook = Webhook::new(&callback.webhook(), egress, Arc::clone(clock)).context("outbound.callback")?;
-    Ok(Some(Arc::new(webhook)))
+/// How a mailbox sends; `None`: it does not.
+pub(super) fn sending(
+    out: &Outbound,
+    mailbox: &MailboxId,
+    open: &[OpenSubmissions],
+    now: UnixMillis,
+) -> Option<Sending> {
+    let open = open.iter().find(|it| it.mailbox == *mailbox);
+    if open.is_none() && !out.senders.iter().any(|it| it.mailbox == *mailbox) {
+        return None;
+    }
+    let waited = open.and_then(|it| it.oldest_since).map_or(0, |since| (now - since).max(0));
+    Some(Sending {
+        queued: open.map_or(0, |it| it.count),
+        oldest_seconds: waited / 1000,
+        trouble: out.troubles.of(mailbox).filter(|_| open.is_some()),
+    })
 }
 
-/// How callbacks are attempted: on the schedule a route has by itself.
-pub(super) fn callback_plan(outbound: &Outbound) -> Option<RoutePlan> {
-    let backoff = || Backoff { steps: default_retry().iter().map(|it| it.0).collect(), then: Then::Park };
-    outbound.callback.as_ref().map(|to| RoutePlan::new(CALLBACKS_ROOM, to.timeout(), backoff()))
+/// What that says of the mailbox's health, where it says something.
+pub(super) fn late(sending: Option<&Sending>) -> Option<(Status, Option<String>)> {
+    let sending = sending.filter(|it| it.oldest_seconds >= LATE_MS / 1000)?;
+    let trouble = sending.trouble.as_ref()?;
+    Some((Status::Degraded, Some(format!("{} mails wait to be sent: {trouble}", sending.queued))))
 }

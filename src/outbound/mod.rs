@@ -13,6 +13,7 @@ mod senders;
 pub mod smtp;
 mod stage;
 mod told;
+mod troubles;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use raw::OwnIds;
 pub use senders::{Sender, sender};
 pub use stage::Staging;
 pub use told::Told;
+pub use troubles::Troubles;
 
 use crate::destinations::Destination;
 use crate::graph::Graph;
@@ -32,7 +34,7 @@ use crate::model::clock::SharedClock;
 use crate::model::pace::SendPace;
 use crate::model::thread::ThreadNames;
 use crate::model::work::MailboxId;
-use crate::store::Store;
+use crate::store::{Cancelled, Store, StoreError};
 
 /// Everything the outbound jobs and doors work with, wired by the roof.
 pub struct Outbound {
@@ -50,14 +52,30 @@ pub struct Outbound {
     pub max_message_size: u64,
     /// How fast each mailbox sends.
     pub pace: SendPace,
+    /// How much was brought into each mailbox lately.
+    pub uploads: UploadPace,
+    /// What stands in the way of each mailbox's mail.
+    pub troubles: Troubles,
+    /// Message-IDs of mails that are being accepted.
+    pub own_ids: OwnIds,
     /// Makes the names of conversations.
     pub thread_names: ThreadNames,
     /// Who is told of final states; `None`: nobody is.
     pub callback: Option<Arc<dyn Destination>>,
-    /// Message-IDs of mails that are being accepted.
-    pub own_ids: OwnIds,
-    /// How much was brought into each mailbox lately.
-    pub uploads: UploadPace,
+}
+
+impl Outbound {
+    /// Takes a submission back, as long as nothing of it has reached Graph.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn cancel(&self, id: &str) -> Result<Cancelled, StoreError> {
+        let cancelled = self.store.cancel_submission(id).await?;
+        if cancelled == Cancelled::Done {
+            count("cancelled");
+        }
+        Ok(cancelled)
+    }
 }
 
 /// Counts what became of a submission.

@@ -55,6 +55,12 @@ impl Outbound {
     /// # Errors
     /// Something outside stands in the way; it is tried again.
     pub async fn send(&self, job: &Job, mailbox: &MailboxId, number: i64) -> Outcome {
+        let outcome = self.attempt(job, mailbox, number).await;
+        self.troubles.hear(mailbox, &outcome);
+        outcome
+    }
+
+    async fn attempt(&self, job: &Job, mailbox: &MailboxId, number: i64) -> Outcome {
         let Some(row) = self.store.submission_numbered(number).await? else { return Ok(Next::Done) };
         if row.state.is_final() {
             return Ok(Next::Done);
@@ -106,6 +112,7 @@ impl Attempt<'_> {
         loop {
             let flow = match next(&self.known(), self.out.clock.now()) {
                 Todo::TakeSlot => self.take_slot().await?,
+                Todo::AwaitTurn(wait) => self.wait(Step::Nothing, wait).await?,
                 Todo::MakeDraft => self.make_draft().await?,
                 Todo::FindDraft(asked_at) => self.find_draft(asked_at).await?,
                 Todo::AttachFiles => self.attach_files().await?,

@@ -5,6 +5,7 @@
 pub(super) mod bounces;
 pub(super) mod callbacks;
 pub(super) mod cancel;
+mod open;
 pub(super) mod pieces;
 pub(super) mod read;
 pub(super) mod slots;
@@ -16,6 +17,7 @@ pub(super) mod tidy;
 pub use bounces::{Bounce, Tie};
 pub use callbacks::Callback;
 pub use cancel::Cancelled;
+pub use open::OpenSubmissions;
 pub use read::{Submission, SubmissionFile, SubmissionFilter, Waits};
 pub use slots::Slot;
 pub use steps::{Step, Then};
