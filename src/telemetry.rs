@@ -207,6 +207,9 @@ const METRICS: &[(&str, Kind, Unit, &str)] = {
             Count,
             "Whether a route is paused because its destination takes nothing: 1 or 0",
         ),
+        ("mailspan_callbacks_total", Counter, Count, "Attempts at telling a submitter of a final state, by outcome"),
+        ("mailspan_callbacks_waiting", Gauge, Count, "Callbacks waiting"),
+        ("mailspan_callbacks_parked", Gauge, Count, "Callbacks that need a person"),
         ("mailspan_submissions_total", Counter, Count, "Mails handed in, by what became of them"),
         (
             "mailspan_submission_seconds",

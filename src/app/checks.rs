@@ -54,6 +54,7 @@ impl Daemon {
         let left_behind = left_behind(&self.routes, &counts);
         let routes = self.routes.iter().chain(&left_behind);
         checks.extend(routes.map(|name| self.route_check(name, &counts, &why, now)));
+        checks.extend(self.callbacks_check(&counts, &why, now));
         Health::of(checks)
     }
 
@@ -177,19 +178,45 @@ impl Daemon {
         why: &HashMap<Lane, String>,
         now: UnixMillis,
     ) -> Check {
+        let is_configured = self.routes.iter().any(|it| it == name);
         let lane = Lane::route(name);
-        let count = counts.get(&lane);
-        let standing = self.jobs.standing(&lane);
+        let what = ("route", "the route", "deliveries");
+        self.hand_over_check(what, name, &lane, is_configured, (counts, why, now))
+    }
+
+    /// How the callbacks stand, where there are any or could be.
+    fn callbacks_check(
+        &self,
+        counts: &HashMap<Lane, LaneCount>,
+        why: &HashMap<Lane, String>,
+        now: UnixMillis,
+    ) -> Option<Check> {
+        let lane = Lane::callbacks();
+        let is_configured = self.jobs.callbacks.is_some();
+        let what = ("callbacks", "outbound.callback", "callbacks");
+        let check = || self.hand_over_check(what, "outbound.callback", &lane, is_configured, (counts, why, now));
+        (is_configured || counts.contains_key(&lane)).then(check)
+    }
+
+    fn hand_over_check(
+        &self,
+        (kind, what, things): (&'static str, &str, &str),
+        name: &str,
+        lane: &Lane,
+        is_configured: bool,
+        (counts, why, now): (&HashMap<Lane, LaneCount>, &HashMap<Lane, String>, UnixMillis),
+    ) -> Check {
+        let count = counts.get(lane);
+        let standing = self.jobs.standing(lane);
         let paused = standing.paused_until();
         let because = standing.why().map(|it| format!(": {it}")).unwrap_or_default();
         let parked = count.map_or(0, |it| it.parked);
         let retrying = count.map_or(0, |it| it.retrying);
-        let is_configured = self.routes.iter().any(|it| it == name);
         let (status, reason) = match paused {
             _ if !is_configured => {
                 let waiting = count.map_or(0, |it| it.waiting);
-                let stands = format!("{parked} of its deliveries are parked, {waiting} will be when they are due");
-                let reason = format!("the route is no longer configured; {stands}");
+                let stands = format!("{parked} of its {things} are parked, {waiting} will be when they are due");
+                let reason = format!("{what} is no longer configured; {stands}");
                 (Status::Degraded, Some(reason))
             }
             Some(until) if until > now => {
@@ -200,15 +227,15 @@ impl Daemon {
                 (Status::Failing, Some(format!("paused, one delivery at a time is tried until one succeeds{because}")))
             }
             None if parked > 0 => {
-                (Status::Degraded, Some(format!("{parked} deliveries are parked{}", first_reason(why.get(&lane)))))
+                (Status::Degraded, Some(format!("{parked} {things} are parked{}", first_reason(why.get(lane)))))
             }
             None if retrying > 0 => {
-                (Status::Degraded, Some(format!("{retrying} deliveries failed and wait for another attempt")))
+                (Status::Degraded, Some(format!("{retrying} {things} failed and wait for another attempt")))
             }
             None => (Status::Ok, None),
         };
         Check {
-            kind: "route",
+            kind,
             name: name.to_owned(),
             status,
             reason,
@@ -239,6 +266,9 @@ impl Daemon {
                 let parked = counts.get(&Lane::mailbox(mailbox)).map_or(0, |it| it.parked);
                 metrics::gauge!("mailspan_parked_messages", "mailbox" => mailbox.to_string()).set(parked as f64);
             }
+            let callbacks = counts.get(&Lane::callbacks());
+            metrics::gauge!("mailspan_callbacks_waiting").set(callbacks.map_or(0, |it| it.waiting) as f64);
+            metrics::gauge!("mailspan_callbacks_parked").set(callbacks.map_or(0, |it| it.parked) as f64);
             // A route that was seen once keeps its gauges, down to nought.
             let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
             removed.extend(left_behind(&self.routes, &counts));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::egress::Egress;
 use crate::inbound::Inbound;
 use crate::memory::Budget;
 use crate::model::clock::UnixMillis;
@@ -15,11 +16,16 @@ use crate::store::OpenSubmissions;
 const LATE_MS: i64 = 60_000;
 
 /// The outbound journey; it reaches the mailboxes as the inbound one does.
-pub(super) fn outbound(config: &Config, inbound: &Inbound, memory: &Budget) -> Outbound {
+pub(super) fn outbound(
+    config: &Config,
+    inbound: &Inbound,
+    memory: &Budget,
+    egress: &Egress,
+) -> anyhow::Result<Outbound> {
     let sending = config.mailboxes.iter().filter(|it| it.send);
     let sender =
         |it: &crate::inbound::MailboxConfig| Sender { mailbox: Config::mailbox_id(it), send_as: it.send_as.clone() };
-    Outbound {
+    Ok(Outbound {
         store: inbound.store.clone(),
         clock: Arc::clone(&inbound.clock),
         senders: sending.map(sender).collect(),
@@ -30,7 +36,9 @@ pub(super) fn outbound(config: &Config, inbound: &Inbound, memory: &Budget) -> O
         uploads: UploadPace::default(),
         troubles: Troubles::default(),
         own_ids: OwnIds::default(),
-    }
+        thread_names: inbound.thread_names.clone(),
+        callback: super::callbacks::destination(config, egress, &inbound.clock)?,
+    })
 }
 
 /// How a mailbox sends; `None`: it does not.

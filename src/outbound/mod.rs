@@ -1,7 +1,9 @@
 //! A mail goes out: three doors, one path. What was accepted is on disk; job Send brings it to Graph, step by step.
 
 mod accept;
+mod callback;
 mod config;
+mod conversation;
 mod fingerprint;
 mod offer;
 mod pace;
@@ -25,12 +27,14 @@ pub use stage::Staging;
 pub use told::Told;
 pub use troubles::Troubles;
 
+use crate::destinations::Destination;
 use crate::graph::Graph;
 use crate::memory::Budget;
 use crate::model::clock::SharedClock;
 use crate::model::pace::SendPace;
+use crate::model::thread::ThreadNames;
 use crate::model::work::MailboxId;
-use crate::store::{Cancelled, NewCallback, Store, StoreError, Submission};
+use crate::store::{Cancelled, Store, StoreError};
 
 /// Everything the outbound jobs and doors work with, wired by the roof.
 pub struct Outbound {
@@ -54,6 +58,10 @@ pub struct Outbound {
     pub troubles: Troubles,
     /// Message-IDs of mails that are being accepted.
     pub own_ids: OwnIds,
+    /// Makes the names of conversations.
+    pub thread_names: ThreadNames,
+    /// Who is told of final states; `None`: nobody is.
+    pub callback: Option<Arc<dyn Destination>>,
 }
 
 impl Outbound {
@@ -67,12 +75,6 @@ impl Outbound {
             count("cancelled");
         }
         Ok(cancelled)
-    }
-
-    /// What is told of a submission that has come to an end, as it stands in the row, to whoever asked for it.
-    fn callback(&self, ended: &Submission) -> Option<NewCallback> {
-        debug_assert!(ended.state.is_final());
-        None
     }
 }
 

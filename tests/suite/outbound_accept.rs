@@ -25,6 +25,8 @@ pub(crate) fn outbound(store: &Store, world: &World) -> Outbound {
         graphs: Default::default(),
         memory: Budget::new(64 << 20),
         max_message_size: 35 << 20,
+        thread_names: mailspan::model::thread::ThreadNames::new(&[7; 32]),
+        callback: None,
         uploads: Default::default(),
         troubles: Default::default(),
         own_ids: Default::default(),

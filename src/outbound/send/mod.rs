@@ -154,13 +154,13 @@ impl Attempt<'_> {
 
     /// Writes a step. `false`: the job is somebody else's now, or the submission was cancelled.
     async fn step(&self, step: Step) -> Result<bool, Failure> {
-        Ok(self.out.store.sending_step(self.claim, self.row.number, step, Then::GoesOn, None).await?)
+        Ok(self.out.store.sending_step(self.claim, self.row.number, step, Then::GoesOn).await?)
     }
 
     /// Writes a step and lets the job wait, as a fresh one.
     async fn wait(&self, step: Step, wait: Duration) -> Result<Flow, Failure> {
         let due_at = self.out.clock.now() + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2);
-        self.out.store.sending_step(self.claim, self.row.number, step, Then::Again(due_at), None).await?;
+        self.out.store.sending_step(self.claim, self.row.number, step, Then::Again(due_at)).await?;
         Ok(Flow::Ends)
     }
 

@@ -14,8 +14,8 @@ pub(super) mod steps;
 pub(super) mod submit;
 pub(super) mod tidy;
 
-pub use bounces::Bounce;
-pub use callbacks::{Callback, NewCallback};
+pub use bounces::{Bounce, Tie};
+pub use callbacks::Callback;
 pub use cancel::Cancelled;
 pub use open::OpenSubmissions;
 pub use read::{Submission, SubmissionFile, SubmissionFilter, Waits};
