@@ -205,6 +205,7 @@ const METRICS: &[(&str, Kind, Unit, &str)] = {
             Count,
             "Whether a route is paused because its destination takes nothing: 1 or 0",
         ),
+        ("mailspan_smtp_logins_total", Counter, Count, "Logins at the submission listener, by outcome"),
         ("mailspan_store_seconds", Histogram, Seconds, "Time an operation of the store took"),
         (
             "mailspan_parked_messages",

@@ -1,10 +1,13 @@
-//! The way out, wired: which mailboxes send, and for which addresses.
+//! The way out, wired: which mailboxes send, and for which addresses; and the listener that takes mail over SMTP.
 
 use std::sync::Arc;
+
+use anyhow::Context as _;
 
 use crate::config::Config;
 use crate::inbound::Inbound;
 use crate::memory::Budget;
+use crate::outbound::smtp::Submissions;
 use crate::outbound::{Outbound, OwnIds, Sender};
 
 /// The outbound journey; it reaches the mailboxes as the inbound one does.
@@ -22,4 +25,9 @@ pub(super) fn outbound(config: &Config, inbound: &Inbound, memory: &Budget) -> O
         pace: config.outbound.pace(),
         own_ids: OwnIds::default(),
     }
+}
+
+/// The listener for programs that speak SMTP, if one is configured.
+pub(super) fn listener(config: &Config, outbound: &Arc<Outbound>) -> anyhow::Result<Option<Submissions>> {
+    Submissions::bind(&config.outbound, outbound).map_err(anyhow::Error::msg).context("outbound.smtp_listen")
 }
