@@ -112,6 +112,7 @@ fn the_reference_names_every_key_and_no_other() {
         "tenants.credentials.secret",
         "api_tokens.token",
         "outbound.callback.signing_secret",
+        "outbound.smtp_users.password",
         "routes.destination.signing_secret",
         "routes.destination.auth.client_secret",
         "routes.destination.auth.token",
