@@ -15,6 +15,7 @@ mod page;
 mod pause;
 mod replay;
 mod routes;
+mod submission;
 mod sync;
 mod times;
 mod trace;

@@ -1,0 +1,6 @@
+//! What somebody wants sent, out of a request: read as it comes, refused with every problem at once, and handed in.
+
+mod letters;
+mod lift;
+#[cfg(test)]
+mod lift_tests;
