@@ -130,11 +130,11 @@ letters! {
         from: Option<Person>,
         /// To; left out: whom the mail names for answers.
         to: Option<Vec<Person>>,
-        /// Cc; left out: nobody, or with `reply_all` everybody else the mail went to.
+        /// Cc, beside those whom `reply_all` adds.
         cc: Option<Vec<Person>>,
         /// The subject; left out: that of the mail with "Re:".
         subject: Option<String>,
-        /// Whether everybody gets the answer who got the mail.
+        /// Whether everybody else who got the mail gets the answer, too.
         reply_all: Option<bool>,
     }
 }
