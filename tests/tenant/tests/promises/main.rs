@@ -23,4 +23,6 @@ mod subscriptions;
 #[cfg(test)]
 mod tokens;
 #[cfg(test)]
+mod transport;
+#[cfg(test)]
 mod uploads;
