@@ -114,7 +114,9 @@ impl Works for Jobs {
             // As long as the lane allows: a day of a busy mailbox is many pages.
             Work::Audit { .. } => upkeep(FETCH_TIMEOUT, &UPKEEP_STEPS),
             Work::Fetch { .. } => Plan { timeout: FETCH_TIMEOUT, backoff: fetch_backoff() },
-            Work::Send { .. } | Work::Callback { .. } | Work::Mark { .. } | Work::Tidy => upkeep(SMALL_TIMEOUT, &UPKEEP_STEPS),
+            Work::Send { .. } | Work::Callback { .. } | Work::Mark { .. } | Work::Tidy => {
+                upkeep(SMALL_TIMEOUT, &UPKEEP_STEPS)
+            }
             Work::Renew { .. } => upkeep(SMALL_TIMEOUT, &RENEW_STEPS),
             Work::Deliver { .. } => match self.route(&work.lane()) {
                 Some(route) => route.plan.clone(),

@@ -10,10 +10,8 @@ use crate::outbound::{Outbound, Sender};
 /// The outbound journey; it reaches the mailboxes as the inbound one does.
 pub(super) fn outbound(config: &Config, inbound: &Inbound, memory: &Budget) -> Outbound {
     let sending = config.mailboxes.iter().filter(|it| it.send);
-    let sender = |it: &crate::inbound::MailboxConfig| Sender {
-        mailbox: Config::mailbox_id(it),
-        send_as: it.send_as.clone(),
-    };
+    let sender =
+        |it: &crate::inbound::MailboxConfig| Sender { mailbox: Config::mailbox_id(it), send_as: it.send_as.clone() };
     Outbound {
         store: inbound.store.clone(),
         clock: Arc::clone(&inbound.clock),

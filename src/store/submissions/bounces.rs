@@ -93,7 +93,8 @@ impl Writing<'_> {
         const JOB: &str = "DELETE FROM jobs WHERE key = $1 AND parked_at IS NULL";
         self.tx.hold_send_job(op.number).await?;
         for it in &op.bounces {
-            let mut values: Vec<Value> = vec![op.number.into(), it.recipient.as_str().into(), it.action.as_str().into()];
+            let mut values: Vec<Value> =
+                vec![op.number.into(), it.recipient.as_str().into(), it.action.as_str().into()];
             values.extend([it.status.as_deref().into(), it.diagnostic.as_deref().into(), it.at.into()]);
             self.tx.rows(INSERT, values).await?;
         }

@@ -210,7 +210,8 @@ impl Store {
     /// # Errors
     /// They could not be read.
     pub async fn submission_files(&self, number: i64) -> Result<Vec<SubmissionFile>, StoreError> {
-        const SELECT: &str = "SELECT n, name, kind, cid, is_inline, size, session_url, attached_at FROM submission_files
+        const SELECT: &str =
+            "SELECT n, name, kind, cid, is_inline, size, session_url, attached_at FROM submission_files
              WHERE number = $1 ORDER BY n";
         let file = |row: &Row| {
             Ok(SubmissionFile {

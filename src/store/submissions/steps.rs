@@ -165,7 +165,8 @@ impl Writing<'_> {
     /// The content of what has ended is of no use.
     pub(super) async fn forget_content(&mut self, number: i64) -> Result<(), StoreError> {
         const SELECT: &str = "SELECT COALESCE(content, number) FROM submissions WHERE number = $1";
-        const SESSIONS: &str = "UPDATE submission_files SET session_url = NULL WHERE number = $1 AND session_url IS NOT NULL";
+        const SESSIONS: &str =
+            "UPDATE submission_files SET session_url = NULL WHERE number = $1 AND session_url IS NOT NULL";
         let rows = self.tx.rows(SELECT, vec![number.into()]).await?;
         if let Some(row) = rows.first() {
             let under = row.int(0)?;

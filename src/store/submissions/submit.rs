@@ -177,7 +177,8 @@ impl Writing<'_> {
     }
 
     async fn insert_submission(&mut self, mailbox: i64, it: &NewSubmission) -> Result<i64, StoreError> {
-        const INSERT: &str = "INSERT INTO submissions (id, mailbox, origin, submitted_by, accepted_at, send_at, subject,
+        const INSERT: &str =
+            "INSERT INTO submissions (id, mailbox, origin, submitted_by, accepted_at, send_at, subject,
                told, recipients, size, content, message_id, thread, answers, save_copy)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING number";
         let mut values: Vec<Value> = vec![it.id.as_str().into(), mailbox.into(), it.origin.as_str().into()];

@@ -14,7 +14,7 @@ use crate::mail::compose::{Answering, Automatic, Limits, Reply, ReplyAll};
 
 /// Why there is no answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unanswered {
+pub(in crate::http::api) enum Unanswered {
     /// Everything that is wrong with what was written.
     Wrong(Vec<Place>),
     /// No program may answer the mail.
@@ -27,7 +27,7 @@ pub(super) enum Unanswered {
 ///
 /// # Errors
 /// Why there is none.
-pub(super) fn answer(
+pub(in crate::http::api) fn answer(
     json: Value,
     contents: BTreeMap<usize, Content>,
     mail: &Answering,

@@ -75,7 +75,7 @@ impl Letter {
 }
 
 /// A mail that was read, and what is wished for it.
-pub(super) struct Wanted {
+pub(in crate::http::api) struct Wanted {
     /// The mail, without id and date.
     pub(super) mail: Submission,
     /// When it is to leave.

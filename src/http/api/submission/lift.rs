@@ -23,7 +23,7 @@ const LONGEST_NAME: usize = 80;
 
 /// What was lifted of one file.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Content {
+pub(in crate::http::api) enum Content {
     /// All of it.
     Whole(Bytes),
     /// So many bytes, handed on in pieces.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::letter::{Envelope, Letter, Wanted, without_brackets};
@@ -143,7 +142,7 @@ letters! {
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub(super) fn submission(
+pub(in crate::http::api) fn submission(
     json: Value,
     contents: BTreeMap<usize, Content>,
     limits: &Limits,
