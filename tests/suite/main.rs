@@ -108,6 +108,8 @@ mod story_routing;
 mod story_smtp;
 mod story_start;
 mod story_store;
+mod story_submitting;
+mod story_submitting_large;
 mod story_sync;
 mod story_threads;
 mod story_trace;
