@@ -4,7 +4,9 @@ mod accept;
 mod config;
 mod fingerprint;
 mod offer;
+mod raw;
 mod senders;
+pub mod smtp;
 mod stage;
 mod told;
 
@@ -13,6 +15,7 @@ use std::sync::Arc;
 
 pub use config::{CallbackConfig, Config};
 pub use offer::{Answers, Offer, Offered, Receipt, Refused, Stage};
+pub use raw::OwnIds;
 pub use senders::{Sender, sender};
 pub use stage::Staging;
 pub use told::Told;
@@ -40,6 +43,8 @@ pub struct Outbound {
     pub max_message_size: u64,
     /// How fast each mailbox sends.
     pub pace: SendPace,
+    /// Message-IDs of mails that are being accepted.
+    pub own_ids: OwnIds,
 }
 
 /// Counts what became of a submission.

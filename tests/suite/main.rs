@@ -60,6 +60,7 @@ mod mail_vectors;
 mod mail_vectors_known;
 mod nats;
 mod outbound_accept;
+mod outbound_raw;
 mod queue_shares;
 mod rabbit;
 mod receiver;
