@@ -186,3 +186,39 @@ async fn what_cannot_be_sent_is_refused_with_every_reason() {
     assert_eq!(world.number("SELECT COUNT(*) FROM submission_pieces").await, 0, "what is refused leaves nothing");
     bridge.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_mail_is_taken_as_it_is() {
+    let world = World::new().await;
+    let (bridge, api) = bridge(&world.plan()).await;
+    let mail = format!(
+        "From: Support <{SUPPORT}>\r\nTo: Ann <ann@customer.example>\r\nBcc: boss@contoso.example\r\nSubject: As it is\r\n\
+         Message-ID: <own@contoso.example>\r\nX-Campaign: 7\r\n\r\nHello,\nthis line ends as it likes.\n"
+    );
+    let raw = [("content-type", "message/rfc822")];
+    let path = format!("/messages?send_at={}", in_an_hour());
+    let answer = api.request(Method::POST, &path, &raw, mail.clone()).await;
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    let shown = api.found(&format!("/messages/{}", answer.body["id"].as_str().unwrap())).await;
+    assert_eq!((&shown["subject"], &shown["to"][0]["email"]), (&json!("As it is"), &json!("ann@customer.example")));
+    assert_eq!((&shown["recipients"], &shown["internet_message_id"]), (&json!(2), &json!("own@contoso.example")));
+
+    let path = format!(
+        "{path}&sender={SUPPORT}&recipient=one@customer.example&recipient=two@customer.example&save_to_sent_items=false"
+    );
+    let answer = api.request(Method::POST, &path, &raw, mail.clone()).await;
+    let shown = api.found(&format!("/messages/{}", answer.body["id"].as_str().unwrap())).await;
+    assert_eq!(shown["recipients"], 2);
+    assert_eq!(world.number("SELECT COUNT(*) FROM submissions WHERE save_copy = 0").await, 1);
+
+    let fields = [("content-type", "message/rfc822"), ("idempotency-key", "raw-1")];
+    let first = api.request(Method::POST, &path, &fields, mail.clone()).await;
+    let again = api.request(Method::POST, &path, &fields, mail.clone()).await;
+    assert_eq!((&first.body["id"], &again.body["repeated"]), (&again.body["id"], &json!(true)));
+    let elsewhere = mail.replace(SUPPORT, "nobody@elsewhere.example");
+    let refused = api.request(Method::POST, "/messages", &raw, elsewhere).await;
+    assert_eq!((refused.status, places(&refused)), (422, ("no-sender".into(), vec!["from".into()])));
+    let refused = api.request(Method::POST, "/messages", &raw, "no mail at all").await;
+    assert_eq!((refused.status, places(&refused).0.as_str()), (422, "mail-refused"));
+    bridge.stop().await;
+}
