@@ -62,9 +62,10 @@ async fn a_mail_is_sent_from_a_file_or_from_standard_input() {
     assert!(code == Some(1) && out.contains("queued"), "not sent in time: {out}");
 
     for (args, input, code, says) in [
-        (&["--from", "nobody@elsewhere.example", "-"][..], mail.as_str(), 1, "send_as"),
+        (&["--from", "nobody@elsewhere.example", "-"][..], mail.as_str(), 1, "from names another address"),
+        (&["--from", "nobody@elsewhere.example", "-"], "To: a@x.org\r\n\r\nHello", 1, "send_as"),
         (&["-"], "From: me\r\n\r\nno address", 1, "from"),
-        (&["--to", "nobody", "-"], &mail, 2, "recipient"),
+        (&["--to", "nobody", "-"], &mail, 2, "`to` must be an address"),
         (&["--wait=soon", eml], "", 2, "--wait"),
         (&["/nowhere.eml"], "", 2, "/nowhere.eml"),
         (&["--server", "http://127.0.0.1:1", eml], "", 1, "no daemon answers"),
