@@ -58,6 +58,9 @@ async fn a_mail_is_sent_from_a_file_or_from_standard_input() {
         assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["repeated"], repeated);
     }
     assert_eq!(world.number("SELECT COUNT(*) FROM submissions").await, 2);
+    let (code, out, err) = said(&send(&config, &["--wait", eml], "").await);
+    assert!(code == Some(0) && out.contains("sent"), "{out} {err}");
+    assert_eq!(world.tenant.sent_count(), 1);
     let (code, out, _) = said(&send(&config, &["--wait=1s", "--send-at", &at, eml], "").await);
     assert!(code == Some(1) && out.contains("queued"), "not sent in time: {out}");
 
