@@ -75,7 +75,7 @@ pub use replay::Replayed;
 pub use settle::End;
 pub use submissions::{
     Bounce, Callback, Cancelled, NewFile, NewSubmission, OpenSubmissions, Slot, Step, Submission, SubmissionFile,
-    SubmissionFilter, Submitted, Then, Tie, Waits,
+    SubmissionFilter, Submitted, Then, Tie, Trail, Waits,
 };
 pub use tidy::Tidied;
 pub use wake::{Heard, Wake, Wakes};

@@ -13,6 +13,7 @@ pub(super) mod stages;
 pub(super) mod steps;
 pub(super) mod submit;
 pub(super) mod tidy;
+pub(super) mod trail;
 
 pub use bounces::{Bounce, Tie};
 pub use callbacks::Callback;
@@ -22,6 +23,7 @@ pub use read::{Submission, SubmissionFile, SubmissionFilter, Waits};
 pub use slots::Slot;
 pub use steps::{Step, Then};
 pub use submit::{NewFile, NewSubmission, Submitted};
+pub use trail::Trail;
 
 /// The mail itself among the pieces; its files count from nought.
 const MAIL: i64 = -1;
