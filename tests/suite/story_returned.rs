@@ -17,8 +17,9 @@ const CAMPAIGN: &str = "campaign@contoso.example";
 
 fn told_at(plan: Plan, hooks: &Receiver) -> Plan {
     let url = hooks.url.as_str();
-    let callback =
-        format!("{{ url = {url:?}, signing_secret = {SIGNING_SECRET:?}, allow_private_networks = true, timeout = \"2s\" }}");
+    let callback = format!(
+        "{{ url = {url:?}, signing_secret = {SIGNING_SECRET:?}, allow_private_networks = true, timeout = \"2s\" }}"
+    );
     plan.value("outbound", "callback", &callback)
 }
 
@@ -34,9 +35,8 @@ async fn until_bounced(bridge: &Bridge, id: &str) -> Submission {
 async fn until_told(hooks: &Receiver, kinds: &[&str]) -> Vec<(String, Value)> {
     until("callbacks", async || {
         let taken = hooks.received().into_iter().filter(|it| it.accepted);
-        let told: Vec<(String, Value)> = taken
-            .map(|it| (it.header("webhook-id").to_owned(), serde_json::from_slice(&it.body).unwrap()))
-            .collect();
+        let told: Vec<(String, Value)> =
+            taken.map(|it| (it.header("webhook-id").to_owned(), serde_json::from_slice(&it.body).unwrap())).collect();
         let has = |kind: &&str| told.iter().any(|(_, event)| event["type"] == **kind);
         kinds.iter().all(|it| has(it)).then_some(told)
     })
@@ -79,8 +79,12 @@ async fn a_bounce_goes_to_the_submitter_and_to_no_flow() {
         assert!(metrics.contains("mailspan_submissions_total{outcome=\"bounced\"}"), "{metrics}");
 
         let trace = api.found(&format!("/trace?q={id}")).await;
-        let steps: Vec<&str> =
-            trace["submissions"][0]["steps"].as_array().unwrap().iter().map(|it| it["what"].as_str().unwrap()).collect();
+        let steps: Vec<&str> = trace["submissions"][0]["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it["what"].as_str().unwrap())
+            .collect();
         for what in ["accepted", "drafted", "left", "sent", "bounced", "called_back"] {
             assert!(steps.contains(&what), "{what} is missing in {steps:?}");
         }
@@ -161,7 +165,8 @@ async fn a_callback_nobody_takes_is_parked_in_sight_and_discarded_or_made_again(
 
     hooks.usually_answers(Answer::Status(204));
     bridge.pass(std::time::Duration::from_secs(3601));
-    api.post(&format!("/deliveries/{id}/replay"), &json!({})).await;
+    let replayed = api.post(&format!("/deliveries/{id}/replay"), json!({})).await;
+    assert_eq!(replayed.status, 202, "{}", replayed.body);
     let told = until_told(&hooks, &["submission.sent"]).await;
     assert_eq!(told[0].0, id);
     until_so("nothing parked", async || {

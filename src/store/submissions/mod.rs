@@ -5,6 +5,7 @@
 pub(super) mod bounces;
 pub(super) mod callbacks;
 pub(super) mod cancel;
+pub(super) mod ledger;
 mod open;
 pub(super) mod pieces;
 pub(super) mod read;
@@ -18,6 +19,7 @@ pub(super) mod trail;
 pub use bounces::{Bounce, Tie};
 pub use callbacks::Callback;
 pub use cancel::Cancelled;
+pub use ledger::Ledger;
 pub use open::OpenSubmissions;
 pub use read::{Submission, SubmissionFile, SubmissionFilter, Waits};
 pub use slots::Slot;
