@@ -14,7 +14,7 @@
 //!
 //! **The floors**; imports go down, never up or sideways (`tests/suite/architecture.rs` enforces it)
 //! - roof: [`cli`], [`app`] (the daemon, wired), [`http`] (every URL), [`config`], [`telemetry`], `demo`
-//! - journeys: [`inbound`], [`delivery`], [`ops`]; they meet only in the table
+//! - journeys: [`inbound`], [`outbound`], [`delivery`], [`ops`]; they meet only in the table
 //! - hall: [`queue`], the loop over the table
 //! - doors: [`graph`], [`identity`], [`destinations`], [`mail`], [`store`]
 //! - ground: [`model`] (plain words), [`secrets`], [`egress`] and [`memory`] (where secrets come from, how HTTP leaves the
@@ -36,6 +36,7 @@ pub mod mail;
 pub mod memory;
 pub mod model;
 pub mod ops;
+pub mod outbound;
 pub mod queue;
 pub mod secrets;
 pub mod store;

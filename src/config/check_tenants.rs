@@ -64,13 +64,16 @@ fn endpoints(tenant: &TenantConfig, at: &Path, report: &mut Report) {
 pub(super) fn mailboxes(draft: &Draft, report: &mut Report) {
     let root = Path::default().key("mailboxes");
     let watched = draft.mailboxes.iter().any(|it| it.as_ref().is_none_or(|it| it.receive));
+    let is_idle = !watched && !draft.mailboxes.iter().flatten().any(|it| it.send);
     if draft.mailboxes.is_empty() {
         report.missing(
             &root,
             "no mailbox is configured, so there is nothing to watch; add [[mailboxes]] with its address",
         );
-    } else if !watched {
-        report.missing(&root, "no mailbox receives, so there is nothing to watch; set receive = true on one");
+    } else if is_idle {
+        let message =
+            "no mailbox receives and none sends, so there is nothing to do; set receive or send = true on one";
+        report.missing(&root, message);
     }
     let mut first = HashMap::new();
     for (index, mailbox) in draft.mailboxes.iter().enumerate() {
@@ -80,8 +83,8 @@ pub(super) fn mailboxes(draft: &Draft, report: &mut Report) {
             report.wrong(&at.key("address"), format!("is mailboxes[{first}] once more; keep one of the two"));
         }
         folders(mailbox, &at, report);
-        if watched && !mailbox.receive {
-            report.warn(&at.key("receive"), "this mailbox only sends, and this version does not send mail yet");
+        if !is_idle {
+            sending(mailbox, &at, report);
         }
     }
     unused_tenants(draft, report);
@@ -109,6 +112,15 @@ fn tenant_of<'a>(mailbox: &'a MailboxConfig, draft: &'a Draft, at: &Path, report
             report.wrong(&at, message);
             Some(name)
         }
+    }
+}
+
+fn sending(mailbox: &MailboxConfig, at: &Path, report: &mut Report) {
+    if !mailbox.receive && !mailbox.send {
+        report.warn(&at.key("send"), "this mailbox neither receives nor sends, so nothing is done with it");
+    }
+    if !mailbox.send && !mailbox.send_as.is_empty() {
+        report.warn(&at.key("send_as"), "is of no use with send = false");
     }
 }
 

@@ -10,6 +10,7 @@ mod check_buses;
 mod check_credentials;
 mod check_routes;
 mod check_smtp;
+mod check_submission;
 mod check_tenants;
 mod check_tokens;
 mod check_vendors;
@@ -36,7 +37,7 @@ use serde::de::DeserializeOwned;
 use crate::identity::config::TenantConfig;
 use crate::inbound::MailboxConfig;
 use crate::model::work::MailboxId;
-use crate::{egress, inbound, store, telemetry};
+use crate::{egress, inbound, outbound, store, telemetry};
 
 use limits::{LimitsConfig, RoutingConfig};
 use problem::{Problem, Problems, Report};
@@ -66,6 +67,8 @@ pub struct Config {
     pub sync: inbound::Config,
     /// How messages find their routes.
     pub routing: RoutingConfig,
+    /// How mail leaves.
+    pub outbound: outbound::Config,
     /// Logs and metrics.
     pub telemetry: telemetry::Config,
     /// Who may ask the API; without any, this machine alone.
@@ -148,6 +151,7 @@ struct Draft {
     limits: Option<LimitsConfig>,
     sync: Option<inbound::Config>,
     routing: Option<RoutingConfig>,
+    outbound: Option<outbound::Config>,
     telemetry: Option<telemetry::Config>,
     api_tokens: Vec<Option<ApiTokenConfig>>,
     tenants: Vec<Option<TenantConfig>>,
@@ -170,6 +174,7 @@ impl Draft {
             limits: reader.section("limits"),
             sync: reader.section("sync"),
             routing: reader.section("routing"),
+            outbound: reader.section("outbound"),
             telemetry: reader.section("telemetry"),
             api_tokens: reader.list("api_tokens"),
             tenants: reader.list("tenants"),
@@ -193,6 +198,7 @@ impl Draft {
             limits: self.limits?,
             sync: self.sync?,
             routing: self.routing?,
+            outbound: self.outbound?,
             telemetry: self.telemetry?,
             api_tokens: self.api_tokens.into_iter().collect::<Option<_>>()?,
             tenants,

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::returned::count_bounce;
 use super::{Inbound, MarkRead, Watched};
 use crate::graph::{AttachedKind, GraphError, Refusal};
 use crate::mail::addresses::Mailbox;
 use crate::mail::beside::{Beside, CloudFile};
+use crate::mail::compose::Answering;
 use crate::mail::digest::content_digest;
 use crate::mail::kept::Understood;
 use crate::mail::parse::Mail;
@@ -25,7 +27,7 @@ use crate::model::route::{self, Facts};
 use crate::model::subject::Subject;
 use crate::model::thread::Clues;
 use crate::model::work::{Job, MailboxId};
-use crate::store::{Accept, MarkWhen, Message, MessageState, NewDelivery};
+use crate::store::{Accept, FoundBy, MarkWhen, Message, MessageState, NewDelivery};
 
 /// A message counts as gone no sooner than this after it was found: a notification can run ahead of the mailbox for
 /// minutes (github.com/microsoftgraph/msgraph-sdk-dotnet/issues/3080).
@@ -67,9 +69,13 @@ impl Inbound {
         })?;
         let understood = Arc::new(understood);
         let mail = &understood.mail;
-        let deliveries = self.deliveries(watched, &understood);
-        if deliveries.is_empty() {
-            return self.unmatched(job, message).await;
+        let tie = self.tie(&mailbox.tenant, &understood).await?;
+        let deliveries = self.deliveries(watched, &understood, tie.is_some());
+        match tie {
+            Some(tie) if deliveries.is_empty() => return self.returned(job, watched, message, tie).await,
+            None if row.found_by == FoundBy::Report => return self.left_alone(job, message).await,
+            None if deliveries.is_empty() => return self.unmatched(job, message).await,
+            _ => {}
         }
         let digest = content_digest(mail);
         let identity = mail.message_ids.first().map_or(row.immutable_id.as_str(), String::as_str);
@@ -87,14 +93,18 @@ impl Inbound {
             mark: mark_when(watched),
             subject: mail.subject.as_deref().map(Subject::new),
             kind: understood.classification.kind.as_str(),
+            answering: Some(Answering::of(mail, &understood.classification).stored().map_err(Failure::permanent)?),
+            tie,
         };
         // Its deliveries are due at once and find it here.
         self.kept.keep(message, &understood, accept.deliveries.len());
-        if self.store.accept(job.claim, accept).await?.is_none() {
-            tracing::warn!(
+        match self.store.accept(job.claim, accept).await? {
+            Some(accepted) if accepted.is_bounce => count_bounce(),
+            Some(_) => {}
+            None => tracing::warn!(
                 message,
                 "The lease was lost while message {message} was fetched; whoever holds it now stores it"
-            );
+            ),
         }
         Ok(Next::Settled)
     }
@@ -152,7 +162,7 @@ impl Inbound {
     }
 
     /// One delivery per route that matches, with all the interaction will need to know of the match.
-    fn deliveries(&self, watched: &Watched, understood: &Understood) -> Vec<NewDelivery> {
+    fn deliveries(&self, watched: &Watched, understood: &Understood, is_own_report: bool) -> Vec<NewDelivery> {
         let (mail, classification) = (&understood.mail, &understood.classification);
         let came_back = understood.beside.came_back.as_deref();
         let (recipients, senders) = (mail.recipients(), mail.senders());
@@ -164,7 +174,8 @@ impl Inbound {
             kind: classification.kind.as_str(),
             has_attachments: mail.has_attachments(),
         };
-        let matches = route::matching(&self.rules, &facts, self.multiple_destinations);
+        let rules = self.rules_for(is_own_report);
+        let matches = route::matching(&rules, &facts, self.multiple_destinations);
         let count = matches.len();
         let delivery = |(index, found): (usize, route::Match<'_>)| NewDelivery {
             route: found.route.to_owned(),
@@ -261,7 +272,7 @@ fn speaks_of_the_message(refusal: &Refusal) -> bool {
 }
 
 /// When the message is marked. Moving and categorising belong to the hand-over, whatever becomes of the read state.
-fn mark_when(watched: &Watched) -> MarkWhen {
+pub(super) fn mark_when(watched: &Watched) -> MarkWhen {
     let config = &watched.config;
     match config.mark_read {
         MarkRead::Stored => MarkWhen::Now,

@@ -59,7 +59,7 @@ pub enum Details {
     },
     /// A mailbox.
     Mailbox {
-        /// `push`, `polling` or `paused`.
+        /// `push`, `polling` or `paused`; `sender` where no mail is read.
         mode: &'static str,
         /// Since when it is paused.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,6 +79,9 @@ pub enum Details {
         waiting: u64,
         /// Messages that need a person.
         parked: u64,
+        /// How it sends; none where it does not.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sending: Option<Sending>,
     },
     /// A route.
     Route {
@@ -115,6 +118,17 @@ pub struct Credential {
     pub tried_at: Option<String>,
     /// What is wrong with it, when something is.
     pub reason: Option<String>,
+}
+
+/// How a mailbox sends.
+#[derive(Debug, Serialize)]
+pub struct Sending {
+    /// Mails that are not sent yet, those for later included.
+    pub queued: u64,
+    /// Seconds since the oldest of them could have left.
+    pub oldest_seconds: i64,
+    /// Why the last attempt brought nothing.
+    pub trouble: Option<String>,
 }
 
 impl Health {

@@ -17,10 +17,12 @@ use crate::model::units::Span;
 
 mod accept;
 mod agenda;
+mod answering;
 mod asked;
 mod attempts;
 mod audited;
 mod books;
+mod called_back;
 mod claim;
 mod db;
 mod delivered;
@@ -41,8 +43,10 @@ mod pieces;
 mod planned;
 mod rates;
 mod replay;
+mod returned;
 mod secrets;
 mod settle;
+mod submissions;
 mod take_up;
 mod threads;
 mod tidy;
@@ -70,6 +74,10 @@ pub use messages::{Delivery, Message};
 pub use pieces::PIECE;
 pub use replay::Replayed;
 pub use settle::End;
+pub use submissions::{
+    Bounce, Callback, Cancelled, Ledger, NewFile, NewSubmission, OpenSubmissions, Slot, Step, Submission,
+    SubmissionFile, SubmissionFilter, Submitted, Then, Tie, Trail, Waits,
+};
 pub use tidy::Tidied;
 pub use wake::{Heard, Wake, Wakes};
 pub use words::{CursorKind, DeliveryState, FoundBy, Mark, MessageState, PushState};

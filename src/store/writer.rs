@@ -23,8 +23,15 @@ use super::found::FoundPage;
 use super::mailboxes::Change;
 use super::names::{Names, NewMailbox};
 use super::replay::Replay;
+use super::returned::Returning;
 use super::secrets::OwnSecret;
 use super::settle::Settle;
+use super::submissions::callbacks::CalledBack;
+use super::submissions::cancel::Cancel;
+use super::submissions::slots::TakeSlot;
+use super::submissions::stages::Staging;
+use super::submissions::steps::Stepping;
+use super::submissions::submit::Submit;
 use super::take_up::TakeUp;
 use super::tidy::Tidy;
 use super::turns::Line;
@@ -181,15 +188,22 @@ macro_rules! kinds {
 kinds! {
     settle: Settle,
     ended: Ended,
+    returned: Returning,
     accept: Accepting,
     delivered: Delivered,
     asked: Ask,
+    cancels: Cancel,
+    steps: Stepping,
+    slots: TakeSlot,
+    called_back: CalledBack,
     marked: Marked,
     mailboxes: NewMailbox,
     found: FoundPage,
     changes: Change,
     audited: KeepAudit,
     secrets: OwnSecret,
+    stages: Staging,
+    submissions: Submit,
     unpark: Unpark,
     take_up: TakeUp,
     forward: BringForward,

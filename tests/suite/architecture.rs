@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 5] = [
     &["model", "secrets", "egress", "memory"],
     &["graph", "identity", "destinations", "mail", "store"],
     &["queue"],
-    &["inbound", "delivery", "ops"],
+    &["inbound", "outbound", "delivery", "ops"],
     &["telemetry", "config", "http", "app", "demo", "cli"],
 ];
 

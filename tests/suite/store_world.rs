@@ -197,6 +197,7 @@ pub(crate) async fn fetch(store: &Store, world: &World, mailbox: &MailboxId, id:
 pub(crate) fn mail(message: i64, key: &str, routes: &[&str], mark: MarkWhen, raw: impl Into<Bytes>) -> Accept {
     let raw = raw.into();
     Accept {
+        tie: None,
         message,
         key: key.into(),
         deliveries: routes
@@ -218,5 +219,6 @@ pub(crate) fn mail(message: i64, key: &str, routes: &[&str], mark: MarkWhen, raw
         mark,
         subject: None,
         kind: "human",
+        answering: None,
     }
 }

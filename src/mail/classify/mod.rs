@@ -19,6 +19,10 @@ use clues::{Clues, ReturnPath, Sender};
 use super::beside::Beside;
 use super::facts::{Classification, Dsn, Kind};
 use super::parse::Mail;
+use crate::model::bounce::Returned;
+
+/// A report is about one mail; a few is what odd systems name.
+const MOST_IDS: usize = 16;
 
 /// A decision: the kind, its reasons, and what a delivery report says.
 struct Verdict {
@@ -49,6 +53,27 @@ pub fn classify(mail: &Mail, raw: &[u8], beside: &Beside) -> Classification {
         reasons: verdict.reasons,
         dsn: verdict.dsn,
     }
+}
+
+/// What a report on delivery says of the mail it is about, which may be one of ours. `raw` is what the mail was parsed
+/// from. Only a mail whose kind is [`Kind::Dsn`] is worth asking: a person may quote anything.
+pub fn returned(mail: &Mail, raw: &[u8]) -> Returned {
+    let clues = Clues::of(mail, raw);
+    let mut message_ids: Vec<String> = Vec::new();
+    for id in undelivered::original_id(&clues).into_iter().chain(original::message_ids(&clues)).take(MOST_IDS) {
+        if !message_ids.contains(&id) {
+            message_ids.push(id);
+        }
+    }
+    Returned { submissions: original::submissions(&clues), message_ids, bounces: undelivered::bounces(&clues) }
+}
+
+/// Whether a mail may be a report on delivery by what a list shows of it: who it is from, and its subject. Of a thousand
+/// mails of people hardly one looks like it; of a report written by a mail system every one does.
+pub fn may_be_report(from: Option<(Option<&str>, &str)>, subject: &str) -> bool {
+    let sender = from.map_or(Sender::Nobody, |(name, address)| clues::sender_of(name, address));
+    let by_machine = matches!(sender, Sender::Nobody | Sender::Daemon | Sender::Postmaster);
+    by_machine || wording::subject_is_of_bounce(&subject[..subject.floor_char_boundary(1000)])
 }
 
 /// A person is somebody with an address who wrote something; the absence of all signs of a machine alone is no ground.

@@ -19,6 +19,7 @@ use crate::{
     policy::NotificationPolicy,
     query::Query,
     tenant::Tenant,
+    transport::Refusing,
     world::{Access, Quirks},
 };
 
@@ -49,6 +50,14 @@ fn look(tenant: &Tenant, lever: &str, query: &Query) -> Result<Answer, Answer> {
         "counters" => shown(&json!({ "counters": tenant.counters(), "notifications": tenant.notification_counts() })),
         "subscriptions" => shown(&tenant.subscriptions()),
         "messages" => shown(&tenant.messages(needed(query, "mailbox")?)),
+        "sent" => sent(tenant, query),
+        "sent-mime" => {
+            let number = query.number("number")?.ok_or_else(|| Answer::bad_request("number is missing."))?;
+            tenant
+                .sent()
+                .get(number)
+                .map_or_else(|| Err(Answer::empty(404)), |it| Ok(Answer::raw(it.mime.clone(), "message/rfc822")))
+        }
         "unread" => {
             let mailbox = needed(query, "mailbox")?;
             shown(&json!({ "unread": tenant.unread(mailbox), "most_at_once": tenant.most_at_once(mailbox) }))
@@ -109,6 +118,25 @@ struct Forgery {
     message: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Closed {
+    address: String,
+    why: Refusing,
+}
+
+/// How many mails left, and those from number `since` on, without their bytes.
+fn sent(tenant: &Tenant, query: &Query) -> Result<Answer, Answer> {
+    let since = query.number("since")?.unwrap_or(0);
+    let all = tenant.sent();
+    let listed = all.iter().enumerate().skip(since).map(|(number, mail)| {
+        json!({ "number": number, "id": mail.id, "mailbox": mail.mailbox, "from": mail.from, "recipients": mail.recipients,
+            "subject": mail.subject, "internet_message_id": mail.internet_message_id, "size": mail.mime.len(),
+            "at": mail.at.to_string() })
+    });
+    shown(&json!({ "count": all.len(), "mails": listed.collect::<Vec<_>>() }))
+}
+
 fn pull(tenant: &Tenant, lever: &str, query: &Query, body: Bytes) -> Result<Answer, Answer> {
     match lever {
         "mailboxes" => read::<Mailboxes>(&body)?.addresses.iter().for_each(|address| tenant.add_mailbox(address)),
@@ -129,6 +157,12 @@ fn pull(tenant: &Tenant, lever: &str, query: &Query, body: Bytes) -> Result<Answ
             Secret { secret, code: Some(code) } => tenant.refuse_secret(&secret, code),
             Secret { secret, code: None } => tenant.admit_secret(&secret),
         },
+        "refuse-mail" => {
+            let Closed { address, why } = read(&body)?;
+            tenant.refuse_mail_to(&address, why);
+        }
+        "take-mail" => tenant.take_mail_to(needed(query, "address")?),
+        "send-as" => tenant.grant_send_as(needed(query, "mailbox")?, needed(query, "address")?),
         "expire-tokens" => tenant.expire_tokens(),
         "reset-delta" => tenant.reset_delta(needed(query, "mailbox")?),
         "advance" => {

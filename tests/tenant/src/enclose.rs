@@ -131,7 +131,7 @@ fn part_head(file: &Enclosure) -> String {
 }
 
 /// The header fields of a mail, each with its line breaks, and the body.
-fn split(mime: &[u8]) -> (Vec<&[u8]>, &[u8]) {
+pub(crate) fn split(mime: &[u8]) -> (Vec<&[u8]>, &[u8]) {
     let mut fields: Vec<&[u8]> = Vec::new();
     let (mut start, mut at) = (0, 0);
     while at < mime.len() {
@@ -169,7 +169,7 @@ fn phrase(name: &str) -> String {
 }
 
 /// Text of a header field, in encoded words if it needs them.
-fn words(text: &str) -> String {
+pub(crate) fn words(text: &str) -> String {
     if text.is_ascii() && text.len() < 900 && !text.contains(['\r', '\n']) {
         return text.to_owned();
     }

@@ -25,6 +25,8 @@ pub(crate) struct Ledger {
     pub(crate) reauthorize_clashes: AtomicU64,
     pub(crate) validations: AtomicU64,
     pub(crate) authorized_uploads: AtomicU64,
+    pub(crate) uploaded_bytes: AtomicU64,
+    pub(crate) too_much_uploaded: AtomicU64,
 }
 
 /// A summary for reports.
@@ -46,6 +48,10 @@ pub struct Counters {
     pub validations: u64,
     /// Requests to upload addresses that carried an Authorization header, which they must not.
     pub authorized_uploads: u64,
+    /// Bytes that upload sessions took.
+    pub uploaded_bytes: u64,
+    /// Refusals because an app wrote more to a mailbox than five minutes allow.
+    pub too_much_uploaded: u64,
 }
 
 impl Ledger {
@@ -91,6 +97,8 @@ impl Ledger {
             reauthorize_clashes: self.reauthorize_clashes.load(Ordering::Relaxed),
             validations: self.validations.load(Ordering::Relaxed),
             authorized_uploads: self.authorized_uploads.load(Ordering::Relaxed),
+            uploaded_bytes: self.uploaded_bytes.load(Ordering::Relaxed),
+            too_much_uploaded: self.too_much_uploaded.load(Ordering::Relaxed),
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Options {
     pub concurrency: u32,
     /// Requests allowed per app and mailbox in ten minutes. Microsoft's number is 10,000; none by default.
     pub requests_per_ten_minutes: Option<u32>,
+    /// Bytes an app may write to a mailbox (PATCH, POST and PUT) in five minutes. Microsoft's number is 150 MB.
+    pub upload_per_five_minutes: Option<u64>,
     /// How long each request on Graph takes at least.
     pub latency: Duration,
     /// How long an endpoint may take to echo a validation token.
@@ -78,6 +80,7 @@ impl Default for Options {
             enforce_concurrency: true,
             concurrency: 4,
             requests_per_ten_minutes: None,
+            upload_per_five_minutes: Some(150 * 1024 * 1024),
             latency: Duration::ZERO,
             validation_timeout: Duration::from_secs(10),
             max_recipients: 500,

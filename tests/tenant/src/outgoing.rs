@@ -1,6 +1,8 @@
 //! Drafts, replies and sending, as Graph does them: a draft keeps its immutable id when it is sent.
 //!
-//! What has left is in `sent`; no mail is ever carried to anybody.
+//! What has left is in `sent`, and is carried on in `transport`.
+
+use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -17,6 +19,7 @@ use crate::{
     item::json_object,
     mailbox::{Arrival, Change, Contents, Message},
     query::Select,
+    transport::Carried,
     world::{Mailbox, World},
 };
 
@@ -185,7 +188,7 @@ impl World {
     }
 
     /// `POST …/messages/{id}/send`
-    pub(crate) fn send_draft(&self, mailbox: &Mailbox, id: &str) -> Result<(Answer, Change), Answer> {
+    pub(crate) fn send_draft(self: &Arc<Self>, mailbox: &Arc<Mailbox>, id: &str) -> Result<(Answer, Change), Answer> {
         let mut contents = held(&mailbox.contents);
         let number = self.found(mailbox, &contents, id)?;
         let message = contents.message_mut(number).ok_or_else(Answer::item_not_found)?;
@@ -212,12 +215,18 @@ impl World {
         message.shown_from = now.as_millisecond().saturating_add(delay);
         contents.rename(number);
         let change = contents.relocate(number, SENT_ITEMS, false, now).ok_or_else(Answer::item_not_found)?;
-        self.note_sent(mailbox, Some(number), &envelope, &bcc, left);
+        self.note_sent(mailbox, Some(number), &envelope, &bcc, left.clone());
+        drop(contents);
+        self.carry(mailbox.clone(), Carried { envelope, bcc, mime: left });
         Ok((Answer::empty(202), change))
     }
 
     /// `POST /users/{id}/sendMail`
-    pub(crate) fn send_mail(&self, mailbox: &Mailbox, call: &Call) -> Result<(Answer, Option<Change>), Answer> {
+    pub(crate) fn send_mail(
+        self: &Arc<Self>,
+        mailbox: &Arc<Mailbox>,
+        call: &Call,
+    ) -> Result<(Answer, Option<Change>), Answer> {
         let (letter, is_saved) = match call.content_type.to_ascii_lowercase().starts_with("text/plain") {
             true => (mime_letter(&call.body)?, true),
             false => {
@@ -246,7 +255,8 @@ impl World {
             let letter = Letter { mime: left.clone(), envelope, outgoing };
             self.put(&mut held(&mailbox.contents), letter, SENT_ITEMS)
         });
-        self.note_sent(mailbox, change.as_ref().map(|it| it.number), &kept, &bcc, left);
+        self.note_sent(mailbox, change.as_ref().map(|it| it.number), &kept, &bcc, left.clone());
+        self.carry(mailbox.clone(), Carried { envelope: kept, bcc, mime: left });
         Ok((Answer::empty(202), change))
     }
 

@@ -33,7 +33,9 @@ async fn attempt(world: &Arc<World>, call: &Call) -> Answer {
         Ok(mailbox) => mailbox.as_ref(),
         Err(_) => None,
     };
-    let slot = match mailbox.map(|mailbox| Slot::take(mailbox, call.app, &world.options, world.clock.now_ms())) {
+    let writes = if matches!(call.method.as_str(), "PATCH" | "POST" | "PUT") { call.body.len() } else { 0 };
+    let taken = |mailbox| Slot::take(mailbox, call.app, writes, &world.options, world.clock.now_ms());
+    let slot = match mailbox.map(taken) {
         Some(Err(full)) => return throttled(world, full),
         Some(Ok(slot)) => Some(slot),
         None => None,
@@ -55,12 +57,17 @@ async fn attempt(world: &Arc<World>, call: &Call) -> Answer {
 
 pub(crate) fn throttled(world: &World, full: Full) -> Answer {
     match full {
-        Full::TooManyAtOnce => {
+        Full::AtOnce => {
             world.ledger.too_many_at_once.fetch_add(1, Ordering::Relaxed);
             let message = "Application is over its MailboxConcurrency limit.";
             Answer::error(429, "ApplicationThrottled", message).with("retry-after", "1")
         }
-        Full::TooManyInTenMinutes { seconds_left } => {
+        Full::Uploaded { seconds_left } => {
+            world.ledger.too_much_uploaded.fetch_add(1, Ordering::Relaxed);
+            let message = "Application is over its upload limit for this mailbox.";
+            Answer::error(429, "ApplicationThrottled", message).with("retry-after", seconds_left.to_string())
+        }
+        Full::InTenMinutes { seconds_left } => {
             let message = "Application is over its request limit for this mailbox.";
             Answer::error(429, "ApplicationThrottled", message).with("retry-after", seconds_left.to_string())
         }

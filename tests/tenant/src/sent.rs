@@ -44,6 +44,11 @@ pub(crate) struct Departures {
 }
 
 impl Departures {
+    /// Whether an address is one that some mailbox may send as, and so one that exists.
+    pub(crate) fn is_alias(&self, address: &str) -> bool {
+        held(&self.grants).iter().any(|(_, alias)| alias.eq_ignore_ascii_case(address))
+    }
+
     pub(crate) fn may_send_as(&self, mailbox: u32, address: &str) -> bool {
         held(&self.grants).contains(&(mailbox, address.to_lowercase()))
     }

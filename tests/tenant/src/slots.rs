@@ -19,6 +19,8 @@ struct Use {
     most: u32,
     window_began: i64,
     in_window: u32,
+    upload_began: i64,
+    uploaded: u64,
 }
 
 /// A request at work.
@@ -30,14 +32,23 @@ pub(crate) struct Slot {
 /// Why no slot was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Full {
-    TooManyAtOnce,
-    TooManyInTenMinutes { seconds_left: u64 },
+    AtOnce,
+    InTenMinutes { seconds_left: u64 },
+    Uploaded { seconds_left: u64 },
 }
 
 const WINDOW_MS: i64 = 600_000;
+const UPLOAD_WINDOW_MS: i64 = 300_000;
 
 impl Slot {
-    pub(crate) fn take(mailbox: &Arc<Mailbox>, app: usize, options: &Options, now_ms: i64) -> Result<Self, Full> {
+    /// A slot for a request that writes so many bytes.
+    pub(crate) fn take(
+        mailbox: &Arc<Mailbox>,
+        app: usize,
+        writes: usize,
+        options: &Options,
+        now_ms: i64,
+    ) -> Result<Self, Full> {
         let mut apps = held(&mailbox.slots.0);
         let used = apps.entry(app).or_default();
         if let Some(limit) = options.requests_per_ten_minutes {
@@ -46,17 +57,30 @@ impl Slot {
             }
             used.in_window += 1;
             if used.in_window > limit {
-                let left = (used.window_began + WINDOW_MS - now_ms).max(0).unsigned_abs();
-                return Err(Full::TooManyInTenMinutes { seconds_left: left.div_ceil(1000) });
+                return Err(Full::InTenMinutes { seconds_left: left(used.window_began + WINDOW_MS - now_ms) });
             }
         }
         if options.enforce_concurrency && used.now >= options.concurrency {
-            return Err(Full::TooManyAtOnce);
+            return Err(Full::AtOnce);
+        }
+        if let Some(limit) = options.upload_per_five_minutes.filter(|_| writes > 0) {
+            if now_ms - used.upload_began >= UPLOAD_WINDOW_MS {
+                (used.upload_began, used.uploaded) = (now_ms, 0);
+            }
+            if used.uploaded >= limit {
+                return Err(Full::Uploaded { seconds_left: left(used.upload_began + UPLOAD_WINDOW_MS - now_ms) });
+            }
+            used.uploaded += writes as u64;
         }
         used.now += 1;
         used.most = used.most.max(used.now);
         Ok(Self { mailbox: mailbox.clone(), app })
     }
+}
+
+/// Whole seconds of what is left of a window.
+fn left(ms: i64) -> u64 {
+    ms.max(0).unsigned_abs().div_ceil(1000)
 }
 
 impl Drop for Slot {

@@ -52,6 +52,8 @@ pub struct MessageState {
     pub subject: String,
     /// `internetMessageId`, with its angle brackets.
     pub internet_message_id: String,
+    /// The conversation Outlook shows it in.
+    pub conversation_id: String,
     /// When it was received, in whole seconds.
     pub received: Timestamp,
     /// Whether it is read.
@@ -91,6 +93,7 @@ impl Tenant {
             ledger: Ledger::default(),
             quirks: Default::default(),
             sent: Default::default(),
+            transport: Default::default(),
             uploads: Default::default(),
             options,
         });
@@ -312,6 +315,7 @@ impl Tenant {
             folders_before: message.folders_before.iter().map(|number| folder(*number)).collect(),
             subject: message.envelope.subject.clone(),
             internet_message_id: message.envelope.message_id.clone(),
+            conversation_id: message.conversation_id.clone(),
             received: from_ms(message.received),
             is_read: message.is_read,
             read_at: message.read_at,

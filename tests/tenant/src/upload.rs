@@ -104,7 +104,8 @@ impl World {
         let name = session_name(part.path).ok_or_else(Answer::item_not_found)?;
         let (app, number, message) = self.known(name, part.query)?;
         let mailbox = self.mailboxes().into_iter().nth(number as usize).ok_or_else(Answer::item_not_found)?;
-        let slot = Slot::take(&mailbox, app, &self.options, self.clock.now_ms()).map_err(|it| throttled(self, it))?;
+        let slot = Slot::take(&mailbox, app, part.body.len(), &self.options, self.clock.now_ms());
+        let slot = slot.map_err(|it| throttled(self, it))?;
         let id = Named::Immutable { mailbox: number, number: message }.write(self.seed);
         let fault = self.faults.strike(Victim {
             operation: Operation::Upload,
@@ -169,6 +170,7 @@ impl World {
             return Err(Answer::error(416, "InvalidRange", "The range is not the one that is expected next."));
         }
         session.came.extend_from_slice(&part.body);
+        self.ledger.uploaded_bytes.fetch_add(part.body.len() as u64, Ordering::Relaxed);
         if (session.came.len() as u64) < session.size {
             return Ok(self.expected(session));
         }

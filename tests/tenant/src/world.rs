@@ -24,6 +24,7 @@ use crate::{
     sent::Departures,
     slots::Slots,
     subscriptions::Subscriptions,
+    transport::Transport,
     upload::Uploads,
 };
 
@@ -43,6 +44,7 @@ pub(crate) struct World {
     pub(crate) ledger: Ledger,
     pub(crate) quirks: Mutex<Quirks>,
     pub(crate) sent: Departures,
+    pub(crate) transport: Transport,
     pub(crate) uploads: Uploads,
 }
 
@@ -96,6 +98,9 @@ pub struct Quirks {
     /// How long after a draft was sent it is found by nobody.
     #[serde(with = "millis")]
     pub sent_delay: std::time::Duration,
+    /// How long a mail that left is on its way to other mailboxes, and its report back.
+    #[serde(with = "millis")]
+    pub transport_delay: std::time::Duration,
     /// A draft gets another Message-ID when it is sent.
     pub rename_sent: bool,
 }

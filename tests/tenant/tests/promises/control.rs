@@ -68,6 +68,12 @@ async fn the_program_is_driven_from_outside() {
     assert_eq!(program.pull("notifications", r#"{"loose":1.0}"#).await.0, 400);
     assert_eq!(program.pull("quirks", r#"{"replication_delay":10}"#).await.0, 204);
     assert_eq!(program.pull("advance?seconds=60", "").await.0, 204);
+    let gone = json!({ "address": "gone@example.org", "why": { "status": "5.1.1", "said": "no such user" } });
+    assert_eq!(program.pull("refuse-mail", gone.to_string()).await.0, 204);
+    assert_eq!(program.look("sent").await, json!({ "count": 0, "mails": [] }));
+    assert_eq!(program.http.get(program.url("sent-mime?number=0")).send().await.unwrap().status(), 404);
+    assert_eq!(program.pull("take-mail?address=gone@example.org", "").await.0, 204);
+    assert_eq!(program.pull("send-as?mailbox=mailbox1@contoso.com&address=c@contoso.com", "").await.0, 204);
     assert_eq!(program.pull("no-such-lever", "").await.0, 404);
     assert_eq!(program.pull("stop", "").await.0, 204);
     assert!(program.child.wait().unwrap().success());

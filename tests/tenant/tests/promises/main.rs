@@ -25,4 +25,6 @@ mod subscriptions;
 #[cfg(test)]
 mod tokens;
 #[cfg(test)]
+mod transport;
+#[cfg(test)]
 mod uploads;

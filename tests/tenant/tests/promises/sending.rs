@@ -12,7 +12,7 @@ fn draft(changes: Value) -> Value {
     let mut draft = json!({
         "subject": "Grüße", "body": { "contentType": "html", "content": "<p>Hello ü</p>" },
         "toRecipients": [{ "emailAddress": { "name": "Ann Müller", "address": "ann@example.org" } }],
-        "bccRecipients": [{ "emailAddress": { "address": "boss@contoso.com" } }],
+        "bccRecipients": [{ "emailAddress": { "address": "boss@contoso.net" } }],
         "internetMessageHeaders": [{ "name": "x-custom", "value": "1" }],
         "singleValueExtendedProperties": [{ "id": KEY, "value": "sub_1" }],
     });
@@ -42,7 +42,7 @@ async fn a_draft_keeps_its_immutable_id_when_it_is_sent() {
     let client = Client::new().await;
     let made = client.post(&format!("{USER}/messages"), draft(json!({}))).await;
     assert_eq!((made.status.as_u16(), &made.json["isDraft"]), (201, &json!(true)), "{}", made.json);
-    assert_eq!(made.json["bccRecipients"][0]["emailAddress"]["address"], "boss@contoso.com");
+    assert_eq!(made.json["bccRecipients"][0]["emailAddress"]["address"], "boss@contoso.net");
     let path = path_of(&made);
     assert_eq!(send(&client, &path).await.status, 202);
 
@@ -51,7 +51,7 @@ async fn a_draft_keeps_its_immutable_id_when_it_is_sent() {
     assert_eq!(sent.json["internetMessageId"], made.json["internetMessageId"]);
     let left = client.tenant.sent();
     assert_eq!(left.len(), 1);
-    assert_eq!(left[0].recipients, ["ann@example.org", "boss@contoso.com"]);
+    assert_eq!(left[0].recipients, ["ann@example.org", "boss@contoso.net"]);
     assert_eq!(client.tenant.message(left[0].id.as_ref().unwrap()).unwrap().folder, "sentitems");
     let mime = text(&client, 0);
     assert!(!mime.contains("boss@") && mime.contains("x-custom: 1") && mime.contains(&left[0].internet_message_id));
@@ -64,13 +64,13 @@ async fn a_draft_keeps_its_immutable_id_when_it_is_sent() {
 #[tokio::test]
 async fn mime_leaves_with_its_own_header_and_without_its_bcc() {
     let client = Client::new().await;
-    let mime = "From: support@contoso.com\r\nTo: ann@example.org\r\nBcc: boss@contoso.com\r\nSubject: a\r\n\
+    let mime = "From: support@contoso.com\r\nTo: ann@example.org\r\nBcc: boss@contoso.net\r\nSubject: a\r\n\
                 Message-ID: <own@contoso.com>\r\nList-Unsubscribe: <https://x.example/u>\r\n\r\nHello\r\n";
     let made = post_mime(&client, &format!("{USER}/messages"), mime).await;
     assert_eq!((made.status.as_u16(), &made.json["internetMessageId"]), (201, &json!("<own@contoso.com>")));
     assert_eq!(send(&client, &path_of(&made)).await.status, 202);
-    assert_eq!(text(&client, 0), mime.replace("Bcc: boss@contoso.com\r\n", ""));
-    assert_eq!(client.tenant.sent()[0].recipients, ["ann@example.org", "boss@contoso.com"]);
+    assert_eq!(text(&client, 0), mime.replace("Bcc: boss@contoso.net\r\n", ""));
+    assert_eq!(client.tenant.sent()[0].recipients, ["ann@example.org", "boss@contoso.net"]);
 
     assert_eq!(post_mime(&client, &format!("{USER}/sendMail"), mime).await.status, 202);
     assert_eq!(client.tenant.sent_count(), 2);
@@ -147,7 +147,7 @@ async fn what_exchange_refuses_is_refused_and_nothing_leaves() {
         (json!({ "toRecipients": [], "bccRecipients": [] }), 400, "ErrorInvalidRecipients"),
         (json!({ "toRecipients": [person("a@x"), person("b@x")] }), 400, "ErrorInvalidRecipients"),
         (json!({ "toRecipients": [person("nobody")] }), 400, "ErrorInvalidRecipients"),
-        (json!({ "from": person("boss@contoso.com") }), 403, "ErrorSendAsDenied"),
+        (json!({ "from": person("boss@contoso.net") }), 403, "ErrorSendAsDenied"),
         (json!({ "attachments": [file] }), 413, "ErrorMessageSizeExceeded"),
     ] {
         let made = client.post(&format!("{USER}/messages"), draft(changes.clone())).await;
@@ -155,10 +155,10 @@ async fn what_exchange_refuses_is_refused_and_nothing_leaves() {
         assert_eq!((refused.status.as_u16(), refused.code()), (status, code), "{changes}");
     }
     assert_eq!(client.tenant.sent_count(), 0);
-    client.tenant.grant_send_as(MAILBOX, "Boss@contoso.com");
-    let made = client.post(&format!("{USER}/messages"), draft(json!({ "from": person("boss@contoso.com") }))).await;
+    client.tenant.grant_send_as(MAILBOX, "Boss@contoso.net");
+    let made = client.post(&format!("{USER}/messages"), draft(json!({ "from": person("boss@contoso.net") }))).await;
     assert_eq!(send(&client, &path_of(&made)).await.status, 202);
-    assert_eq!(client.tenant.sent()[0].from, "boss@contoso.com");
+    assert_eq!(client.tenant.sent()[0].from, "boss@contoso.net");
 
     client.tenant.set_roles(client.tenant.client_id(), &["Mail.ReadWrite"]);
     assert_eq!(

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use mailspan_tenant::{Fault, FaultAction, Operation};
+use mailspan_tenant::{Fault, FaultAction, Operation, Options};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -107,4 +107,24 @@ async fn a_connection_lost_after_a_range_leaves_the_range() {
     assert_eq!(next(&answer(client.http.get(&session)).await), json!(MIB.to_string()));
     client.tenant.fault(Fault::on(Operation::Upload, FaultAction::refuse(503, "ServiceUnavailable")).times(1));
     assert_eq!(answer(client.http.get(&session)).await.status, 503);
+}
+
+#[tokio::test]
+async fn more_bytes_than_five_minutes_allow_are_throttled_and_nothing_of_them_is_taken() {
+    let client = Client::with(Options { upload_per_five_minutes: Some(6 << 20), ..Options::default() }).await;
+    let draft = made(&client).await;
+    let file = vec![7; 9 * MIB];
+    let url = url(&begin(&client, &draft, file.len()).await);
+    for first in [0, 3 * MIB] {
+        assert_eq!(put(&client, &url, first, &file[first..first + 3 * MIB], file.len()).await.status, 200);
+    }
+    let refused = put(&client, &url, 6 * MIB, &file[6 * MIB..], file.len()).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (429, "ApplicationThrottled"));
+    let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((290..=300).contains(&wait), "{wait}");
+    let counted = client.tenant.counters();
+    assert_eq!((counted.too_much_uploaded, counted.uploaded_bytes), (1, 6 << 20));
+    assert_eq!(next(&answer(client.http.get(&url)).await), json!((6 * MIB).to_string()));
+    client.tenant.advance(Duration::from_secs(300));
+    assert_eq!(put(&client, &url, 6 * MIB, &file[6 * MIB..], file.len()).await.status, 201);
 }
