@@ -1,7 +1,7 @@
 //! Which part of the house runs which kind of job, and with how much patience.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::paused::PausedMailboxes;
@@ -9,10 +9,11 @@ use crate::delivery::Delivery;
 use crate::inbound::Inbound;
 use crate::model::backoff::{Backoff, Then};
 use crate::model::clock::rfc3339;
-use crate::model::outcome::Outcome;
+use crate::model::outcome::{Failure, Outcome};
 use crate::model::token::BoxFuture;
 use crate::model::work::{Job, Lane, Work};
 use crate::ops::tidy;
+use crate::outbound::Outbound;
 use crate::queue::{Plan, Standing, Works};
 
 /// Requests one mailbox may have in flight. Graph allows four per app and mailbox and counts until its own end, so
@@ -57,6 +58,7 @@ pub(super) struct RoutePlan {
 pub(super) struct Jobs {
     pub(super) inbound: Inbound,
     pub(super) delivery: Delivery,
+    pub(super) outbound: Arc<Outbound>,
     pub(super) routes: HashMap<String, RoutePlan>,
     pub(super) retain: Duration,
     pub(super) standings: Mutex<HashMap<Lane, Standing>>,
@@ -97,6 +99,9 @@ impl Works for Jobs {
                 Work::Renew { mailbox } => self.inbound.renew(mailbox).await,
                 Work::Deliver { route, interaction } => self.delivery.deliver(job, route, interaction).await,
                 Work::Audit { mailbox } => self.audit(mailbox).await,
+                Work::Send { .. } | Work::Callback { .. } => {
+                    Err(Failure::Postponed { reason: "nothing is sent yet".into(), after: SMALL_TIMEOUT })
+                }
                 Work::Tidy => tidy::tidy(&self.inbound.store, &self.inbound.clock, self.retain).await,
             }
         })
@@ -109,7 +114,9 @@ impl Works for Jobs {
             // As long as the lane allows: a day of a busy mailbox is many pages.
             Work::Audit { .. } => upkeep(FETCH_TIMEOUT, &UPKEEP_STEPS),
             Work::Fetch { .. } => Plan { timeout: FETCH_TIMEOUT, backoff: fetch_backoff() },
-            Work::Mark { .. } | Work::Tidy => upkeep(SMALL_TIMEOUT, &UPKEEP_STEPS),
+            Work::Send { .. } | Work::Callback { .. } | Work::Mark { .. } | Work::Tidy => {
+                upkeep(SMALL_TIMEOUT, &UPKEEP_STEPS)
+            }
             Work::Renew { .. } => upkeep(SMALL_TIMEOUT, &RENEW_STEPS),
             Work::Deliver { .. } => match self.route(&work.lane()) {
                 Some(route) => route.plan.clone(),

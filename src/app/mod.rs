@@ -8,6 +8,7 @@ mod daemon;
 mod jobs;
 mod paused;
 mod routes;
+mod sending;
 
 pub use audits::NoAudit;
 
@@ -150,10 +151,12 @@ impl Bridge {
             removed: Removed::default(),
         };
         let content = Content::new(kept);
+        let outbound = Arc::new(sending::outbound(&config, &inbound, &memory));
         let delivery = Delivery { store: store.clone(), clock: Arc::clone(&clock), routes, content, memory, links };
         let jobs = Arc::new(Jobs {
             inbound,
             delivery,
+            outbound,
             routes: plans,
             retain: config.store.retain.0,
             standings: Mutex::default(),

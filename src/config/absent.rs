@@ -4,10 +4,8 @@
 
 /// (key with `*` for list elements and kinds, what it would have been for)
 const KEYS: &[(&str, &str)] = &[
-    ("outbound", "sending mail"),
     ("store.encryption_key_file", "encryption of stored content; encrypt the volume instead"),
     ("telemetry.otlp_endpoint", "OpenTelemetry export; metrics are at /metrics of the admin listener"),
-    ("mailboxes.send", "sending mail"),
 ];
 
 /// (key, value, what to write instead)

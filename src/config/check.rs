@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use super::problem::Report;
 use super::tree::Path;
-use super::{Draft, check_routes, check_tenants, check_tokens};
+use super::{Draft, check_routes, check_tenants, check_tokens, check_webhook};
 use crate::inbound::Mode;
 use crate::model::secret::Secret;
 use crate::secrets::SecretSource;
@@ -32,6 +32,9 @@ pub(super) fn everything(draft: &Draft, report: &mut Report) {
         && let Err(message) = crate::telemetry::filter(&telemetry.log)
     {
         report.wrong(&root.key("telemetry").key("log"), message);
+    }
+    if let Some(callback) = draft.outbound.as_ref().and_then(|it| it.callback.as_ref()) {
+        check_webhook::webhook(&callback.webhook(), draft, &root.key("outbound").key("callback"), report);
     }
     check_tokens::tokens(draft, report);
     check_tenants::tenants(draft, report);

@@ -94,9 +94,7 @@ pub(super) fn mailboxes(draft: &Draft, report: &mut Report) {
             report.wrong(&at.key("address"), format!("is mailboxes[{first}] once more; keep one of the two"));
         }
         folders(mailbox, &at, report);
-        if watched && !mailbox.receive {
-            report.warn(&at.key("receive"), "this mailbox only sends, and this version does not send mail yet");
-        }
+        sending(mailbox, &at, report);
     }
     unused_tenants(draft, report);
 }
@@ -123,6 +121,15 @@ fn tenant_of<'a>(mailbox: &'a MailboxConfig, draft: &'a Draft, at: &Path, report
             report.wrong(&at, message);
             Some(name)
         }
+    }
+}
+
+fn sending(mailbox: &MailboxConfig, at: &Path, report: &mut Report) {
+    if !mailbox.receive && !mailbox.send {
+        report.warn(&at.key("send"), "this mailbox neither receives nor sends, so nothing is done with it");
+    }
+    if !mailbox.send && !mailbox.send_as.is_empty() {
+        report.warn(&at.key("send_as"), "is of no use with send = false");
     }
 }
 

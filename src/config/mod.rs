@@ -35,7 +35,7 @@ use serde::de::DeserializeOwned;
 use crate::identity::config::TenantConfig;
 use crate::inbound::MailboxConfig;
 use crate::model::work::MailboxId;
-use crate::{egress, inbound, store, telemetry};
+use crate::{egress, inbound, outbound, store, telemetry};
 
 use limits::{LimitsConfig, RoutingConfig};
 use problem::{Problem, Problems, Report};
@@ -65,6 +65,8 @@ pub struct Config {
     pub sync: inbound::Config,
     /// How messages find their routes.
     pub routing: RoutingConfig,
+    /// How mail leaves.
+    pub outbound: outbound::Config,
     /// Logs and metrics.
     pub telemetry: telemetry::Config,
     /// Who may ask the API; without any, this machine alone.
@@ -147,6 +149,7 @@ struct Draft {
     limits: Option<LimitsConfig>,
     sync: Option<inbound::Config>,
     routing: Option<RoutingConfig>,
+    outbound: Option<outbound::Config>,
     telemetry: Option<telemetry::Config>,
     api_tokens: Vec<Option<ApiTokenConfig>>,
     tenants: Vec<Option<TenantConfig>>,
@@ -169,6 +172,7 @@ impl Draft {
             limits: reader.section("limits"),
             sync: reader.section("sync"),
             routing: reader.section("routing"),
+            outbound: reader.section("outbound"),
             telemetry: reader.section("telemetry"),
             api_tokens: reader.list("api_tokens"),
             tenants: reader.list("tenants"),
@@ -192,6 +196,7 @@ impl Draft {
             limits: self.limits?,
             sync: self.sync?,
             routing: self.routing?,
+            outbound: self.outbound?,
             telemetry: self.telemetry?,
             api_tokens: self.api_tokens.into_iter().collect::<Option<_>>()?,
             tenants,

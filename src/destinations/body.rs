@@ -52,6 +52,6 @@ impl Body {
 }
 
 /// What `inline_limit` is unless it is set.
-pub(super) fn default_inline_limit() -> Size {
+pub fn default_inline_limit() -> Size {
     Size(1 << 20)
 }

@@ -22,7 +22,7 @@ use serde::Deserialize;
 use crate::graph::Graph;
 use crate::mail::kept::KeptMail;
 use crate::memory::Budget;
-use crate::model::address::Address;
+use crate::model::address::{Address, AddressPattern};
 use crate::model::clock::{SharedClock, UnixMillis};
 use crate::model::route::Rule;
 use crate::model::thread::ThreadNames;
@@ -204,6 +204,12 @@ pub struct MailboxConfig {
     /// Whether mail is read from it.
     #[serde(default = "yes")]
     pub receive: bool,
+    /// Whether mail may be sent from it.
+    #[serde(default = "yes")]
+    pub send: bool,
+    /// Further addresses it sends for; Exchange must allow it, too.
+    #[serde(default)]
+    pub send_as: Vec<AddressPattern>,
     /// When a message is marked read.
     #[serde(default)]
     pub mark_read: MarkRead,

@@ -226,7 +226,7 @@ fn measure(part: &Part, raw: &[u8]) -> (u64, String) {
     (size, hex(digest.finish().as_ref()))
 }
 
-fn disposition(part: &Part, parent: &str, referenced: &HashSet<String>) -> Disposition {
+pub(super) fn disposition(part: &Part, parent: &str, referenced: &HashSet<String>) -> Disposition {
     if part.cid.as_ref().is_some_and(|cid| referenced.contains(cid)) {
         return Disposition::Inline;
     }
@@ -243,7 +243,7 @@ fn disposition(part: &Part, parent: &str, referenced: &HashSet<String>) -> Dispo
     }
 }
 
-fn is_mail(part: &Part) -> bool {
+pub(super) fn is_mail(part: &Part) -> bool {
     matches!(part.kind(), "message/rfc822" | "message/global")
 }
 
@@ -251,7 +251,7 @@ fn is_mail(part: &Part) -> bool {
 const NAMING: usize = 128 * 1024;
 
 /// A mail in a mail is named after its subject.
-fn name_of_message(part: &Part, raw: &[u8]) -> String {
+pub(super) fn name_of_message(part: &Part, raw: &[u8]) -> String {
     let bytes = part.beginning(raw, NAMING);
     let subject = header::section(&bytes).0.first("subject").map(header::Field::text);
     // A slash in a subject parts words, not folders.

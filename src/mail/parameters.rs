@@ -43,6 +43,11 @@ impl Parameterised {
         Self { value, parameters: parameters.map(|it| (it.name.into_owned(), it.value.into_owned())).collect() }
     }
 
+    /// All parameters in their order, names in lower case.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// A parameter. Names are in lower case. Of two of the same name, the one that could be written in no other way
     /// goes first: mailers put a name without accents beside the real one for the mailers of old.
     pub fn parameter(&self, name: &str) -> Option<&str> {

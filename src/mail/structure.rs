@@ -41,6 +41,8 @@ pub struct Part {
     pub encoding: TransferEncoding,
     /// Whether they are written as mailers did before base64 (`x-uuencode`), with a first and a last line.
     pub is_uuencoded: bool,
+    /// Where its header section begins in the mail.
+    pub head: usize,
     /// Where its body stands in the mail.
     pub body: Range<usize>,
 }
@@ -96,6 +98,7 @@ impl Part {
             is_uuencoded: encoding.is_some_and(uuencode::is_named),
             disposition: Some(disposition.value).filter(|it| !it.is_empty()),
             content_type,
+            head: body.start,
             body,
         };
         // RFC 2045 §5.2: what has no readable type is text; RFC 2046 §5.1.5: in a digest it is a mail.
@@ -169,7 +172,7 @@ fn unsplit(raw: &[u8], problem: &'static str) -> Structure {
     let (fields, end) = header::section(raw);
     let body = if fields.0.is_empty() { 0 } else { after_blank_line(raw, end) };
     let mut part = Part::new(&fields, None, body..raw.len());
-    part.id = "1".into();
+    (part.id, part.head) = ("1".into(), 0);
     let parts = vec![part];
     let chosen = Chosen { attached: vec![0], ..Chosen::default() };
     let mut structure = Structure { fields, parts, chosen, problems: vec![problem] };
@@ -256,6 +259,7 @@ impl Reading<'_> {
         let found = &mut self.found;
         let index = found.parts.len();
         let mut new = Part::new(&fields, parent.and_then(|it| Some((it, found.parts.get(it)?))), body);
+        new.head = part.headers.first().map_or(new.body.start, |it| offset(it.offset_field)).min(new.body.start);
         let has_parts = part.sub_parts().is_some_and(|it| !it.is_empty());
         if let Some(parent) = parent.and_then(|it| found.parts.get_mut(it)) {
             parent.children.push(index);

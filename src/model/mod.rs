@@ -7,6 +7,7 @@ pub mod clock;
 pub mod ids;
 pub mod link;
 pub mod outcome;
+pub mod pace;
 pub mod pattern;
 pub mod reason;
 pub mod retry_after;

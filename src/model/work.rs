@@ -65,6 +65,18 @@ pub enum Work {
         /// The mailbox to read.
         mailbox: MailboxId,
     },
+    /// Bring one submission to Graph, let it leave, and find it sent.
+    Send {
+        /// The mailbox it leaves from.
+        mailbox: MailboxId,
+        /// The store's number of the submission.
+        submission: i64,
+    },
+    /// Tell whoever submitted a mail what became of it.
+    Callback {
+        /// The callback's id.
+        callback: String,
+    },
     /// Remove finished records and content that nobody needs any more.
     Tidy,
 }
@@ -80,6 +92,8 @@ impl Work {
             | Self::Audit { mailbox } => Lane::mailbox(mailbox),
             Self::Renew { mailbox } => Lane::subscriptions(&mailbox.tenant),
             Self::Deliver { route, .. } => Lane::route(route),
+            Self::Send { mailbox, .. } => Lane::sending(mailbox),
+            Self::Callback { .. } => Lane::callbacks(),
             Self::Tidy => Lane::upkeep(),
         }
     }
@@ -94,6 +108,8 @@ impl Work {
             Self::Renew { mailbox } => format!("renew:{mailbox}"),
             Self::Deliver { interaction, .. } => format!("deliver:{interaction}"),
             Self::Audit { mailbox } => format!("audit:{mailbox}"),
+            Self::Send { submission, .. } => format!("send:{submission}"),
+            Self::Callback { callback } => format!("callback:{callback}"),
             Self::Tidy => "tidy".into(),
         }
     }
@@ -108,6 +124,8 @@ impl Work {
             Self::Renew { .. } => "renew",
             Self::Deliver { .. } => "deliver",
             Self::Audit { .. } => "audit",
+            Self::Send { .. } => "send",
+            Self::Callback { .. } => "callback",
             Self::Tidy => "tidy",
         }
     }
@@ -141,6 +159,16 @@ impl Lane {
     /// The route whose deliveries these are; `None` for every other lane.
     pub fn of_route(&self) -> Option<&str> {
         self.0.strip_prefix("route:")
+    }
+
+    /// Mail that leaves from one mailbox.
+    pub fn sending(mailbox: &MailboxId) -> Self {
+        Self(format!("sending:{mailbox}"))
+    }
+
+    /// What submitters are told.
+    pub fn callbacks() -> Self {
+        Self("callbacks".into())
     }
 
     /// Everything that belongs to no mailbox and no route.

@@ -1,4 +1,4 @@
-//! Job Tidy: content that every route has accepted goes, and finished records after their time.
+//! Job Tidy: content that every route has accepted goes, and finished records and submissions after their time.
 //!
 //! The fact that a message is known never goes while the mail may still lie in its folder: it is what keeps a mail
 //! from being delivered twice.
@@ -21,7 +21,9 @@ const PER_RUN: u32 = 500;
 pub async fn tidy(store: &Store, clock: &SharedClock, retain: Duration) -> Outcome {
     let retain_ms = i64::try_from(retain.as_millis()).unwrap_or(i64::MAX);
     let tidied = store.tidy(clock.now(), retain_ms, PER_RUN).await?;
-    let full = [tidied.contents, tidied.messages, tidied.threads].into_iter().any(|it| it >= u64::from(PER_RUN));
+    let full = [tidied.contents, tidied.messages, tidied.threads, tidied.submissions]
+        .into_iter()
+        .any(|it| it >= u64::from(PER_RUN));
     if tidied.contents + tidied.messages > 0 {
         tracing::debug!(contents = tidied.contents, messages = tidied.messages, "Finished mail was tidied away");
     }

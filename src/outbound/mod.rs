@@ -1,33 +1,48 @@
 //! A mail goes out: three doors, one path. What was accepted is on disk; job Send brings it to Graph, step by step.
 
+mod accept;
+mod config;
+mod fingerprint;
 mod offer;
+mod senders;
+mod stage;
+mod told;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub use config::{CallbackConfig, Config};
 pub use offer::{Answers, Offer, Offered, Receipt, Refused, Stage};
+pub use senders::{Sender, sender};
+pub use stage::Staging;
+pub use told::Told;
 
-use crate::store::{Store, StoreError};
+use crate::graph::Graph;
+use crate::memory::Budget;
+use crate::model::clock::SharedClock;
+use crate::model::pace::SendPace;
+use crate::model::work::MailboxId;
+use crate::store::Store;
 
 /// Everything the outbound jobs and doors work with, wired by the roof.
 pub struct Outbound {
     /// What is on disk.
     pub store: Store,
+    /// The time.
+    pub clock: SharedClock,
+    /// The mailboxes that send, in the order of the configuration.
+    pub senders: Vec<Sender>,
+    /// The Graph of each mailbox.
+    pub graphs: HashMap<MailboxId, Arc<Graph>>,
+    /// Message bytes in flight.
+    pub memory: Budget,
+    /// Larger mail is not accepted.
+    pub max_message_size: u64,
+    /// How fast each mailbox sends.
+    pub pace: SendPace,
 }
 
-impl Outbound {
-    /// Takes a mail over: it is on disk when this returns.
-    ///
-    /// # Errors
-    /// Nothing of it is stored.
-    pub async fn accept(&self, offer: Offer) -> Result<Receipt, Refused> {
-        drop(offer);
-        self.store.ping().await?;
-        Err(Refused::Busy)
-    }
-
-    /// Begins to store content whose submission is not known yet.
-    ///
-    /// # Errors
-    /// The store cannot be used.
-    pub async fn stage(&self) -> Result<Stage, StoreError> {
-        self.store.ping().await.map(|()| Stage(0))
-    }
+/// Counts what became of a submission.
+fn count(outcome: &'static str) {
+    metrics::counter!("mailspan_submissions_total", "outcome" => outcome).increment(1);
 }

@@ -15,6 +15,8 @@ use crate::model::reason::{Code, Reason};
 
 /// The attempts that are kept of one job, the last ones.
 const KEPT: usize = 50;
+/// Whose attempts are kept, by how their keys begin.
+const KINDS: [&str; 4] = ["deliver:", "fetch:", "send:", "callback:"];
 
 /// One attempt at a delivery or a fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +73,7 @@ pub(super) fn code(text: &str) -> Code {
 }
 
 impl Writing<'_> {
-    /// Writes attempts at deliveries and fetches; what never ends has no story to keep.
+    /// Writes attempts at what has an end; what never ends has no story to keep.
     pub(super) async fn note_attempts(&mut self, attempts: Vec<FailedAttempt<'_>>) -> Result<(), StoreError> {
         static INSERT: Listed = Listed::values(
             "INSERT INTO attempts (key, attempt, at, took_ms, code, reason, answer)
@@ -84,7 +86,7 @@ impl Writing<'_> {
                WHERE last.key = attempts.key ORDER BY last.id DESC LIMIT 1 OFFSET {fixed})",
             "?",
         );
-        let kept = |it: &FailedAttempt<'_>| it.key.starts_with("deliver:") || it.key.starts_with("fetch:");
+        let kept = |it: &FailedAttempt<'_>| KINDS.iter().any(|kind| it.key.starts_with(kind));
         let (mut rows, mut keys): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
         for it in attempts.into_iter().filter(kept) {
             keys.push(it.key.as_str().into());

@@ -195,6 +195,26 @@ impl Tx {
         }
     }
 
+    /// Holds the Send job of a submission until the commit, so that of two replicas that send it and take it back one
+    /// sees the other. On SQLite nobody else is writing.
+    pub(super) async fn hold_send_job(&mut self, submission: i64) -> Result<(), StoreError> {
+        const HOLD: &str = "SELECT 1 FROM jobs WHERE key = $1 AND parked_at IS NULL FOR UPDATE";
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(_) => self.rows(HOLD, vec![format!("send:{submission}").into()]).await.map(drop),
+        }
+    }
+
+    /// Holds a mailbox until the commit, so that of two replicas that give out turns in it the later sees what the
+    /// earlier gave. On SQLite nobody else is writing.
+    pub(super) async fn hold_mailbox(&mut self, mailbox: i64) -> Result<(), StoreError> {
+        const HOLD: &str = "SELECT 1 FROM mailboxes WHERE id = $1 FOR NO KEY UPDATE";
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(_) => self.rows(HOLD, vec![mailbox.into()]).await.map(drop),
+        }
+    }
+
     /// Takes these lines of deliveries until the commit, so that of two replicas only one judges whose turn it is; those
     /// that another has taken are left out. As triples of a number of the caller's, lane and conversation. Answers the
     /// numbers. On SQLite nobody else is writing.

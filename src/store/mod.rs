@@ -43,6 +43,7 @@ mod rates;
 mod replay;
 mod secrets;
 mod settle;
+mod submissions;
 mod take_up;
 mod threads;
 mod tidy;
@@ -70,6 +71,10 @@ pub use messages::{Delivery, Message};
 pub use pieces::PIECE;
 pub use replay::Replayed;
 pub use settle::End;
+pub use submissions::{
+    Bounce, Callback, Cancelled, NewCallback, NewFile, NewSubmission, Slot, Step, Submission, SubmissionFile,
+    SubmissionFilter, Submitted, Then, Waits,
+};
 pub use tidy::Tidied;
 pub use wake::{Heard, Wake, Wakes};
 pub use words::{CursorKind, DeliveryState, FoundBy, Mark, MessageState, PushState};

@@ -22,11 +22,13 @@ pub struct Tidied {
     pub messages: u64,
     /// What was known of conversations nobody has written in for long, and counts that count no more.
     pub threads: u64,
+    /// Submissions that ended long ago.
+    pub submissions: u64,
 }
 
 impl Store {
     /// Removes the content of delivered messages that need no marking any more and to which no link leads any more, the
-    /// records of messages that were finished more than `retain_ms` ago, and conversations long forgotten; at most
+    /// records of messages and submissions that ended more than `retain_ms` ago, and conversations long forgotten; at most
     /// `limit` of each kind. Less than `limit` of each: everything is tidy.
     ///
     /// # Errors
@@ -52,7 +54,8 @@ impl Op for Tidy {
             let contents = writing.drop_contents(tidy).await?;
             let messages = writing.drop_records(tidy).await?;
             let threads = writing.forget_threads(tidy).await?;
-            answers.push(Tidied { contents, messages, threads });
+            let submissions = writing.tidy_submissions(tidy.now, tidy.before, tidy.limit).await?;
+            answers.push(Tidied { contents, messages, threads, submissions });
         }
         Ok(answers)
     }

@@ -25,6 +25,13 @@ use super::names::{Names, NewMailbox};
 use super::replay::Replay;
 use super::secrets::OwnSecret;
 use super::settle::Settle;
+use super::submissions::bounces::Bounced;
+use super::submissions::callbacks::CalledBack;
+use super::submissions::cancel::Cancel;
+use super::submissions::slots::TakeSlot;
+use super::submissions::stages::Staging;
+use super::submissions::steps::Stepping;
+use super::submissions::submit::Submit;
 use super::take_up::TakeUp;
 use super::tidy::Tidy;
 use super::turns::Line;
@@ -184,12 +191,19 @@ kinds! {
     accept: Accepting,
     delivered: Delivered,
     asked: Ask,
+    cancels: Cancel,
+    steps: Stepping,
+    slots: TakeSlot,
+    called_back: CalledBack,
+    bounces: Bounced,
     marked: Marked,
     mailboxes: NewMailbox,
     found: FoundPage,
     changes: Change,
     audited: KeepAudit,
     secrets: OwnSecret,
+    stages: Staging,
+    submissions: Submit,
     unpark: Unpark,
     take_up: TakeUp,
     forward: BringForward,

@@ -10,41 +10,47 @@ const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 /// A text with the lines of a mail, as a part's `Content-Transfer-Encoding` and what follows its header.
 pub(super) fn text(text: &str) -> (&'static str, Vec<u8>) {
-    let lines: Vec<&str> = lines(text).collect();
+    letters(text.as_bytes())
+}
+
+/// The same of a text in whatever character set that keeps ASCII's line ends.
+pub(super) fn letters(text: &[u8]) -> (&'static str, Vec<u8>) {
+    let lines: Vec<&[u8]> = lines(text).collect();
     if lines.iter().all(|line| is_plain(line)) {
-        return ("7bit", lines.join("\r\n").into_bytes());
+        return ("7bit", lines.join(&b"\r\n"[..]));
     }
     // What is mostly Latin stays legible; what is not is shorter in base64.
-    let foreign = text.bytes().filter(|byte| !byte.is_ascii() || *byte == b'=').count();
+    let foreign = text.iter().filter(|byte| !byte.is_ascii() || **byte == b'=').count();
     match foreign * 3 > text.len() {
-        true => ("base64", base64(lines.join("\r\n").as_bytes())),
+        true => ("base64", base64(&lines.join(&b"\r\n"[..]))),
         false => ("quoted-printable", quoted_printable(&lines)),
     }
 }
 
 /// The lines of a text, whatever ends them.
-fn lines(text: &str) -> impl Iterator<Item = &str> {
-    text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
+pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let without_end = |line| <[u8]>::strip_suffix(line, b"\r").unwrap_or(line);
+    text.split(|byte| *byte == b'\n').flat_map(move |line| without_end(line).split(|byte| *byte == b'\r'))
 }
 
 /// Whether a line travels unharmed: short, of letters, and nothing that relays or mailboxes change.
-fn is_plain(line: &str) -> bool {
+fn is_plain(line: &[u8]) -> bool {
     line.len() <= LINE
-        && line.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
-        && !line.ends_with([' ', '\t'])
-        && !["From ", ".", "--"].iter().any(|start| line.starts_with(start))
+        && line.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
+        && !line.ends_with(b" ")
+        && !line.ends_with(b"\t")
+        && ![&b"From "[..], b".", b"--"].iter().any(|start| line.starts_with(start))
 }
 
-fn quoted_printable(lines: &[&str]) -> Vec<u8> {
+fn quoted_printable(lines: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::with_capacity(lines.iter().map(|line| line.len() + 16).sum());
     for (number, line) in lines.iter().enumerate() {
         if number > 0 {
             out.extend_from_slice(b"\r\n");
         }
         let mut width = 0;
-        let bytes = line.as_bytes();
-        for (at, byte) in bytes.iter().enumerate() {
-            let is_last = at + 1 == bytes.len();
+        for (at, byte) in line.iter().enumerate() {
+            let is_last = at + 1 == line.len();
             let must_escape = |width| match byte {
                 b' ' | b'\t' => is_last,
                 // At the beginning of a line: what a mailbox file or the protocol would take for its own.
@@ -130,8 +136,8 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_text_arrives(written in "([ -~]{0,90}|[äöü€😀=\t ]{0,40}|\n|\r\n|From |\\.|--){0,12}") {
-            let expected = lines(&written).collect::<Vec<_>>().join("\r\n");
-            proptest::prop_assert_eq!(decoded(&written).1, expected);
+            let expected = lines(written.as_bytes()).collect::<Vec<_>>().join(&b"\r\n"[..]);
+            proptest::prop_assert_eq!(decoded(&written).1.into_bytes(), expected);
         }
     }
 }

@@ -127,7 +127,7 @@ fn automatic(automatic: Automatic) -> impl Iterator<Item = (&'static str, &'stat
     word.into_iter().flat_map(|word| [("Auto-Submitted", word), ("X-Auto-Response-Suppress", "All")])
 }
 
-fn date(at: UnixMillis) -> String {
+pub(super) fn date(at: UnixMillis) -> String {
     let at = jiff::Timestamp::from_millisecond(at).unwrap_or_default();
     at.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }

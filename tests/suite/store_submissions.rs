@@ -1,0 +1,260 @@
+//! The way of a submission through the store: accepted once, sent step by step or cancelled, told of, tidied.
+
+use bytes::Bytes;
+use mailspan::model::reason::Code;
+use mailspan::model::subject::Subject;
+use mailspan::model::submission::{Origin, SubmissionState};
+use mailspan::model::work::{Lane, Work};
+use mailspan::store::{
+    Bounce, Cancelled, NewCallback, NewFile, NewSubmission, PIECE, Step, Store, Submission, SubmissionFilter,
+    Submitted, Then,
+};
+
+use crate::store_world::*;
+
+pub(crate) fn new(id: &str) -> NewSubmission {
+    NewSubmission {
+        id: id.into(),
+        mailbox: mailbox("support"),
+        origin: Origin::Api,
+        by: "ops".into(),
+        send_at: None,
+        subject: Subject::new("Your order"),
+        told: "{}".into(),
+        recipients: 2,
+        size: 4,
+        message_id: format!("{id}@contoso.com"),
+        thread: None,
+        answers: None,
+        save_copy: true,
+        mime: Bytes::from_static(b"mime"),
+        files: vec![],
+        stage: None,
+        key: None,
+    }
+}
+
+fn lane() -> Lane {
+    Lane::sending(&mailbox("support"))
+}
+
+async fn submitted(store: &Store, submission: NewSubmission) -> Submission {
+    let id = submission.id.clone();
+    assert_eq!(store.submit(submission).await.unwrap(), Submitted::New);
+    store.submission(&id).await.unwrap().unwrap()
+}
+
+fn bytes(count: usize) -> Bytes {
+    (0..count).map(|n| (n.wrapping_mul(2_654_435_761) >> 11) as u8).collect()
+}
+
+fn sent() -> Step {
+    Step::Sent { at: None, message_id: Some("exchange@contoso.com".into()), conversation_id: None, note: None }
+}
+
+fn callback(id: &str) -> NewCallback {
+    NewCallback { id: id.into(), kind: "submission.sent".into(), at: START, body: "{}".into() }
+}
+
+on_both! {
+    async fn a_submission_goes_its_whole_way(world: World) {
+        let store = world.open().await;
+        let files = vec![NewFile {
+            n: 3, name: "report.pdf".into(), kind: "application/pdf".into(), cid: None, is_inline: false,
+            size: 600_000, content: bytes(600_000),
+        }];
+        let row = submitted(&store, NewSubmission { files, ..new("sub_1") }).await;
+        assert_eq!((row.state, row.accepted_at, row.recipients), (SubmissionState::Queued, START, 2));
+        assert_eq!(row.waits.as_ref().unwrap().due_at, START - 24 * 3600 * 1000, "ahead of the backlog");
+        let job = only(&store, &lane()).await;
+        assert_eq!(job.work, Work::Send { mailbox: mailbox("support"), submission: row.number });
+
+        let step = async |step, then| store.sending_step(job.claim, row.number, step, then, None).await.unwrap();
+        assert!(step(Step::Drafting, Then::GoesOn).await);
+        assert!(step(Step::Drafted { id: "AAkDraft".into() }, Then::GoesOn).await);
+        assert!(step(Step::Counted { files: 1 }, Then::GoesOn).await);
+        let url = || Some(mailspan::model::secret::Secret::new("https://upload.example/s?token=1"));
+        assert!(step(Step::Session { file: 3, url: url() }, Then::GoesOn).await);
+        assert_eq!(store.submission_files(row.number).await.unwrap()[0].session_url, url());
+        let range = store.submission_range(&row, 3, 300_000, 200_000).await.unwrap();
+        assert_eq!(range, bytes(600_000).slice(300_000..500_000));
+        assert!(step(Step::Attached { file: 3 }, Then::GoesOn).await);
+        assert_eq!(store.submission_files(row.number).await.unwrap()[0].session_url, None);
+        assert!(step(Step::Leaving, Then::GoesOn).await);
+        world.pass(5);
+        assert!(step(Step::Left, Then::Again(world.now() + 1000)).await);
+        assert!(!step(Step::Nothing, Then::GoesOn).await, "that claim is over");
+        let row = store.submission("sub_1").await.unwrap().unwrap();
+        assert_eq!((row.drafting_at, row.leaving_at, row.left_at), (Some(START), Some(START), Some(START + 5)));
+        assert_eq!((row.draft_id.as_deref(), row.draft_files), (Some("AAkDraft"), Some(1)));
+
+        world.pass(1000);
+        let job = only(&store, &lane()).await;
+        assert_eq!(job.attempt, 1, "a step that ends an attempt begins anew");
+        let end = async || store.sending_step(job.claim, row.number, sent(), Then::GoesOn, Some(callback("cb_1"))).await;
+        assert!(end().await.unwrap());
+        assert!(!end().await.unwrap());
+        let row = store.submission_by_message_id("exchange@contoso.com").await.unwrap().unwrap();
+        assert_eq!((row.state, row.ended_at, row.waits), (SubmissionState::Sent, Some(world.now()), None));
+        assert_eq!(world.count("SELECT COUNT(*) FROM submission_pieces").await, 0);
+        let call = only(&store, &Lane::callbacks()).await;
+        assert_eq!(call.work, Work::Callback { callback: "cb_1".into() });
+        assert!(store.callback_accepted(call.claim, "cb_1").await.unwrap());
+        assert!(store.callback("cb_1").await.unwrap().unwrap().accepted_at.is_some());
+        assert!(store.agenda(i64::MAX).await.unwrap().is_empty(), "nothing is left to do");
+    }
+
+    async fn a_key_names_one_submission(world: World) {
+        let store = world.open().await;
+        let keyed = |id: &str, by: &str, fingerprint: &str| NewSubmission {
+            by: by.into(), key: Some(("order-7".into(), fingerprint.into())), ..new(id)
+        };
+        assert_eq!(store.submit(keyed("sub_1", "ops", "a")).await.unwrap(), Submitted::New);
+        let again = Submitted::Repeated { id: "sub_1".into(), state: SubmissionState::Queued };
+        assert_eq!(store.submit(keyed("sub_2", "ops", "a")).await.unwrap(), again);
+        assert_eq!(store.submit(keyed("sub_3", "ops", "b")).await.unwrap(), Submitted::KeyReused);
+        assert_eq!(store.submit(keyed("sub_4", "crm", "b")).await.unwrap(), Submitted::New);
+        let at_once = ["sub_5", "sub_6", "sub_7"].map(|id| store.submit(keyed(id, "batch", "c")));
+        let new = futures_util::future::join_all(at_once).await.into_iter().filter(|it| *it == Ok(Submitted::New));
+        assert_eq!(new.count(), 1);
+        assert_eq!(claim(&store, &lane(), 10).await.jobs.len(), 3);
+    }
+
+    async fn what_is_staged_belongs_to_one_submission(world: World) {
+        let store = world.open().await;
+        let stage = store.new_stage().await.unwrap();
+        let piece = usize::try_from(PIECE).unwrap();
+        let whole = bytes(piece + 1000);
+        store.stage_piece(stage, 0, 0, whole.slice(..piece)).await.unwrap();
+        store.stage_piece(stage, 0, 1, whole.slice(piece..)).await.unwrap();
+        store.stage_piece(stage, 1, 0, Bytes::from_static(b"small, travels with the mail")).await.unwrap();
+        assert_eq!(store.staged_sizes(stage).await.unwrap(), [(0, whole.len() as u64), (1, 28)]);
+        let file = NewFile {
+            n: 0, name: "a.bin".into(), kind: "application/octet-stream".into(), cid: None, is_inline: false,
+            size: whole.len() as u64, content: Bytes::new(),
+        };
+        let with = |id: &str| NewSubmission { files: vec![file.clone()], stage: Some(stage), ..new(id) };
+        let row = submitted(&store, with("sub_1")).await;
+        assert_eq!(store.submission_mail(&row).await.unwrap(), "mime");
+        assert_eq!(store.submission_range(&row, 0, 0, u64::MAX).await.unwrap(), whole);
+        let around = store.submission_range(&row, 0, PIECE - 10, 20).await.unwrap();
+        assert_eq!(around, whole.slice(piece - 10..piece + 10));
+        assert_eq!(world.count("SELECT COUNT(*) FROM submission_pieces WHERE file = 1").await, 0);
+        let keyed = NewSubmission { key: Some(("k".into(), "f".into())), ..with("sub_2") };
+        assert_eq!(store.submit(keyed).await.unwrap(), Submitted::StageGone);
+        assert_eq!(world.count("SELECT COUNT(*) FROM submission_keys").await, 0);
+        assert!(store.stage_piece(stage, 0, 1, Bytes::from_static(b"x")).await.is_err(), "accepted mail stays as it is");
+
+        let forgotten = store.new_stage().await.unwrap();
+        store.stage_piece(forgotten, 0, 0, bytes(10)).await.unwrap();
+        let dropped = store.new_stage().await.unwrap();
+        store.stage_piece(dropped, 0, 0, bytes(10)).await.unwrap();
+        store.drop_stage(dropped).await.unwrap();
+        world.pass(24 * 3600 * 1000 + 1);
+        store.tidy(world.now(), i64::MAX / 2, 10).await.unwrap();
+        assert_eq!(world.count("SELECT COUNT(*) FROM submission_pieces").await, 3, "the mail and the file's two");
+        assert_eq!(world.count("SELECT COUNT(*) FROM submission_stages").await, 0);
+    }
+
+    async fn what_is_cancelled_is_not_sent_and_what_is_sent_is_not_cancelled(world: World) {
+        let store = world.open().await;
+        let (first, second) = (submitted(&store, new("sub_1")).await, submitted(&store, new("sub_2")).await);
+        let jobs = claim(&store, &lane(), 2).await.jobs;
+        assert_eq!(store.cancel_submission("sub_1").await.unwrap(), Cancelled::Done);
+        let drafting = async |job: usize, row: &Submission| {
+            store.sending_step(jobs[job].claim, row.number, Step::Drafting, Then::GoesOn, None).await.unwrap()
+        };
+        assert!(!drafting(0, &first).await);
+        assert!(drafting(1, &second).await);
+        let too_late = Cancelled::TooLate(SubmissionState::Sending);
+        assert_eq!(store.cancel_submission("sub_2").await.unwrap(), too_late);
+        assert_eq!(store.cancel_submission("sub_1").await.unwrap(), Cancelled::TooLate(SubmissionState::Cancelled));
+        assert_eq!(store.cancel_submission("sub_9").await.unwrap(), Cancelled::Unknown);
+        let back = Step::NotDrafted;
+        assert!(store.sending_step(jobs[1].claim, second.number, back, Then::GoesOn, None).await.unwrap());
+        assert_eq!(store.cancel_submission("sub_2").await.unwrap(), Cancelled::Done);
+        assert!(store.agenda(i64::MAX).await.unwrap().is_empty());
+        assert_eq!(world.count("SELECT COUNT(*) FROM submission_pieces").await, 0);
+    }
+
+    async fn a_lost_lease_takes_no_step(world: World) {
+        let store = world.open().await;
+        let row = submitted(&store, new("sub_1")).await;
+        let lost = only(&store, &lane()).await;
+        world.pass(LEASE);
+        let held = only(&store, &lane()).await;
+        for step in [Step::Drafting, Step::Leaving, sent(), Step::Failed { code: Code::Unsendable, reason: "no".into() }] {
+            assert!(!store.sending_step(lost.claim, row.number, step, Then::GoesOn, None).await.unwrap());
+        }
+        let row = store.submission("sub_1").await.unwrap().unwrap();
+        assert_eq!((row.state, row.drafting_at, row.leaving_at), (SubmissionState::Queued, None, None));
+        assert!(store.sending_step(held.claim, row.number, Step::Drafting, Then::GoesOn, None).await.unwrap());
+    }
+
+    async fn a_page_goes_on_where_the_last_one_ended(world: World) {
+        let store = world.open().await;
+        for n in 0..5 {
+            world.pass(1000);
+            let from = if n == 2 { "sales" } else { "support" };
+            submitted(&store, NewSubmission { mailbox: mailbox(from), ..new(&format!("sub_{n}")) }).await;
+        }
+        store.cancel_submission("sub_3").await.unwrap();
+        let all = SubmissionFilter::default();
+        let ids = |page: &[Submission]| page.iter().map(|it| it.id.clone()).collect::<Vec<_>>();
+        let page = store.submissions(&all, None, 3).await.unwrap();
+        assert_eq!(ids(&page), ["sub_4", "sub_3", "sub_2"]);
+        assert_eq!(ids(&store.submissions(&all, Some(page[2].number), 3).await.unwrap()), ["sub_1", "sub_0"]);
+        for (filter, expected) in [
+            (SubmissionFilter { state: Some(SubmissionState::Cancelled), ..all.clone() }, vec!["sub_3"]),
+            (SubmissionFilter { mailbox: Some(mailbox("sales")), ..all.clone() }, vec!["sub_2"]),
+            (SubmissionFilter { since: Some(START + 4000), ..all.clone() }, vec!["sub_4", "sub_3"]),
+            (SubmissionFilter { until: Some(START + 2000), ..all.clone() }, vec!["sub_0"]),
+        ] {
+            assert_eq!(ids(&store.submissions(&filter, None, 10).await.unwrap()), expected, "{filter:?}");
+        }
+    }
+
+    async fn the_first_bounce_that_counts_ends_it_as_bounced(world: World) {
+        let store = world.open().await;
+        let row = submitted(&store, new("sub_1")).await;
+        let job = only(&store, &lane()).await;
+        let bounce = |recipient: &str, action: &str| Bounce {
+            recipient: recipient.into(), action: action.into(), status: Some("5.1.1".into()), diagnostic: None, at: START,
+        };
+        let told = async |it: Bounce, counts| store.bounced(row.number, vec![it], counts, Some(callback("cb_1"))).await.unwrap();
+        assert!(!told(bounce("ann@x.example", "failed"), true).await, "nothing has left yet");
+        for step in [Step::Drafting, Step::Leaving] {
+            assert!(store.sending_step(job.claim, row.number, step, Then::GoesOn, None).await.unwrap());
+        }
+        assert!(!told(bounce("bob@x.example", "delayed"), false).await);
+        assert!(told(bounce("bob@x.example", "failed"), true).await, "it left: here it comes back");
+        assert!(!told(bounce("eve@x.example", "failed"), true).await);
+        let row = store.submission("sub_1").await.unwrap().unwrap();
+        assert_eq!((row.state, row.sent_at), (SubmissionState::Bounced, Some(START)));
+        assert_eq!(store.bounces(row.number).await.unwrap().len(), 3);
+        assert_eq!(only(&store, &Lane::callbacks()).await.work, Work::Callback { callback: "cb_1".into() });
+        assert!(claim(&store, &lane(), 1).await.jobs.is_empty());
+        assert!(!store.sending_step(job.claim, row.number, sent(), Then::GoesOn, None).await.unwrap());
+    }
+
+    async fn records_go_after_their_time_and_not_before_their_callback(world: World) {
+        let store = world.open().await;
+        for id in ["sub_1", "sub_2", "sub_3"] {
+            submitted(&store, NewSubmission { key: Some((id.into(), "f".into())), ..new(id) }).await;
+        }
+        let jobs = claim(&store, &lane(), 2).await.jobs;
+        for (job, call) in jobs.iter().zip([None, Some(callback("cb_2"))]) {
+            let Work::Send { submission, .. } = job.work else { panic!("a submission") };
+            assert!(store.sending_step(job.claim, submission, sent(), Then::GoesOn, call).await.unwrap());
+        }
+        world.pass(10_000);
+        assert_eq!(store.tidy(world.now(), 10_000, 10).await.unwrap().submissions, 0);
+        assert_eq!(store.tidy(world.now(), 9_999, 10).await.unwrap().submissions, 1);
+        assert!(store.submission("sub_1").await.unwrap().is_none());
+        assert!(store.submission("sub_3").await.unwrap().is_some(), "it waits to be sent");
+        let call = only(&store, &Lane::callbacks()).await;
+        assert!(store.callback_accepted(call.claim, "cb_2").await.unwrap());
+        assert_eq!(store.tidy(world.now(), 9_999, 10).await.unwrap().submissions, 1);
+        assert_eq!(world.count("SELECT COUNT(*) FROM submission_keys").await, 1);
+    }
+}
