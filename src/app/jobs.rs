@@ -19,7 +19,9 @@ use crate::queue::{Plan, Standing, Works};
 /// Requests one mailbox may have in flight. Graph allows four per app and mailbox and counts until its own end, so
 /// four of ours can be five of Graph's (learn.microsoft.com/graph/throttling-limits).
 const MAILBOX_ROOM: u32 = 3;
-/// Jobs of one tenant's mailboxes at once, over all of them.
+/// Mails that leave one mailbox at once; reading shares its requests with them.
+const SENDING_ROOM: u32 = 2;
+/// Jobs of one tenant's mailboxes at once, over all of them; of those that read, and of those that send.
 const TENANT_ROOM: u32 = 256;
 /// Subscriptions of one tenant that are made or renewed at once; as many as `graph` lets through, so that none waits
 /// for its turn inside its attempt.
@@ -30,6 +32,8 @@ const UPKEEP_ROOM: u32 = 2;
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
 /// A fetch may carry 150 MB.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(300);
+/// Two minutes of uploading, and what stands before and after it.
+const SEND_TIMEOUT: Duration = Duration::from_secs(240);
 /// Small requests.
 const SMALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// What an attempt needs around the destination's own time: reading and parsing before, writing after.
@@ -41,6 +45,8 @@ const UPKEEP_STEPS: [u64; 7] = [0, 1, 5, 15, 30, 60, 300];
 const RENEW_STEPS: [u64; 6] = [0, 5, 15, 60, 300, 900];
 /// Patience with one message at first, in seconds.
 const FETCH_STEPS: [u64; 6] = [0, 1, 3, 10, 30, 120];
+/// Patience with one submission, in seconds. When it is given up is its own to say.
+const SEND_STEPS: [u64; 7] = [0, 1, 3, 10, 30, 120, 900];
 /// Then it is asked for this often, in seconds: a message must not wait for hours after Graph has recovered …
 const FETCH_TURN: u64 = 900;
 /// … and so many times, which is three days, before it is parked.
@@ -99,8 +105,9 @@ impl Works for Jobs {
                 Work::Renew { mailbox } => self.inbound.renew(mailbox).await,
                 Work::Deliver { route, interaction } => self.delivery.deliver(job, route, interaction).await,
                 Work::Audit { mailbox } => self.audit(mailbox).await,
-                Work::Send { .. } | Work::Callback { .. } => {
-                    Err(Failure::Postponed { reason: "nothing is sent yet".into(), after: SMALL_TIMEOUT })
+                Work::Send { mailbox, submission } => self.outbound.send(job, mailbox, *submission).await,
+                Work::Callback { .. } => {
+                    Err(Failure::Postponed { reason: "nobody is told yet".into(), after: SMALL_TIMEOUT })
                 }
                 Work::Tidy => tidy::tidy(&self.inbound.store, &self.inbound.clock, self.retain).await,
             }
@@ -114,9 +121,8 @@ impl Works for Jobs {
             // As long as the lane allows: a day of a busy mailbox is many pages.
             Work::Audit { .. } => upkeep(FETCH_TIMEOUT, &UPKEEP_STEPS),
             Work::Fetch { .. } => Plan { timeout: FETCH_TIMEOUT, backoff: fetch_backoff() },
-            Work::Send { .. } | Work::Callback { .. } | Work::Mark { .. } | Work::Tidy => {
-                upkeep(SMALL_TIMEOUT, &UPKEEP_STEPS)
-            }
+            Work::Send { .. } => upkeep(SEND_TIMEOUT, &SEND_STEPS),
+            Work::Callback { .. } | Work::Mark { .. } | Work::Tidy => upkeep(SMALL_TIMEOUT, &UPKEEP_STEPS),
             Work::Renew { .. } => upkeep(SMALL_TIMEOUT, &RENEW_STEPS),
             Work::Deliver { .. } => match self.route(&work.lane()) {
                 Some(route) => route.plan.clone(),
@@ -132,6 +138,7 @@ impl Works for Jobs {
             // What is due stays due until the mailbox is resumed.
             None if self.paused_mailboxes.holds(lane) => 0,
             None if lane.0.starts_with("mailbox:") => MAILBOX_ROOM,
+            None if lane.0.starts_with("sending:") => SENDING_ROOM,
             None if lane.0.starts_with("subscriptions:") => SUBSCRIPTIONS_ROOM,
             None => UPKEEP_ROOM,
         }
@@ -140,7 +147,9 @@ impl Works for Jobs {
     fn share<'a>(&self, lane: &'a Lane) -> (&'a str, u32) {
         match lane.0.split_once('/') {
             // The name of a tenant holds no slash.
-            Some((tenant, _)) if tenant.starts_with("mailbox:") => (tenant, TENANT_ROOM),
+            Some((tenant, _)) if tenant.starts_with("mailbox:") || tenant.starts_with("sending:") => {
+                (tenant, TENANT_ROOM)
+            }
             _ => (&lane.0, u32::MAX),
         }
     }
@@ -149,6 +158,7 @@ impl Works for Jobs {
         match self.route(lane) {
             Some(route) => route.plan.timeout,
             None if lane.0.starts_with("mailbox:") => FETCH_TIMEOUT,
+            None if lane.0.starts_with("sending:") => SEND_TIMEOUT,
             None => SMALL_TIMEOUT,
         }
     }

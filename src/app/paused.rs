@@ -40,7 +40,7 @@ impl PausedMailboxes {
 }
 
 fn lanes(mailboxes: &[MailboxId]) -> HashSet<Lane> {
-    mailboxes.iter().map(Lane::mailbox).collect()
+    mailboxes.iter().flat_map(|it| [Lane::mailbox(it), Lane::sending(it)]).collect()
 }
 
 impl Daemon {

@@ -62,6 +62,8 @@ codes! {
     Unreadable = "unreadable",
     /// The mail cannot be put into the form this destination takes.
     Unsendable = "unsendable",
+    /// Nobody can say whether the mail left.
+    MayHaveLeft = "may_have_left",
     /// Every attempt the schedule has was made.
     ScheduleUsedUp = "schedule_used_up",
     /// Something in the configuration, or in a file it names, is of no use.

@@ -4,6 +4,8 @@ mod accept;
 mod config;
 mod fingerprint;
 mod offer;
+mod pace;
+mod send;
 mod senders;
 mod stage;
 mod told;
@@ -13,6 +15,7 @@ use std::sync::Arc;
 
 pub use config::{CallbackConfig, Config};
 pub use offer::{Answers, Offer, Offered, Receipt, Refused, Stage};
+pub use pace::UploadPace;
 pub use senders::{Sender, sender};
 pub use stage::Staging;
 pub use told::Told;
@@ -22,7 +25,7 @@ use crate::memory::Budget;
 use crate::model::clock::SharedClock;
 use crate::model::pace::SendPace;
 use crate::model::work::MailboxId;
-use crate::store::Store;
+use crate::store::{NewCallback, Store, Submission};
 
 /// Everything the outbound jobs and doors work with, wired by the roof.
 pub struct Outbound {
@@ -40,6 +43,16 @@ pub struct Outbound {
     pub max_message_size: u64,
     /// How fast each mailbox sends.
     pub pace: SendPace,
+    /// How much was brought into each mailbox lately.
+    pub uploads: UploadPace,
+}
+
+impl Outbound {
+    /// What is told of a submission that has come to an end, as it stands in the row, to whoever asked for it.
+    fn callback(&self, ended: &Submission) -> Option<NewCallback> {
+        debug_assert!(ended.state.is_final());
+        None
+    }
 }
 
 /// Counts what became of a submission.

@@ -236,6 +236,17 @@ impl Store {
         self.attempts(&format!("send:{number}")).await
     }
 
+    /// The drafts, and what was sent of them, of other submissions with this Message-ID.
+    ///
+    /// # Errors
+    /// They could not be read.
+    pub async fn drafts_of_others(&self, number: i64, message_id: &str) -> Result<Vec<String>, StoreError> {
+        const SELECT: &str = "SELECT draft_id FROM submissions WHERE message_id = $1 AND number <> $2
+             AND draft_id IS NOT NULL";
+        let rows = self.db().rows(SELECT, vec![message_id.into(), number.into()]).await?;
+        rows.iter().map(|row| row.text(0)).collect()
+    }
+
     async fn one(&self, sql: &'static str, by: Value) -> Result<Option<Submission>, StoreError> {
         match self.db().rows(sql, vec![by]).await?.first() {
             Some(row) => self.submission_of(row).await.map(Some),

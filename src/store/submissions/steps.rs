@@ -52,6 +52,15 @@ pub enum Step {
     Left,
     /// Nothing changes; the job is told what follows.
     Nothing,
+    /// It was found sent; its copy is still to be removed.
+    Found {
+        /// When, as Exchange says, where it says it.
+        at: Option<UnixMillis>,
+        /// Its Message-ID as Exchange sent it, without `<` and `>`.
+        message_id: Option<String>,
+        /// Outlook's conversation.
+        conversation_id: Option<String>,
+    },
     /// It was sent.
     Sent {
         /// When, as Exchange says, where it says it.
@@ -216,9 +225,13 @@ impl Step {
                 ),
                 (FORGOTTEN, vec![number()]),
             ],
-            Self::Leaving => one("UPDATE submissions SET leaving_at = $2 WHERE number = $1", vec![now.into()]),
+            Self::Leaving => one("UPDATE submissions SET leaving_at = $2, left_at = NULL WHERE number = $1", vec![now.into()]),
             Self::NotLeft => one("UPDATE submissions SET leaving_at = NULL WHERE number = $1", vec![]),
             Self::Left => one("UPDATE submissions SET left_at = $2 WHERE number = $1", vec![now.into()]),
+            Self::Found { at, message_id, conversation_id } => one(
+                "UPDATE submissions SET sent_at = $2, sent_message_id = $3, conversation_id = $4 WHERE number = $1",
+                vec![at.unwrap_or(now).into(), message_id.as_deref().into(), conversation_id.as_deref().into()],
+            ),
             Self::Sent { at, message_id, conversation_id, note } => one(
                 "UPDATE submissions SET state = $2, ended_at = $3, sent_at = $4, sent_message_id = $5, conversation_id = $6,
                    code = $7, reason = $8 WHERE number = $1",

@@ -1,0 +1,178 @@
+//! Job Send: one submission becomes a draft, gets its files, leaves when its turn is, and is found sent.
+//!
+//! Every step is stored before the next begins. What to do next is decided in `steps`; here it is done, and an attempt
+//! ends where waiting begins.
+
+mod draft;
+mod ends;
+mod files;
+mod leave;
+mod steps;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use self::steps::{Draft, Known, Todo, next};
+use super::Outbound;
+use crate::graph::Graph;
+use crate::memory::Held;
+use crate::model::clock::UnixMillis;
+use crate::model::outcome::{Failure, Next, Outcome};
+use crate::model::reason::Code;
+use crate::model::work::{Claim, Job, MailboxId};
+use crate::store::{Slot, Step, Submission, SubmissionFile, Then};
+
+/// What keeps failing is tried for so long after its turn …
+const PATIENCE_MS: i64 = 3 * 24 * 3600 * 1000;
+/// … and at least so often, so that a bridge that was away for days does not give up at once.
+const LEAST_ATTEMPTS: u32 = 5;
+/// How long an attempt waits for room in memory …
+const ROOM_PATIENCE: Duration = Duration::from_secs(3);
+/// … and how long it stays away then.
+const ROOM_WAIT: Duration = Duration::from_secs(5);
+
+/// Whether an attempt goes on after a step.
+enum Flow {
+    GoesOn,
+    /// It is over: its job waits or has ended.
+    Ends,
+}
+
+/// One attempt at a submission.
+struct Attempt<'a> {
+    out: &'a Outbound,
+    graph: &'a Graph,
+    claim: Claim,
+    row: Submission,
+    files: Vec<SubmissionFile>,
+    begun: Instant,
+}
+
+impl Outbound {
+    /// Brings a submission as far as it can be brought now.
+    ///
+    /// # Errors
+    /// Something outside stands in the way; it is tried again.
+    pub async fn send(&self, job: &Job, mailbox: &MailboxId, number: i64) -> Outcome {
+        let Some(row) = self.store.submission_numbered(number).await? else { return Ok(Next::Done) };
+        if row.state.is_final() {
+            return Ok(Next::Done);
+        }
+        let Some(graph) = self.graphs.get(mailbox) else {
+            let failure =
+                Failure::transient("the mailbox is no longer configured: configure it again, or the mail fails")
+                    .coded(Code::Misconfigured);
+            return self.give_up_in_time(job, &row, failure).await;
+        };
+        let files = self.store.submission_files(number).await?;
+        let mut attempt = Attempt { out: self, graph, claim: job.claim, row, files, begun: Instant::now() };
+        match Box::pin(attempt.run()).await {
+            Ok(()) => Ok(Next::Settled),
+            Err(failure @ Failure::Postponed { .. }) => Err(failure),
+            Err(Failure::Permanent { reason } | Failure::Gone { reason }) => {
+                attempt.fail(reason).await.map(|()| Next::Settled)
+            }
+            Err(failure) => self.give_up_in_time(job, &attempt.row, failure).await,
+        }
+    }
+
+    /// A failure that may pass, unless it has been tried for long enough.
+    async fn give_up_in_time(&self, job: &Job, row: &Submission, failure: Failure) -> Outcome {
+        let since = row.turn();
+        if job.attempt < LEAST_ATTEMPTS || self.clock.now() - since < PATIENCE_MS {
+            return Err(failure);
+        }
+        let reason = failure.why().used_up(job.attempt);
+        self.failed(job.claim, row, reason).await.map(|()| Next::Settled)
+    }
+
+    /// Room in memory for content on its way.
+    async fn room(&self, bytes: u64) -> Result<Held, Failure> {
+        let taken = tokio::time::timeout(ROOM_PATIENCE, self.memory.take(bytes)).await;
+        taken.map_err(|_| Failure::Postponed { reason: "no room in memory just now".into(), after: ROOM_WAIT })
+    }
+}
+
+impl Submission {
+    /// When it could leave at the earliest.
+    fn turn(&self) -> UnixMillis {
+        self.accepted_at.max(self.send_at.unwrap_or(0)).max(self.slot_at.unwrap_or(0))
+    }
+}
+
+impl Attempt<'_> {
+    async fn run(&mut self) -> Result<(), Failure> {
+        loop {
+            let flow = match next(&self.known(), self.out.clock.now()) {
+                Todo::TakeSlot => self.take_slot().await?,
+                Todo::MakeDraft => self.make_draft().await?,
+                Todo::FindDraft(asked_at) => self.find_draft(asked_at).await?,
+                Todo::AttachFiles => self.attach_files().await?,
+                Todo::Leave => self.leave(false).await?,
+                Todo::LookForIt(leaving_at) => self.look(leaving_at).await?,
+                Todo::DropCopy => self.drop_copy().await?,
+            };
+            if let Flow::Ends = flow {
+                return Ok(());
+            }
+        }
+    }
+
+    fn known(&self) -> Known {
+        let row = &self.row;
+        Known {
+            slot_at: row.slot_at,
+            draft: match (&row.draft_id, row.drafting_at) {
+                (Some(_), _) => Draft::Made,
+                (None, Some(at)) => Draft::Asked(at),
+                (None, None) => Draft::None,
+            },
+            has_files_left: self.files.iter().any(|it| it.attached_at.is_none()),
+            leaving_at: row.leaving_at,
+            has_unwanted_copy: !row.save_copy && row.sent_at.is_some(),
+        }
+    }
+
+    async fn take_slot(&mut self) -> Result<Flow, Failure> {
+        let Submission { mailbox, number, recipients, .. } = &self.row;
+        match self.out.store.take_slot(self.claim, mailbox, *number, *recipients, self.out.pace).await? {
+            Slot::Now => {
+                self.row.slot_at = Some(self.out.clock.now());
+                Ok(Flow::GoesOn)
+            }
+            Slot::At(_) | Slot::Lost => Ok(Flow::Ends),
+        }
+    }
+
+    /// Writes a step. `false`: the job is somebody else's now, or the submission was cancelled.
+    async fn step(&self, step: Step) -> Result<bool, Failure> {
+        Ok(self.out.store.sending_step(self.claim, self.row.number, step, Then::GoesOn, None).await?)
+    }
+
+    /// Writes a step and lets the job wait, as a fresh one.
+    async fn wait(&self, step: Step, wait: Duration) -> Result<Flow, Failure> {
+        let due_at = self.out.clock.now() + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2);
+        self.out.store.sending_step(self.claim, self.row.number, step, Then::Again(due_at), None).await?;
+        Ok(Flow::Ends)
+    }
+
+    /// The draft's id; asked for where there is one.
+    fn draft(&self) -> String {
+        self.row.draft_id.clone().unwrap_or_default()
+    }
+
+    /// Takes room for what is brought into the mailbox. Where there is none: how long to wait.
+    fn upload(&self, bytes: u64) -> Result<(), Duration> {
+        self.out.uploads.take(&self.row.mailbox, bytes, self.out.clock.now())
+    }
+
+    /// The draft is not there any more and it has not left: it is made anew.
+    async fn draft_is_gone(&mut self) -> Result<Flow, Failure> {
+        if !self.step(Step::DraftGone).await? {
+            return Ok(Flow::Ends);
+        }
+        Err(Failure::transient("its draft was removed from the mailbox before it was sent; it is made anew")
+            .coded(Code::NotInMailbox))
+    }
+}
