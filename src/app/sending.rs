@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::inbound::Inbound;
 use crate::memory::Budget;
-use crate::outbound::{Outbound, Sender, UploadPace};
+use crate::outbound::{Outbound, OwnIds, Sender, UploadPace};
 
 /// The outbound journey; it reaches the mailboxes as the inbound one does.
 pub(super) fn outbound(config: &Config, inbound: &Inbound, memory: &Budget) -> Outbound {
@@ -21,5 +21,6 @@ pub(super) fn outbound(config: &Config, inbound: &Inbound, memory: &Budget) -> O
         max_message_size: config.outbound.max_message_size.0,
         pace: config.outbound.pace(),
         uploads: UploadPace::default(),
+        own_ids: OwnIds::default(),
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::fingerprint::{Digest, fingerprint};
+use super::raw::{Claimed, Handed};
 use super::senders::sender;
 use super::told::Told;
 use super::{Offer, Offered, Outbound, Receipt, Refused, Stage};
@@ -20,20 +21,22 @@ use crate::model::work::MailboxId;
 use crate::store::{NewFile, NewSubmission, PIECE, Submitted};
 
 /// How long a mail waits for room in memory before its submitter is asked to come again.
-const ROOM_PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const ROOM_PATIENCE: Duration = Duration::from_secs(3);
 /// A mail that is to leave later than this was meant otherwise.
 const LATEST_MS: i64 = 366 * 24 * 3600 * 1000;
 /// The MIME of a draft is no larger.
-const LARGEST_DRAFT: u64 = 3 << 20;
+pub(super) const LARGEST_DRAFT: u64 = 3 << 20;
 
 /// A mail that can be stored.
-struct Ready {
-    mail: Outgoing,
+pub(super) struct Ready {
+    pub(super) mail: Outgoing,
     /// The numbers of its files.
-    numbers: Vec<u32>,
-    mailbox: MailboxId,
-    stage: Option<Stage>,
-    digests: Vec<String>,
+    pub(super) numbers: Vec<u32>,
+    pub(super) mailbox: MailboxId,
+    pub(super) stage: Option<Stage>,
+    pub(super) digests: Vec<String>,
+    /// Its Message-ID is nobody else's until it is stored.
+    pub(super) _claimed: Option<Claimed>,
 }
 
 impl Outbound {
@@ -106,10 +109,10 @@ impl Outbound {
             Offered::Written(submission, stage) => {
                 self.written(submission, *stage, answering.as_ref(), (id, now), problems, has_key).await
             }
-            Offered::Raw { .. } => {
-                let sentence = "is not taken as it is by this version: write it out in members".to_owned();
-                problems.push(Problem { field: "mail".into(), sentence });
-                Err(Refused::Problems(problems))
+            Offered::Raw { mail, sender, recipients } => {
+                // The offer keeps what its fingerprint is made of.
+                let (mail, sender, recipients) = (mail.clone(), sender.clone(), recipients.clone());
+                self.raw(Handed { mail, sender, recipients }, answering.as_ref(), (id, now), problems).await
             }
         }
     }
@@ -159,7 +162,7 @@ impl Outbound {
         let digests = if has_key { self.digests(submission, stage).await? } else { Vec::new() };
         let apart = ways.iter().zip(0_u32..).filter(|(way, _)| **way != Way::WithMail);
         let numbers = apart.map(|(_, n)| n).collect();
-        Ok((Ready { mail: Outgoing::written(submission), numbers, mailbox, stage, digests }, room))
+        Ok((Ready { mail: Outgoing::written(submission), numbers, mailbox, stage, digests, _claimed: None }, room))
     }
 
     /// The hashes of the files, those that are staged read a piece at a time.

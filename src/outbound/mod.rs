@@ -5,8 +5,10 @@ mod config;
 mod fingerprint;
 mod offer;
 mod pace;
+mod raw;
 mod send;
 mod senders;
+pub mod smtp;
 mod stage;
 mod told;
 
@@ -16,6 +18,7 @@ use std::sync::Arc;
 pub use config::{CallbackConfig, Config};
 pub use offer::{Answers, Offer, Offered, Receipt, Refused, Stage};
 pub use pace::UploadPace;
+pub use raw::OwnIds;
 pub use senders::{Sender, sender};
 pub use stage::Staging;
 pub use told::Told;
@@ -45,6 +48,8 @@ pub struct Outbound {
     pub pace: SendPace,
     /// How much was brought into each mailbox lately.
     pub uploads: UploadPace,
+    /// Message-IDs of mails that are being accepted.
+    pub own_ids: OwnIds,
 }
 
 impl Outbound {

@@ -61,6 +61,7 @@ mod mail_vectors_known;
 mod nats;
 mod office;
 mod outbound_accept;
+mod outbound_raw;
 mod postfix;
 mod queue_shares;
 mod rabbit;

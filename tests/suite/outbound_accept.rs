@@ -26,6 +26,7 @@ pub(crate) fn outbound(store: &Store, world: &World) -> Outbound {
         memory: Budget::new(64 << 20),
         max_message_size: 35 << 20,
         uploads: Default::default(),
+        own_ids: Default::default(),
         pace: SendPace { per_minute: 30.try_into().unwrap(), recipients_per_day: 10_000.try_into().unwrap() },
     }
 }

@@ -24,7 +24,7 @@ fn one(person: &Mailbox) -> String {
 }
 
 /// An address with its domain in ASCII (RFC 5891). One that has none stays as it is.
-pub(super) fn ascii(email: &str) -> Cow<'_, str> {
+pub fn ascii(email: &str) -> Cow<'_, str> {
     match email.rsplit_once('@') {
         Some((local, domain)) if !domain.is_ascii() => match url::Host::parse(domain) {
             Ok(url::Host::Domain(domain)) => Cow::Owned(format!("{local}@{domain}")),

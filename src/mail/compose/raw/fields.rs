@@ -124,7 +124,7 @@ fn is_left_out(name: &str) -> bool {
 }
 
 /// The one Message-ID by which others may know the mail.
-fn own_id(fields: &Fields) -> Option<String> {
+pub(super) fn own_id(fields: &Fields) -> Option<String> {
     match addresses::message_ids(fields, "message-id").as_slice() {
         [only] if is_usable_id(only) => Some(only.clone()),
         _ => None,

@@ -45,11 +45,16 @@ pub struct Raw<'a> {
 
 /// Who a mail is from: its From, or the envelope's sender where it has none. `None` where nobody or more than one is.
 pub fn author(mail: &[u8], sender: Option<&Address>) -> Option<Mailbox> {
-    let (fields, _) = crate::mail::header::section(mail);
-    match people::authors(&fields, sender).as_slice() {
+    // Read as it will be when it leaves: two readers might see two people.
+    match people::authors(&structure::read(mail).fields, sender).as_slice() {
         [one] => Some(one.clone()),
         _ => None,
     }
+}
+
+/// The Message-ID by which others may know a mail; `None` where it has none that is usable.
+pub fn own_message_id(mail: &[u8]) -> Option<String> {
+    fields::own_id(&crate::mail::header::section(mail).0)
 }
 
 /// The mail as it will leave.

@@ -1,0 +1,258 @@
+//! Who has had too much: connections at once, passwords that were wrong, mails in a minute. Rules over what happened,
+//! in bounded memory; the time is an argument.
+//!
+//! A wrong password costs its address a growing wait and at last a quarter of an hour outside. A user under attack from
+//! many addresses waits as well, but not at an address that knew the password within the last day: whoever guesses must
+//! not lock out who knows.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::model::clock::UnixMillis;
+
+/// So many connections at once, in all and from one address.
+pub(super) const MOST_CONNECTIONS: usize = 256;
+const MOST_FROM_ONE: usize = 64;
+/// Wrong passwords of one address, and of one user from anywhere, before a block.
+const MOST_WRONG: u32 = 10;
+const MOST_WRONG_OF_USER: u32 = 50;
+/// How long a block lasts, and how long a wrong password is remembered.
+const BLOCK_MS: i64 = 15 * 60_000;
+/// The wait for each wrong password of late, and the longest.
+const WAIT_MS: u64 = 1_000;
+const LONGEST_WAIT_MS: u64 = 8_000;
+/// How long an address counts as one that knows a user's password.
+const KNOWN_MS: i64 = 24 * 60 * 60_000;
+/// So many addresses and users are remembered.
+const REMEMBERED: usize = 10_000;
+const MINUTE_MS: i64 = 60_000;
+
+/// What is remembered.
+#[derive(Debug, Default)]
+pub(super) struct Guard {
+    connections: HashMap<IpAddr, usize>,
+    all_connections: usize,
+    addresses: Memory<IpAddr>,
+    users: Memory<String>,
+    known: HashMap<(IpAddr, String), UnixMillis>,
+    mails: HashMap<String, (UnixMillis, u32)>,
+}
+
+/// Why a connection is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    /// There are too many, in all or from there.
+    Connections,
+    /// Too many passwords from there were wrong.
+    Blocked,
+}
+
+/// Wrong passwords of late.
+#[derive(Debug)]
+struct Memory<K>(HashMap<K, (u32, UnixMillis)>);
+
+impl<K> Default for Memory<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash + Clone> Memory<K> {
+    /// How many there were. All of them count until the last is long ago.
+    fn wrong(&self, key: &K, now: UnixMillis) -> u32 {
+        self.0.get(key).filter(|(_, last)| now - last < BLOCK_MS).map_or(0, |(count, _)| *count)
+    }
+
+    fn add(&mut self, key: &K, now: UnixMillis) {
+        let count = self.wrong(key, now).saturating_add(1);
+        make_room(&mut self.0, |(_, last)| *last, now - BLOCK_MS);
+        self.0.insert(key.clone(), (count, now));
+    }
+}
+
+/// Forgets what is older than `since`, and if all is of late, the oldest.
+fn make_room<K: Eq + Hash + Clone, V>(map: &mut HashMap<K, V>, at: impl Fn(&V) -> UnixMillis, since: UnixMillis) {
+    if map.len() < REMEMBERED {
+        return;
+    }
+    map.retain(|_, value| at(value) > since);
+    while map.len() >= REMEMBERED {
+        let Some(oldest) = map.iter().min_by_key(|(_, value)| at(value)).map(|(key, _)| key.clone()) else { return };
+        map.remove(&oldest);
+    }
+}
+
+/// A network of IPv6 is one customer's: its addresses count as one.
+fn party(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        address => address,
+    }
+}
+
+impl Guard {
+    /// A connection comes.
+    pub(super) fn admit(&mut self, address: IpAddr, now: UnixMillis) -> Result<(), Full> {
+        let address = party(address);
+        if self.addresses.wrong(&address, now) >= MOST_WRONG {
+            return Err(Full::Blocked);
+        }
+        let from_there = self.connections.entry(address).or_default();
+        if self.all_connections >= MOST_CONNECTIONS || *from_there >= MOST_FROM_ONE {
+            if *from_there == 0 {
+                self.connections.remove(&address);
+            }
+            return Err(Full::Connections);
+        }
+        *from_there += 1;
+        self.all_connections += 1;
+        Ok(())
+    }
+
+    /// A connection that was admitted is over.
+    pub(super) fn left(&mut self, address: IpAddr) {
+        let address = party(address);
+        if let Some(from_there) = self.connections.get_mut(&address) {
+            *from_there -= 1;
+            self.all_connections -= 1;
+            if *from_there == 0 {
+                self.connections.remove(&address);
+            }
+        }
+    }
+
+    /// How long an answer to a password has to wait; `None`: it is not even looked at.
+    pub(super) fn patience(&self, address: IpAddr, user: &str, now: UnixMillis) -> Option<Duration> {
+        let address = party(address);
+        let of_address = self.addresses.wrong(&address, now);
+        let is_known = self.known.get(&(address, user.to_owned())).is_some_and(|it| now - it < KNOWN_MS);
+        let of_user = if is_known { 0 } else { self.users.wrong(&user.to_owned(), now) };
+        if of_address >= MOST_WRONG || of_user >= MOST_WRONG_OF_USER {
+            return None;
+        }
+        let wait = u64::from(of_address.max(of_user / 5)) * WAIT_MS;
+        Some(Duration::from_millis(wait.min(LONGEST_WAIT_MS)))
+    }
+
+    /// A password was wrong.
+    pub(super) fn wrong(&mut self, address: IpAddr, user: &str, now: UnixMillis) {
+        self.addresses.add(&party(address), now);
+        self.users.add(&user.to_owned(), now);
+    }
+
+    /// A password was right.
+    pub(super) fn right(&mut self, address: IpAddr, user: &str, now: UnixMillis) {
+        let address = party(address);
+        self.addresses.0.remove(&address);
+        make_room(&mut self.known, |at| *at, now - KNOWN_MS);
+        self.known.insert((address, user.to_owned()), now);
+    }
+
+    /// Whether a user may hand in one more mail in this minute.
+    pub(super) fn may_send(&mut self, user: &str, most: Option<u32>, now: UnixMillis) -> bool {
+        let Some(most) = most else { return true };
+        let (began, count) = self.mails.entry(user.to_owned()).or_insert((now, 0));
+        if !(*began..*began + MINUTE_MS).contains(&now) {
+            (*began, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        *count <= most
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn there(number: u32) -> IpAddr {
+        IpAddr::V4(std::net::Ipv4Addr::from(number))
+    }
+
+    #[test]
+    fn wrong_passwords_cost_more_and_more_and_at_last_the_door_is_shut() {
+        let mut guard = Guard::default();
+        let mut waits = Vec::new();
+        for number in 0..10 {
+            waits.push(guard.patience(HERE, "desk", number).map(|it| it.as_secs()));
+            guard.wrong(HERE, "desk", number);
+        }
+        assert_eq!(waits, [0, 1, 2, 3, 4, 5, 6, 7, 8, 8].map(Some));
+        assert_eq!(guard.patience(HERE, "other", 10), None);
+        assert_eq!(guard.admit(HERE, 10), Err(Full::Blocked));
+        assert_eq!(guard.admit(there(9), 10), Ok(()), "others are not meant");
+        assert_eq!(guard.admit(HERE, 10 + BLOCK_MS), Ok(()));
+        assert_eq!(guard.patience(HERE, "desk", 10 + BLOCK_MS), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn who_knows_the_password_is_not_locked_out_by_who_guesses() {
+        let mut guard = Guard::default();
+        guard.right(HERE, "desk", 0);
+        for number in 1..=MOST_WRONG_OF_USER {
+            guard.wrong(there(number), "desk", 1);
+        }
+        assert_eq!(guard.patience(there(1_000), "desk", 2), None, "a stranger");
+        assert_eq!(guard.patience(HERE, "desk", 2), Some(Duration::ZERO));
+        assert_eq!(guard.patience(there(1_000), "other", 2), Some(Duration::ZERO));
+        assert_eq!(guard.patience(HERE, "desk", KNOWN_MS), Some(Duration::ZERO), "the attack is over by then");
+    }
+
+    #[test]
+    fn a_right_password_forgives_the_address_its_wrong_ones() {
+        let mut guard = Guard::default();
+        (0..9).for_each(|_| guard.wrong(HERE, "desk", 0));
+        guard.right(HERE, "desk", 1);
+        assert_eq!(guard.patience(HERE, "desk", 2), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn connections_are_counted_by_address_and_in_all() {
+        let mut guard = Guard::default();
+        let network = |last: u16| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, last));
+        for number in 0..MOST_FROM_ONE {
+            assert_eq!(guard.admit(network(u16::try_from(number).unwrap()), 0), Ok(()));
+        }
+        assert_eq!(guard.admit(network(9), 0), Err(Full::Connections), "one network, one party");
+        guard.left(network(500));
+        assert_eq!(guard.admit(network(9), 0), Ok(()));
+        let mut number = 0;
+        while guard.admit(there(number), 0).is_ok() {
+            number += 1;
+        }
+        assert_eq!(number as usize + MOST_FROM_ONE, MOST_CONNECTIONS);
+        (0..number).for_each(|it| guard.left(there(it)));
+        (0..MOST_FROM_ONE).for_each(|_| guard.left(network(9)));
+        assert!(guard.connections.is_empty() && guard.all_connections == 0);
+        guard.left(HERE);
+    }
+
+    #[test]
+    fn what_is_remembered_has_bounds() {
+        let mut guard = Guard::default();
+        for number in 0..u32::try_from(REMEMBERED).unwrap() + 100 {
+            guard.wrong(there(number), &number.to_string(), i64::from(number));
+            guard.right(there(number), &number.to_string(), i64::from(number));
+            guard.wrong(there(number), &number.to_string(), i64::from(number));
+        }
+        assert!(guard.addresses.0.len() <= REMEMBERED && guard.users.0.len() <= REMEMBERED);
+        assert!(guard.known.len() <= REMEMBERED);
+    }
+
+    #[test]
+    fn mails_of_a_user_are_counted_by_the_minute() {
+        let mut guard = Guard::default();
+        let mut may = |now| guard.may_send("desk", Some(2), now);
+        assert_eq!(
+            [may(0), may(1), may(2), may(59_999), may(60_000), may(60_001)],
+            [true, true, false, false, true, true]
+        );
+        assert!((0..1_000).all(|_| guard.may_send("desk", None, 0)));
+    }
+}
