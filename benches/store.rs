@@ -143,6 +143,7 @@ impl Run {
                     ),
                 });
                 let accept = Accept {
+                    tie: None,
                     message: *message,
                     key: format!("mk_{message:032x}"),
                     deliveries: deliveries.to_vec(),

@@ -157,7 +157,9 @@ const DELIVERY_SECONDS: &[f64] = &[
 fn recorder() -> Result<PrometheusRecorder, BuildError> {
     let delivery = Matcher::Full("mailspan_delivery_seconds".into());
     let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)?;
-    Ok(builder.set_buckets_for_metric(delivery, DELIVERY_SECONDS)?.build_recorder())
+    let submission = Matcher::Full("mailspan_submission_seconds".into());
+    let builder = builder.set_buckets_for_metric(delivery, DELIVERY_SECONDS)?;
+    Ok(builder.set_buckets_for_metric(submission, DELIVERY_SECONDS)?.build_recorder())
 }
 
 /// How a metric behaves.
@@ -204,6 +206,16 @@ const METRICS: &[(&str, Kind, Unit, &str)] = {
             Gauge,
             Count,
             "Whether a route is paused because its destination takes nothing: 1 or 0",
+        ),
+        ("mailspan_callbacks_total", Counter, Count, "Attempts at telling a submitter of a final state, by outcome"),
+        ("mailspan_callbacks_waiting", Gauge, Count, "Callbacks waiting"),
+        ("mailspan_callbacks_parked", Gauge, Count, "Callbacks that need a person"),
+        ("mailspan_submissions_total", Counter, Count, "Mails handed in, by what became of them"),
+        (
+            "mailspan_submission_seconds",
+            Histogram,
+            Seconds,
+            "Time from accepted, or from when it was to leave, to found sent",
         ),
         ("mailspan_store_seconds", Histogram, Seconds, "Time an operation of the store took"),
         (

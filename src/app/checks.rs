@@ -3,10 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::PoisonError;
 
-use super::Daemon;
+use super::{Daemon, sending};
 use crate::model::clock::{UnixMillis, rfc3339};
 use crate::model::work::{Lane, MailboxId};
-use crate::ops::health::{Check, Details, Health, Status, shown};
+use crate::ops::health::{Check, Details, Health, Sending, Status, shown};
 use crate::store::{Audited, LaneCount, MailboxState, PushState};
 
 /// A mailbox whose last complete look is older than this many of its own intervals is not well.
@@ -44,11 +44,17 @@ impl Daemon {
         }
         let counts: HashMap<Lane, LaneCount> = counts.into_iter().map(|it| (it.lane.clone(), it)).collect();
         let why = self.why_parked(&counts).await;
+        // Without the count the rest still stands.
+        let open = self.store.open_submissions(now).await.unwrap_or_default();
         let states: HashMap<MailboxId, MailboxState> = states.into_iter().map(|it| (it.mailbox.clone(), it)).collect();
-        checks.extend(self.mailboxes.iter().map(|it| self.mailbox_check(it, states.get(it), &counts, &why, now)));
+        checks.extend(self.mailboxes.iter().map(|it| {
+            let sending = sending::sending(&self.jobs.outbound, it, &open, now);
+            self.mailbox_check(it, states.get(it), &counts, &why, sending, now)
+        }));
         let left_behind = left_behind(&self.routes, &counts);
         let routes = self.routes.iter().chain(&left_behind);
         checks.extend(routes.map(|name| self.route_check(name, &counts, &why, now)));
+        checks.extend(self.callbacks_check(&counts, &why, now));
         Health::of(checks)
     }
 
@@ -96,9 +102,11 @@ impl Daemon {
         state: Option<&MailboxState>,
         counts: &HashMap<Lane, LaneCount>,
         why: &HashMap<Lane, String>,
+        sending: Option<Sending>,
         now: UnixMillis,
     ) -> Check {
         let lane = Lane::mailbox(mailbox);
+        let receives = self.jobs.inbound.mailboxes.get(mailbox).is_none_or(|it| it.config.receive);
         let count = counts.get(&lane);
         let polling = state.is_none_or(|it| it.push.state == PushState::Polling);
         let sync = &self.jobs.inbound.sync;
@@ -113,6 +121,8 @@ impl Daemon {
         let paused = state.and_then(|it| it.paused.clone());
         let (status, reason) = if let Some((at, who)) = &paused {
             (Status::Degraded, Some(format!("paused since {} by {who}; resume it to go on", rfc3339(*at))))
+        } else if !receives {
+            sending::late(sending.as_ref()).unwrap_or((Status::Ok, None))
         } else if lag.is_some_and(|lag| lag > MISSED_TURNS * turn + 60_000) {
             (Status::Failing, Some("it could not be read to its end for too long".to_owned()))
         } else if last_sync_at.is_none() {
@@ -120,6 +130,8 @@ impl Daemon {
             let late = state.is_some_and(|it| now - it.started_at > patience);
             let status = if late { Status::Failing } else { Status::Degraded };
             (status, Some("it was not read yet".to_owned()))
+        } else if let Some(late) = sending::late(sending.as_ref()) {
+            late
         } else if let Some(reason) = fallen_back {
             (Status::Degraded, Some(format!("polling instead of push: {reason}")))
         } else if let Some(audited) = unaccounted {
@@ -142,6 +154,7 @@ impl Daemon {
             details: Details::Mailbox {
                 mode: match () {
                     () if paused.is_some() => "paused",
+                    () if !receives => "sender",
                     () if polling => "polling",
                     () => "push",
                 },
@@ -153,6 +166,7 @@ impl Daemon {
                 lag_seconds: lag.map(|lag| lag / 1000),
                 waiting: count.map_or(0, |it| it.fetches),
                 parked,
+                sending,
             },
         }
     }
@@ -164,19 +178,45 @@ impl Daemon {
         why: &HashMap<Lane, String>,
         now: UnixMillis,
     ) -> Check {
+        let is_configured = self.routes.iter().any(|it| it == name);
         let lane = Lane::route(name);
-        let count = counts.get(&lane);
-        let standing = self.jobs.standing(&lane);
+        let what = ("route", "the route", "deliveries");
+        self.hand_over_check(what, name, &lane, is_configured, (counts, why, now))
+    }
+
+    /// How the callbacks stand, where there are any or could be.
+    fn callbacks_check(
+        &self,
+        counts: &HashMap<Lane, LaneCount>,
+        why: &HashMap<Lane, String>,
+        now: UnixMillis,
+    ) -> Option<Check> {
+        let lane = Lane::callbacks();
+        let is_configured = self.jobs.callbacks.is_some();
+        let what = ("callbacks", "outbound.callback", "callbacks");
+        let check = || self.hand_over_check(what, "outbound.callback", &lane, is_configured, (counts, why, now));
+        (is_configured || counts.contains_key(&lane)).then(check)
+    }
+
+    fn hand_over_check(
+        &self,
+        (kind, what, things): (&'static str, &str, &str),
+        name: &str,
+        lane: &Lane,
+        is_configured: bool,
+        (counts, why, now): (&HashMap<Lane, LaneCount>, &HashMap<Lane, String>, UnixMillis),
+    ) -> Check {
+        let count = counts.get(lane);
+        let standing = self.jobs.standing(lane);
         let paused = standing.paused_until();
         let because = standing.why().map(|it| format!(": {it}")).unwrap_or_default();
         let parked = count.map_or(0, |it| it.parked);
         let retrying = count.map_or(0, |it| it.retrying);
-        let is_configured = self.routes.iter().any(|it| it == name);
         let (status, reason) = match paused {
             _ if !is_configured => {
                 let waiting = count.map_or(0, |it| it.waiting);
-                let stands = format!("{parked} of its deliveries are parked, {waiting} will be when they are due");
-                let reason = format!("the route is no longer configured; {stands}");
+                let stands = format!("{parked} of its {things} are parked, {waiting} will be when they are due");
+                let reason = format!("{what} is no longer configured; {stands}");
                 (Status::Degraded, Some(reason))
             }
             Some(until) if until > now => {
@@ -187,15 +227,15 @@ impl Daemon {
                 (Status::Failing, Some(format!("paused, one delivery at a time is tried until one succeeds{because}")))
             }
             None if parked > 0 => {
-                (Status::Degraded, Some(format!("{parked} deliveries are parked{}", first_reason(why.get(&lane)))))
+                (Status::Degraded, Some(format!("{parked} {things} are parked{}", first_reason(why.get(lane)))))
             }
             None if retrying > 0 => {
-                (Status::Degraded, Some(format!("{retrying} deliveries failed and wait for another attempt")))
+                (Status::Degraded, Some(format!("{retrying} {things} failed and wait for another attempt")))
             }
             None => (Status::Ok, None),
         };
         Check {
-            kind: "route",
+            kind,
             name: name.to_owned(),
             status,
             reason,
@@ -226,6 +266,9 @@ impl Daemon {
                 let parked = counts.get(&Lane::mailbox(mailbox)).map_or(0, |it| it.parked);
                 metrics::gauge!("mailspan_parked_messages", "mailbox" => mailbox.to_string()).set(parked as f64);
             }
+            let callbacks = counts.get(&Lane::callbacks());
+            metrics::gauge!("mailspan_callbacks_waiting").set(callbacks.map_or(0, |it| it.waiting) as f64);
+            metrics::gauge!("mailspan_callbacks_parked").set(callbacks.map_or(0, |it| it.parked) as f64);
             // A route that was seen once keeps its gauges, down to nought.
             let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
             removed.extend(left_behind(&self.routes, &counts));

@@ -9,7 +9,7 @@ use crate::delivery::Delivery;
 use crate::inbound::Inbound;
 use crate::model::backoff::{Backoff, Then};
 use crate::model::clock::rfc3339;
-use crate::model::outcome::{Failure, Outcome};
+use crate::model::outcome::Outcome;
 use crate::model::token::BoxFuture;
 use crate::model::work::{Job, Lane, Work};
 use crate::ops::tidy;
@@ -66,6 +66,8 @@ pub(super) struct Jobs {
     pub(super) delivery: Delivery,
     pub(super) outbound: Arc<Outbound>,
     pub(super) routes: HashMap<String, RoutePlan>,
+    /// Callbacks, where they are configured.
+    pub(super) callbacks: Option<RoutePlan>,
     pub(super) retain: Duration,
     pub(super) standings: Mutex<HashMap<Lane, Standing>>,
     pub(super) paused_mailboxes: PausedMailboxes,
@@ -73,7 +75,10 @@ pub(super) struct Jobs {
 
 impl Jobs {
     fn route(&self, lane: &Lane) -> Option<&RoutePlan> {
-        lane.of_route().and_then(|name| self.routes.get(name))
+        match lane.of_route() {
+            Some(name) => self.routes.get(name),
+            None => self.callbacks.as_ref().filter(|_| *lane == Lane::callbacks()),
+        }
     }
 
     /// How a route stands.
@@ -106,9 +111,7 @@ impl Works for Jobs {
                 Work::Deliver { route, interaction } => self.delivery.deliver(job, route, interaction).await,
                 Work::Audit { mailbox } => self.audit(mailbox).await,
                 Work::Send { mailbox, submission } => self.outbound.send(job, mailbox, *submission).await,
-                Work::Callback { .. } => {
-                    Err(Failure::Postponed { reason: "nobody is told yet".into(), after: SMALL_TIMEOUT })
-                }
+                Work::Callback { callback } => self.outbound.call_back(job, callback).await,
                 Work::Tidy => tidy::tidy(&self.inbound.store, &self.inbound.clock, self.retain).await,
             }
         })
@@ -122,9 +125,9 @@ impl Works for Jobs {
             Work::Audit { .. } => upkeep(FETCH_TIMEOUT, &UPKEEP_STEPS),
             Work::Fetch { .. } => Plan { timeout: FETCH_TIMEOUT, backoff: fetch_backoff() },
             Work::Send { .. } => upkeep(SEND_TIMEOUT, &SEND_STEPS),
-            Work::Callback { .. } | Work::Mark { .. } | Work::Tidy => upkeep(SMALL_TIMEOUT, &UPKEEP_STEPS),
+            Work::Mark { .. } | Work::Tidy => upkeep(SMALL_TIMEOUT, &UPKEEP_STEPS),
             Work::Renew { .. } => upkeep(SMALL_TIMEOUT, &RENEW_STEPS),
-            Work::Deliver { .. } => match self.route(&work.lane()) {
+            Work::Deliver { .. } | Work::Callback { .. } => match self.route(&work.lane()) {
                 Some(route) => route.plan.clone(),
                 // A route that left the configuration: its deliveries are parked at their next attempt.
                 None => Plan { timeout: SMALL_TIMEOUT, backoff: seconds(&[0], Then::Park) },

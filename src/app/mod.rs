@@ -3,6 +3,7 @@
 //! Read top to bottom this is the picture of the house: store, tenants, mailboxes, routes, listeners, the loop.
 
 mod audits;
+mod callbacks;
 mod checks;
 mod daemon;
 mod jobs;
@@ -151,11 +152,12 @@ impl Bridge {
             removed: Removed::default(),
         };
         let content = Content::new(kept);
-        let outbound = Arc::new(sending::outbound(&config, &inbound, &memory));
+        let outbound = Arc::new(sending::outbound(&config, &inbound, &memory, &egress)?);
         let delivery = Delivery { store: store.clone(), clock: Arc::clone(&clock), routes, content, memory, links };
         let jobs = Arc::new(Jobs {
             inbound,
             delivery,
+            callbacks: callbacks::plan(&outbound),
             outbound,
             routes: plans,
             retain: config.store.retain.0,

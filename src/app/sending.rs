@@ -3,16 +3,29 @@
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::egress::Egress;
 use crate::inbound::Inbound;
 use crate::memory::Budget;
-use crate::outbound::{Outbound, OwnIds, Sender, UploadPace};
+use crate::model::clock::UnixMillis;
+use crate::model::work::MailboxId;
+use crate::ops::health::{Sending, Status};
+use crate::outbound::{Outbound, OwnIds, Sender, Troubles, UploadPace};
+use crate::store::OpenSubmissions;
+
+/// Mail that could have left this long ago, and trouble in the mailbox: that is no passing trouble any more.
+const LATE_MS: i64 = 60_000;
 
 /// The outbound journey; it reaches the mailboxes as the inbound one does.
-pub(super) fn outbound(config: &Config, inbound: &Inbound, memory: &Budget) -> Outbound {
+pub(super) fn outbound(
+    config: &Config,
+    inbound: &Inbound,
+    memory: &Budget,
+    egress: &Egress,
+) -> anyhow::Result<Outbound> {
     let sending = config.mailboxes.iter().filter(|it| it.send);
     let sender =
         |it: &crate::inbound::MailboxConfig| Sender { mailbox: Config::mailbox_id(it), send_as: it.send_as.clone() };
-    Outbound {
+    Ok(Outbound {
         store: inbound.store.clone(),
         clock: Arc::clone(&inbound.clock),
         senders: sending.map(sender).collect(),
@@ -21,6 +34,35 @@ pub(super) fn outbound(config: &Config, inbound: &Inbound, memory: &Budget) -> O
         max_message_size: config.outbound.max_message_size.0,
         pace: config.outbound.pace(),
         uploads: UploadPace::default(),
+        troubles: Troubles::default(),
         own_ids: OwnIds::default(),
+        thread_names: inbound.thread_names.clone(),
+        callback: super::callbacks::destination(config, egress, &inbound.clock)?,
+    })
+}
+
+/// How a mailbox sends; `None`: it does not.
+pub(super) fn sending(
+    out: &Outbound,
+    mailbox: &MailboxId,
+    open: &[OpenSubmissions],
+    now: UnixMillis,
+) -> Option<Sending> {
+    let open = open.iter().find(|it| it.mailbox == *mailbox);
+    if open.is_none() && !out.senders.iter().any(|it| it.mailbox == *mailbox) {
+        return None;
     }
+    let waited = open.and_then(|it| it.oldest_since).map_or(0, |since| (now - since).max(0));
+    Some(Sending {
+        queued: open.map_or(0, |it| it.count),
+        oldest_seconds: waited / 1000,
+        trouble: out.troubles.of(mailbox).filter(|_| open.is_some()),
+    })
+}
+
+/// What that says of the mailbox's health, where it says something.
+pub(super) fn late(sending: Option<&Sending>) -> Option<(Status, Option<String>)> {
+    let sending = sending.filter(|it| it.oldest_seconds >= LATE_MS / 1000)?;
+    let trouble = sending.trouble.as_ref()?;
+    Some((Status::Degraded, Some(format!("{} mails wait to be sent: {trouble}", sending.queued))))
 }

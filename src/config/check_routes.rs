@@ -13,7 +13,8 @@ use crate::destinations;
 
 pub(super) fn routes(draft: &Draft, report: &mut Report) {
     let root = Path::default().key("routes");
-    if draft.routes.is_empty() {
+    let watched = draft.mailboxes.iter().any(|it| it.as_ref().is_none_or(|it| it.receive));
+    if draft.routes.is_empty() && (watched || draft.mailboxes.is_empty()) {
         report.missing(&root, "no route is configured, so mail has nowhere to go; add [[routes]] with a destination");
     }
     let mut first = HashMap::new();

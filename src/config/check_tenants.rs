@@ -83,8 +83,10 @@ pub(super) fn mailboxes(draft: &Draft, report: &mut Report) {
             &root,
             "no mailbox is configured, so there is nothing to watch; add [[mailboxes]] with its address",
         );
-    } else if !watched {
-        report.missing(&root, "no mailbox receives, so there is nothing to watch; set receive = true on one");
+    } else if !watched && !draft.mailboxes.iter().flatten().any(|it| it.send) {
+        let message =
+            "no mailbox receives and none sends, so there is nothing to do; set receive or send = true on one";
+        report.missing(&root, message);
     }
     let mut first = HashMap::new();
     for (index, mailbox) in draft.mailboxes.iter().enumerate() {

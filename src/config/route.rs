@@ -133,7 +133,8 @@ fn default_max_message_size() -> Size {
     Size(40 << 20)
 }
 
-fn default_retry() -> Vec<Span> {
+/// The retry schedule of whatever is handed over and says nothing else.
+pub fn default_retry() -> Vec<Span> {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
     let steps = [0, 5, 30, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR];

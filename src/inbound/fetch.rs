@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::returned::count_bounce;
 use super::{Inbound, MarkRead, Watched};
 use crate::graph::{AttachedKind, GraphError, Refusal};
 use crate::mail::addresses::Mailbox;
@@ -68,9 +69,12 @@ impl Inbound {
         })?;
         let understood = Arc::new(understood);
         let mail = &understood.mail;
-        let deliveries = self.deliveries(watched, &understood);
-        if deliveries.is_empty() {
-            return self.unmatched(job, message).await;
+        let tie = self.tie(&mailbox.tenant, &understood).await?;
+        let deliveries = self.deliveries(watched, &understood, tie.is_some());
+        match tie {
+            Some(tie) if deliveries.is_empty() => return self.returned(job, watched, message, tie).await,
+            None if deliveries.is_empty() => return self.unmatched(job, message).await,
+            _ => {}
         }
         let digest = content_digest(mail);
         let identity = mail.message_ids.first().map_or(row.immutable_id.as_str(), String::as_str);
@@ -89,14 +93,17 @@ impl Inbound {
             subject: mail.subject.as_deref().map(Subject::new),
             kind: understood.classification.kind.as_str(),
             answering: Some(Answering::of(mail, &understood.classification).stored().map_err(Failure::permanent)?),
+            tie,
         };
         // Its deliveries are due at once and find it here.
         self.kept.keep(message, &understood, accept.deliveries.len());
-        if self.store.accept(job.claim, accept).await?.is_none() {
-            tracing::warn!(
+        match self.store.accept(job.claim, accept).await? {
+            Some(accepted) if accepted.is_bounce => count_bounce(),
+            Some(_) => {}
+            None => tracing::warn!(
                 message,
                 "The lease was lost while message {message} was fetched; whoever holds it now stores it"
-            );
+            ),
         }
         Ok(Next::Settled)
     }
@@ -154,7 +161,7 @@ impl Inbound {
     }
 
     /// One delivery per route that matches, with all the interaction will need to know of the match.
-    fn deliveries(&self, watched: &Watched, understood: &Understood) -> Vec<NewDelivery> {
+    fn deliveries(&self, watched: &Watched, understood: &Understood, is_own_report: bool) -> Vec<NewDelivery> {
         let (mail, classification) = (&understood.mail, &understood.classification);
         let came_back = understood.beside.came_back.as_deref();
         let (recipients, senders) = (mail.recipients(), mail.senders());
@@ -166,7 +173,8 @@ impl Inbound {
             kind: classification.kind.as_str(),
             has_attachments: mail.has_attachments(),
         };
-        let matches = route::matching(&self.rules, &facts, self.multiple_destinations);
+        let rules = self.rules_for(is_own_report);
+        let matches = route::matching(&rules, &facts, self.multiple_destinations);
         let count = matches.len();
         let delivery = |(index, found): (usize, route::Match<'_>)| NewDelivery {
             route: found.route.to_owned(),
@@ -263,7 +271,7 @@ fn speaks_of_the_message(refusal: &Refusal) -> bool {
 }
 
 /// When the message is marked. Moving and categorising belong to the hand-over, whatever becomes of the read state.
-fn mark_when(watched: &Watched) -> MarkWhen {
+pub(super) fn mark_when(watched: &Watched) -> MarkWhen {
     let config = &watched.config;
     match config.mark_read {
         MarkRead::Stored => MarkWhen::Now,

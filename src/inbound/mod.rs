@@ -9,6 +9,7 @@ pub mod hints;
 mod look;
 pub mod loops;
 mod mark;
+mod returned;
 mod subscribe;
 mod sweep;
 pub mod webhook;

@@ -65,6 +65,62 @@ pub fn clues(mail: &Mail, around: &Around<'_>) -> Clues {
     }
 }
 
+/// Everything that may connect a mail of ours with others: its own id, and the ids its header names. Its own id stands
+/// among those it names, for Exchange may send it under another date: whoever brings that id brings this mail.
+pub fn clues_of_ours(names: &ThreadNames, tenant: &str, id: &str, header: Ours<'_>) -> Clues {
+    let own = Some(header.message_id).filter(|it| is_id(it));
+    let is_other = |it: &&str| is_id(it) && Some(*it) != own;
+    let answered: Vec<&str> = header.in_reply_to.iter().map(String::as_str).filter(is_other).collect();
+    let references = ends(header.references.iter().map(String::as_str).filter(is_other).collect());
+    let root = references.first().or(answered.first()).copied().or(own).unwrap_or(id);
+    let named = |it: &&str| names.mail(tenant, it);
+    let basis = match (references.is_empty(), answered.is_empty()) {
+        (false, _) => Basis::References,
+        (true, false) => Basis::InReplyTo,
+        (true, true) => Basis::None,
+    };
+    Clues {
+        in_reply_to: answered.iter().take(MOST_ANSWERED).map(named).collect(),
+        references: own.iter().chain(references.iter().rev()).map(named).collect(),
+        fresh: names.thread(tenant, root),
+        root: basis,
+        alone: names.thread(tenant, id),
+        ..Clues::default()
+    }
+}
+
+/// What connects a mail of ours with others once Exchange has sent it: its Message-ID there, and its conversation there for
+/// those it went to. `is_ours` as in [`Around`].
+pub fn clues_of_sent(
+    names: &ThreadNames,
+    tenant: &str,
+    id: &str,
+    (message_id, conversation): (Option<&str>, Option<&str>),
+    recipients: &[&str],
+    is_ours: &dyn Fn(&str) -> bool,
+) -> Clues {
+    let part = |address: &str| conversation.map(|it| names.part(tenant, it, address));
+    let people = recipients.iter().filter(|it| !is_ours(it)).take(MOST_PRESENT);
+    Clues {
+        references: message_id.filter(|it| is_id(it)).map(|it| names.mail(tenant, it)).into_iter().collect(),
+        present: people.filter_map(|it| part(it)).collect(),
+        fresh: names.thread(tenant, id),
+        alone: names.thread(tenant, id),
+        ..Clues::default()
+    }
+}
+
+/// What the header of a mail of ours names, without `<` and `>`.
+#[derive(Debug, Clone, Copy)]
+pub struct Ours<'a> {
+    /// Message-ID.
+    pub message_id: &'a str,
+    /// In-Reply-To.
+    pub in_reply_to: &'a [String],
+    /// References, oldest first.
+    pub references: &'a [String],
+}
+
 /// A mail without a date is told by its content.
 fn carrier(mail: &Mail, around: &Around<'_>, own: Option<&str>) -> String {
     let sender = mail.from.first().map(|it| it.email.as_str()).unwrap_or_default();
@@ -211,6 +267,29 @@ mod tests {
         assert_eq!(clues.references[..1], ids(&["499@x"]));
         assert_eq!(clues.references[MOST_REFERENCES - 1..], ids(&["0@x"]));
         assert_eq!(clues.fresh, names().thread("contoso", "0@x"));
+    }
+
+    #[test]
+    fn a_mail_of_ours_names_itself_and_all_it_answers() {
+        let (names, all) = (names(), |list: &[&str]| list.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>());
+        let of = |message_id, in_reply_to: &[&str], references: &[&str]| {
+            let (in_reply_to, references) = (all(in_reply_to), all(references));
+            clues_of_ours(
+                &names,
+                "contoso",
+                "sub_1",
+                Ours { message_id, in_reply_to: &in_reply_to, references: &references },
+            )
+        };
+        let answer = of("sub_1@x", &["b@x"], &["a@x", "b@x"]);
+        assert_eq!((&answer.in_reply_to, &answer.references), (&ids(&["b@x"]), &ids(&["sub_1@x", "b@x", "a@x"])));
+        assert_eq!((answer.fresh.as_str(), answer.root), (names.thread("contoso", "a@x").as_str(), Basis::References));
+        assert!(answer.own.is_none(), "whoever brings its id brings this mail, under whichever date");
+        let first = of("sub_1@x", &[], &[]);
+        assert_eq!((first.references, first.fresh), (ids(&["sub_1@x"]), names.thread("contoso", "sub_1@x")));
+        let odd = of("word", &["sub_1"], &["yes", "word"]);
+        assert!(odd.references.is_empty() && odd.in_reply_to.is_empty());
+        assert_eq!(odd.fresh, names.thread("contoso", "sub_1"));
     }
 
     #[test]

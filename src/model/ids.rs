@@ -25,6 +25,11 @@ pub fn interaction_id(message_key: &str, route: &str) -> String {
     format!("ix_{}", short(&["interaction", message_key, route]))
 }
 
+/// The callback of one submission and state. Never holds a dot: Standard Webhooks signs `id.timestamp.body`.
+pub fn event_id(submission: &str, state: &str) -> String {
+    format!("cb_{}", short(&["callback", submission, state]))
+}
+
 /// 128 bits of a hash over parts that cannot run into each other.
 fn short(parts: &[&str]) -> String {
     let mut context = Context::new(&SHA256);

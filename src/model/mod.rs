@@ -3,6 +3,8 @@
 pub mod address;
 pub mod answer;
 pub mod backoff;
+pub mod bounce;
+pub mod callback;
 pub mod clock;
 pub mod ids;
 pub mod link;

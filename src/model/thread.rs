@@ -101,6 +101,7 @@ const TOKEN: &str = "th_";
 const TOKEN_DIGITS: usize = 32;
 
 /// Makes the names.
+#[derive(Clone)]
 pub struct ThreadNames(hmac::Key);
 
 impl fmt::Debug for ThreadNames {

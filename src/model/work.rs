@@ -171,6 +171,11 @@ impl Lane {
         Self("callbacks".into())
     }
 
+    /// Whether its jobs hand something over to somebody who may be down: then it is paused and probed.
+    pub fn hands_over(&self) -> bool {
+        self.of_route().is_some() || *self == Self::callbacks()
+    }
+
     /// Everything that belongs to no mailbox and no route.
     pub fn upkeep() -> Self {
         Self("upkeep".into())

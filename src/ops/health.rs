@@ -57,7 +57,7 @@ pub enum Details {
     },
     /// A mailbox.
     Mailbox {
-        /// `push`, `polling` or `paused`.
+        /// `push`, `polling` or `paused`; `sender` where no mail is read.
         mode: &'static str,
         /// Since when it is paused.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,6 +77,9 @@ pub enum Details {
         waiting: u64,
         /// Messages that need a person.
         parked: u64,
+        /// How it sends; none where it does not.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sending: Option<Sending>,
     },
     /// A route.
     Route {
@@ -98,6 +101,17 @@ pub enum Details {
         /// `sqlite` or `postgres`.
         database: &'static str,
     },
+}
+
+/// How a mailbox sends.
+#[derive(Debug, Serialize)]
+pub struct Sending {
+    /// Mails that are not sent yet, those for later included.
+    pub queued: u64,
+    /// Seconds since the oldest of them could have left.
+    pub oldest_seconds: i64,
+    /// Why the last attempt brought nothing.
+    pub trouble: Option<String>,
 }
 
 impl Health {

@@ -61,6 +61,8 @@ impl Outbound {
         let (ready, _room) = self.ready(&mut offer, &id).await?;
         let key = offer.key.take().map(|key| (key, fingerprint(&offer, &ready.digests)));
         let answers = offer.answers.as_ref().filter(|it| it.mailbox == ready.mailbox);
+        let thread = offer.answers.as_ref().and_then(|it| it.thread.clone());
+        let clues = self.clues(&ready, &id, thread.is_some());
         let told = Told::of(&ready.mail, std::mem::take(&mut offer.metadata));
         let told = serde_json::to_string(&told).map_err(|error| broken(&error))?;
         let files = ready.mail.files.iter().zip(&ready.numbers).map(|(file, n)| new_file(file, *n));
@@ -72,9 +74,11 @@ impl Outbound {
             told,
             recipients: u32::try_from(ready.mail.recipients()).unwrap_or(u32::MAX),
             size: ready.mail.mime.len() as u64 + ready.mail.files.iter().map(|it| it.size).sum::<u64>(),
-            thread: offer.answers.as_ref().and_then(|it| it.thread.clone()),
+            thread,
+            clues,
             answers: answers.map(|it| it.immutable_id.clone()),
             save_copy: offer.save_to_sent_items,
+            calls_back: self.callback.is_some(),
             files: files.collect(),
             stage: ready.stage.map(|it| it.0),
             message_id: ready.mail.message_id,

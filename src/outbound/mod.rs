@@ -1,7 +1,9 @@
 //! A mail goes out: three doors, one path. What was accepted is on disk; job Send brings it to Graph, step by step.
 
 mod accept;
+mod callback;
 mod config;
+mod conversation;
 mod fingerprint;
 mod offer;
 mod pace;
@@ -11,6 +13,7 @@ mod senders;
 pub mod smtp;
 mod stage;
 mod told;
+mod troubles;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,13 +25,16 @@ pub use raw::OwnIds;
 pub use senders::{Sender, sender};
 pub use stage::Staging;
 pub use told::Told;
+pub use troubles::Troubles;
 
+use crate::destinations::Destination;
 use crate::graph::Graph;
 use crate::memory::Budget;
 use crate::model::clock::SharedClock;
 use crate::model::pace::SendPace;
+use crate::model::thread::ThreadNames;
 use crate::model::work::MailboxId;
-use crate::store::{NewCallback, Store, Submission};
+use crate::store::{Cancelled, Store, StoreError};
 
 /// Everything the outbound jobs and doors work with, wired by the roof.
 pub struct Outbound {
@@ -48,15 +54,27 @@ pub struct Outbound {
     pub pace: SendPace,
     /// How much was brought into each mailbox lately.
     pub uploads: UploadPace,
+    /// What stands in the way of each mailbox's mail.
+    pub troubles: Troubles,
     /// Message-IDs of mails that are being accepted.
     pub own_ids: OwnIds,
+    /// Makes the names of conversations.
+    pub thread_names: ThreadNames,
+    /// Who is told of final states; `None`: nobody is.
+    pub callback: Option<Arc<dyn Destination>>,
 }
 
 impl Outbound {
-    /// What is told of a submission that has come to an end, as it stands in the row, to whoever asked for it.
-    fn callback(&self, ended: &Submission) -> Option<NewCallback> {
-        debug_assert!(ended.state.is_final());
-        None
+    /// Takes a submission back, as long as nothing of it has reached Graph.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn cancel(&self, id: &str) -> Result<Cancelled, StoreError> {
+        let cancelled = self.store.cancel_submission(id).await?;
+        if cancelled == Cancelled::Done {
+            count("cancelled");
+        }
+        Ok(cancelled)
     }
 }
 

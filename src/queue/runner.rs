@@ -273,7 +273,7 @@ impl<W: Works> Runner<W> {
     /// What this attempt says of its route.
     fn hear(&mut self, lane: &Lane, ended: &Ended, now: UnixMillis) {
         let fails = matches!(ended.outcome, Err(Failure::Transient { .. } | Failure::Gone { .. }));
-        if lane.of_route().is_none() || !(fails || self.standings.contains_key(lane)) {
+        if !lane.hands_over() || !(fails || self.standings.contains_key(lane)) {
             return;
         }
         let standing = self.standings.entry(lane.clone()).or_default();
@@ -320,7 +320,7 @@ impl<W: Works> Runner<W> {
     async fn put_on_trial(&mut self) {
         match self.store.counts().await {
             Ok(counts) => {
-                let failing = counts.into_iter().filter(|it| it.lane.of_route().is_some());
+                let failing = counts.into_iter().filter(|it| it.lane.hands_over());
                 let failing = failing.filter(|it| Standing::wants_trial(it.retrying)).map(|it| it.lane);
                 self.standings.extend(failing.map(|lane| (lane, Standing::on_trial())));
             }

@@ -11,6 +11,7 @@ use super::Store;
 use super::error::StoreError;
 use super::listed::Listed;
 use super::messages::key_of_copy;
+use super::submissions::Tie;
 use super::value::Value;
 use super::words::{Mark, MessageState};
 use super::writer::{Op, Writing};
@@ -53,6 +54,8 @@ pub struct Accept {
     pub kind: &'static str,
     /// What an answer to it is made of; the store does not look inside.
     pub answering: Option<String>,
+    /// The submission it reports on.
+    pub tie: Option<Tie>,
 }
 
 /// Whose mail the loop breaker counts.
@@ -111,6 +114,8 @@ pub struct Accepted {
     pub message_key: String,
     /// Its interactions, in the order of the deliveries.
     pub interactions: Vec<String>,
+    /// Whether it is the first that tells of a failure of the submission it reports on.
+    pub is_bounce: bool,
 }
 
 impl Store {
@@ -171,7 +176,11 @@ impl Op for Accepting {
         writing.discard_copies(&mails).await?;
         for mail in mails {
             writing.mark_if_due(&mail).await?;
-            answers[mail.at] = Some(Accepted { message_key: mail.key(), interactions: mail.interactions });
+            let is_bounce = match &mail.accept.tie {
+                Some(tie) => writing.came_back(tie).await?,
+                None => false,
+            };
+            answers[mail.at] = Some(Accepted { message_key: mail.key(), interactions: mail.interactions, is_bounce });
         }
         Ok(answers)
     }

@@ -1,7 +1,7 @@
 //! Deliveries as a person asks for them: where each stands, page by page, and the story of one.
 //!
-//! A message whose fetch is parked has no delivery yet; it stands among them without a route, so that everything that
-//! needs a person is in one list.
+//! A message whose fetch is parked has no delivery yet; it stands among them without a route, and so does a callback that is
+//! parked, so that everything that needs a person is in one list.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,13 +17,15 @@ use crate::model::clock::UnixMillis;
 use crate::model::reason::Code;
 use crate::model::work::MailboxId;
 
-/// Which delivery: the interaction, or the message that could not be fetched.
+/// Which delivery: the interaction, the message that could not be fetched, or a callback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeliveryId {
     /// The interaction's id.
     Interaction(String),
     /// The store's number of a message that has no interaction yet.
     Message(i64),
+    /// The callback's id.
+    Callback(String),
 }
 
 impl DeliveryId {
@@ -32,6 +34,7 @@ impl DeliveryId {
         match self {
             Self::Interaction(id) => format!("deliver:{id}"),
             Self::Message(number) => format!("fetch:{number}"),
+            Self::Callback(id) => format!("callback:{id}"),
         }
     }
 }
@@ -39,7 +42,7 @@ impl DeliveryId {
 impl fmt::Display for DeliveryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Interaction(id) => f.write_str(id),
+            Self::Interaction(id) | Self::Callback(id) => f.write_str(id),
             Self::Message(number) => write!(f, "fetch_{number}"),
         }
     }
@@ -48,10 +51,14 @@ impl fmt::Display for DeliveryId {
 impl FromStr for DeliveryId {
     type Err = std::convert::Infallible;
 
-    /// What is no message is taken for an interaction, of which there may be none.
+    /// What is no message and no callback is taken for an interaction, of which there may be none.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let number = text.strip_prefix("fetch_").and_then(|it| it.parse().ok());
-        Ok(number.map_or_else(|| Self::Interaction(text.to_owned()), Self::Message))
+        Ok(match number {
+            Some(number) => Self::Message(number),
+            None if text.starts_with("cb_") => Self::Callback(text.to_owned()),
+            None => Self::Interaction(text.to_owned()),
+        })
     }
 }
 
@@ -80,11 +87,11 @@ pub type DeliveryCursor = (i64, String);
 pub struct DeliveryLine {
     /// Which it is.
     pub id: DeliveryId,
-    /// The route's name; `None`: the message was not fetched, so no route is known.
+    /// The route's name; `None`: the message was not fetched, so no route is known, or it is a callback.
     pub route: Option<String>,
     /// Where it stands.
     pub state: DeliveryState,
-    /// The store's number of its message.
+    /// The store's number of its message; of a callback that of its submission.
     pub message: i64,
     /// The mailbox the mail lies in; of several, one.
     pub mailbox: MailboxId,
@@ -246,6 +253,7 @@ impl Store {
             for row in self.db().rows(FETCHES, values).await? {
                 found.push(self.line(&row, DeliveryId::Message(row.int(3)?)).await?);
             }
+            found.extend(self.parked_callbacks(filter, mailbox, after, limit).await?);
             found.sort_by_key(|it| std::cmp::Reverse(it.cursor()));
             found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         }
@@ -263,6 +271,10 @@ impl Store {
              WHERE m.id = $1 AND (m.state = 'found' OR m.state = 'filtered' AND SUBSTR(m.state_reason, 1, 13) = $3)"
         );
         let rows = match id {
+            DeliveryId::Callback(callback) => {
+                let Some(line) = self.callback_line(callback).await? else { return Ok(None) };
+                return Ok(Some(DeliveryStory { line, attempts: self.attempts(&id.key()).await? }));
+            }
             DeliveryId::Interaction(id) => self.db().rows(DELIVERY, vec![id.as_str().into()]).await?,
             DeliveryId::Message(number) => {
                 self.db().rows(FETCH, vec![(*number).into(), id.key().into(), DISCARDED.into()]).await?
@@ -273,7 +285,7 @@ impl Store {
         Ok(Some(DeliveryStory { line, attempts: self.attempts(&id.key()).await? }))
     }
 
-    async fn line(&self, row: &Row, id: DeliveryId) -> Result<DeliveryLine, StoreError> {
+    pub(super) async fn line(&self, row: &Row, id: DeliveryId) -> Result<DeliveryLine, StoreError> {
         let state: DeliveryState = row.word(2)?;
         let is_over = matches!(state, DeliveryState::Accepted | DeliveryState::Discarded);
         let discarded = match (state, row.maybe_int(14)?, row.maybe_text(15)?, row.maybe_text(16)?) {
@@ -314,7 +326,13 @@ impl Store {
 impl DeliveryLine {
     /// Where a page that ends with it goes on.
     pub fn cursor(&self) -> DeliveryCursor {
-        (self.message, self.route.clone().unwrap_or_default())
+        match &self.id {
+            // Submissions have numbers of their own: the id tells a callback from the message of the same number.
+            DeliveryId::Callback(id) => (self.message, id.clone()),
+            DeliveryId::Interaction(_) | DeliveryId::Message(_) => {
+                (self.message, self.route.clone().unwrap_or_default())
+            }
+        }
     }
 
     /// The attempt that was accepted.

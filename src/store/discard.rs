@@ -1,4 +1,5 @@
-//! Discarding: a person decides that a route needs a delivery no more, or that nobody needs a message that was not fetched.
+//! Discarding: a person decides that a route needs a delivery no more, or that nobody needs a message that was not fetched,
+//! or a callback.
 //!
 //! Who, when and why is kept. A discarded delivery counts as finished for its message.
 
@@ -27,7 +28,7 @@ pub enum Discarded {
 }
 
 impl Store {
-    /// Discards a delivery that was not accepted, or a fetch that was not made.
+    /// Discards a delivery or a callback that was not accepted, or a fetch that was not made.
     ///
     /// # Errors
     /// Nothing changed.
@@ -52,6 +53,7 @@ impl Op for Discard {
             answers.push(match &op.which {
                 DeliveryId::Interaction(interaction) => writing.discard_delivery(op, interaction).await?,
                 DeliveryId::Message(message) => writing.discard_fetch(op, *message).await?,
+                DeliveryId::Callback(callback) => writing.discard_callback(op, callback).await?,
             });
         }
         Ok(answers)
@@ -82,6 +84,26 @@ impl Writing<'_> {
         self.tx.hold_messages(messages.clone()).await?;
         self.finish(messages).await?;
         Ok(Discarded::Done)
+    }
+
+    async fn discard_callback(&mut self, op: &Discard, callback: &str) -> Result<Discarded, StoreError> {
+        const SELECT: &str = "SELECT accepted_at, discarded_at FROM submission_callbacks WHERE id = $1";
+        const UPDATE: &str = "UPDATE submission_callbacks SET discarded_at = $2, discarded_by = $3, discard_reason = $4
+             WHERE id = $1 AND accepted_at IS NULL RETURNING 1";
+        let rows = self.tx.rows(SELECT, vec![callback.into()]).await?;
+        let Some(row) = rows.first() else { return Ok(Discarded::Unknown) };
+        match (row.maybe_int(0)?, row.maybe_int(1)?) {
+            (Some(_), _) => return Ok(Discarded::Accepted),
+            (None, Some(_)) => return Ok(Discarded::Before),
+            (None, None) => {}
+        }
+        if !self.forget_jobs(&op.which).await? {
+            return Ok(Discarded::Running);
+        }
+        let values = vec![callback.into(), self.now.into(), op.who.as_str().into(), op.reason.as_str().into()];
+        // Of a replica that was told of its acceptance meanwhile.
+        let is_open = !self.tx.rows(UPDATE, values).await?.is_empty();
+        Ok(if is_open { Discarded::Done } else { Discarded::Accepted })
     }
 
     async fn discard_fetch(&mut self, op: &Discard, message: i64) -> Result<Discarded, StoreError> {

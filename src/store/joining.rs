@@ -57,6 +57,26 @@ impl Known {
         joined
     }
 
+    /// Puts a mail of ours into this conversation, if it is one of the tenant, together with all that its header names; else
+    /// where its header belongs. Nobody is told of it by an interaction, so it is nobody's last one.
+    pub(super) fn join_ours(&mut self, tenant: &str, clues: &Clues, into: Option<&str>) -> String {
+        // What was tidied away begins anew under its old id.
+        if let Some(forgotten) = into.filter(|it| !self.threads.contains_key(*it)) {
+            self.begin_as(tenant, forgotten);
+        }
+        let into = into.filter(|it| self.is_living(tenant, it)).map(|it| self.resolved(it));
+        let thread = match into {
+            Some(into) => {
+                let named = self.named(clues).into_iter().map(|(thread, _)| thread);
+                let all: Vec<String> = std::iter::once(into).chain(named).collect();
+                self.merge(all.into_iter())
+            }
+            None => self.place(tenant, clues).thread,
+        };
+        self.remember(&thread, clues);
+        thread
+    }
+
     /// Whether the id this mail carries came with the same mail before: a copy, here or in another mailbox.
     pub(super) fn may_be_copy(&self, clues: &Clues) -> bool {
         match clues.own.and_then(|it| self.keys.get(&it)) {
@@ -282,6 +302,29 @@ mod tests {
             let joined = join(&mut known, &clues);
             assert_eq!((joined.thread.as_str(), joined.is_new, joined.basis), ("th 1", false, basis));
         }
+    }
+
+    #[test]
+    fn a_mail_of_ours_belongs_where_it_answers_and_its_names_lead_there() {
+        let mut known = Known::default();
+        join(&mut known, &mail(1, &[], &[]));
+        // An answer, told where it belongs, with an id of its own.
+        let ours = |id: u8| Clues { references: vec![key(id)], ..Clues::none(&format!("th {id}")) };
+        assert_eq!(known.join_ours("contoso", &ours(2), Some("th 1")), "th 1");
+        let joined = join(&mut known, &mail(3, &[2], &[]));
+        assert_eq!((joined.thread.as_str(), joined.basis), ("th 1", Basis::InReplyTo));
+        // The customer answered before the name that Exchange gave the mail was known.
+        let early = join(&mut known, &mail(4, &[9], &[]));
+        assert_eq!((early.thread.as_str(), early.is_new), ("th 9", true));
+        assert_eq!(known.join_ours("contoso", &ours(9), Some("th 1")), "th 1");
+        assert_eq!(known.resolved("th 9"), "th 1");
+        // Without a place it goes where its header says, or begins.
+        assert_eq!(known.join_ours("contoso", &Clues { in_reply_to: vec![key(3)], ..ours(5) }, None), "th 1");
+        assert_eq!(known.join_ours("contoso", &ours(6), None), "th 6");
+        // A conversation of somebody else is none.
+        assert_eq!(known.join_ours("fabrikam", &ours(7), Some("th 1")), "th 7");
+        assert_eq!(known.join_ours("contoso", &ours(8), Some("th forgotten")), "th forgotten");
+        assert!(known.threads.values().all(|it| it.last.is_empty()), "no interaction says anything of it");
     }
 
     #[test]

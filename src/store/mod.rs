@@ -22,6 +22,7 @@ mod asked;
 mod attempts;
 mod audited;
 mod books;
+mod called_back;
 mod claim;
 mod db;
 mod delivered;
@@ -42,6 +43,7 @@ mod pieces;
 mod planned;
 mod rates;
 mod replay;
+mod returned;
 mod secrets;
 mod settle;
 mod submissions;
@@ -73,8 +75,8 @@ pub use pieces::PIECE;
 pub use replay::Replayed;
 pub use settle::End;
 pub use submissions::{
-    Bounce, Callback, Cancelled, NewCallback, NewFile, NewSubmission, Slot, Step, Submission, SubmissionFile,
-    SubmissionFilter, Submitted, Then, Waits,
+    Bounce, Callback, Cancelled, NewFile, NewSubmission, OpenSubmissions, Slot, Step, Submission, SubmissionFile,
+    SubmissionFilter, Submitted, Then, Tie, Waits,
 };
 pub use tidy::Tidied;
 pub use wake::{Heard, Wake, Wakes};

@@ -83,6 +83,7 @@ impl Writing<'_> {
         match which {
             DeliveryId::Interaction(interaction) => self.send_again(interaction, again).await,
             DeliveryId::Message(message) => self.fetch_again(*message, again).await,
+            DeliveryId::Callback(callback) => self.call_again(callback, again).await,
         }
     }
 
@@ -146,6 +147,31 @@ impl Writing<'_> {
         }
         let mailbox = self.named(row.int(2)?).await?;
         self.due.add(Work::Fetch { mailbox, message }.due(self.now));
+        Ok(Replayed::Due)
+    }
+
+    /// A callback that is over begins anew.
+    async fn call_again(&mut self, callback: &str, again: bool) -> Result<Replayed, StoreError> {
+        const SELECT: &str =
+            "SELECT accepted_at, discarded_at, attempt, took_ms FROM submission_callbacks WHERE id = $1";
+        const STORY: &str = "INSERT INTO attempts (key, attempt, at, took_ms) VALUES ($1, $2, $3, $4)";
+        const BEGIN: &str = "UPDATE submission_callbacks SET accepted_at = NULL, attempt = NULL, took_ms = NULL,
+               discarded_at = NULL, discarded_by = NULL, discard_reason = NULL WHERE id = $1";
+        let rows = self.tx.rows(SELECT, vec![callback.into()]).await?;
+        let Some(row) = rows.first() else { return Ok(Replayed::Unknown) };
+        let (accepted_at, discarded_at) = (row.maybe_int(0)?, row.maybe_int(1)?);
+        match (accepted_at, discarded_at) {
+            (Some(_), _) if !again => return Ok(Replayed::Accepted),
+            (None, Some(_)) if !again => return Ok(Replayed::Discarded),
+            _ => {}
+        }
+        let work = Work::Callback { callback: callback.to_owned() };
+        if let Some(at) = accepted_at {
+            let (attempt, took) = (row.maybe_int(2)?.unwrap_or(1), row.maybe_int(3)?.unwrap_or(0));
+            self.tx.rows(STORY, vec![work.key().into(), attempt.into(), at.into(), took.into()]).await?;
+        }
+        self.tx.rows(BEGIN, vec![callback.into()]).await?;
+        self.due.add(work.due(self.now));
         Ok(Replayed::Due)
     }
 }

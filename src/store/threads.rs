@@ -15,14 +15,24 @@ use super::messages::key_of_copy;
 use super::value::{self, Value};
 use super::writer::Writing;
 use crate::model::clock::UnixMillis;
-use crate::model::thread::{Basis, Joined, ThreadKey};
+use crate::model::thread::{Basis, Clues, Joined, ThreadKey};
+
+/// A mail whose conversation is asked for.
+pub(super) struct Asking<'a> {
+    /// Conversations do not cross it.
+    pub(super) tenant: String,
+    /// What may connect it with others.
+    pub(super) clues: &'a Clues,
+}
 
 impl Writing<'_> {
     /// Puts each mail into its conversation.
     pub(super) async fn join_threads(&mut self, mails: &mut [Mail<'_>]) -> Result<Known, StoreError> {
-        let mut known = Known { now: self.now, ..Known::default() };
-        self.read_keys(mails, &mut known).await?;
-        self.read_threads(mails, &mut known).await?;
+        let mut asking = Vec::with_capacity(mails.len());
+        for mail in mails.iter() {
+            asking.push(Asking { tenant: self.named(mail.mailbox).await?.tenant, clues: &mail.accept.clues });
+        }
+        let mut known = self.know(&asking, None).await?;
         let mut copies = self.read_copies(mails, &known).await?;
         for mail in mails {
             let key = mail.key();
@@ -38,18 +48,33 @@ impl Writing<'_> {
         Ok(known)
     }
 
-    async fn read_keys(&mut self, mails: &[Mail<'_>], known: &mut Known) -> Result<(), StoreError> {
+    /// All that is known of the conversations of these mails, and of one that is named besides.
+    pub(super) async fn know(&mut self, asking: &[Asking<'_>], named: Option<&str>) -> Result<Known, StoreError> {
+        let mut known = Known { now: self.now, ..Known::default() };
+        self.read_keys(asking, &mut known).await?;
+        self.read_threads(asking, named, &mut known).await?;
+        Ok(known)
+    }
+
+    /// Puts a mail of ours into the conversation it answers in, else where its header belongs. Returns the conversation.
+    pub(super) async fn join_ours(
+        &mut self,
+        tenant: &str,
+        clues: &Clues,
+        into: Option<&str>,
+    ) -> Result<String, StoreError> {
+        let mut known = self.know(&[Asking { tenant: tenant.to_owned(), clues }], into).await?;
+        let thread = known.join_ours(tenant, clues, into);
+        self.keep_threads(known).await?;
+        Ok(thread)
+    }
+
+    async fn read_keys(&mut self, asking: &[Asking<'_>], known: &mut Known) -> Result<(), StoreError> {
         static SELECT: Listed = Listed::values(
             "SELECT key, thread, basis, carried_by, seen_at FROM thread_keys WHERE key IN ({rows})",
             "?",
         );
-        let asked: BTreeSet<ThreadKey> = mails
-            .iter()
-            .map(|mail| &mail.accept.clues)
-            .flat_map(|it| it.own.iter().chain(&it.in_reply_to).chain(&it.references).chain(&it.present))
-            .chain(mails.iter().flat_map(|mail| &mail.accept.clues.answering))
-            .copied()
-            .collect();
+        let asked: BTreeSet<ThreadKey> = asking.iter().flat_map(|it| keys_of(it.clues)).copied().collect();
         for row in self.tx.each(&SELECT, None, asked.iter().map(bytes_of).collect()).await? {
             let key = row.maybe_bytes(0)?.and_then(|it| it.try_into().ok().map(ThreadKey));
             let key = key.ok_or_else(|| StoreError::Unreadable("a key of a conversation".into()))?;
@@ -65,10 +90,16 @@ impl Writing<'_> {
         Ok(())
     }
 
-    async fn read_threads(&mut self, mails: &[Mail<'_>], known: &mut Known) -> Result<(), StoreError> {
+    async fn read_threads(
+        &mut self,
+        asking: &[Asking<'_>],
+        named: Option<&str>,
+        known: &mut Known,
+    ) -> Result<(), StoreError> {
         let pointed: BTreeSet<String> = known.keys.values().map(|it| it.thread.clone()).collect();
         let mut asked = pointed.clone();
-        for clues in mails.iter().map(|mail| &mail.accept.clues) {
+        asked.extend(named.map(str::to_owned));
+        for clues in asking.iter().map(|it| it.clues) {
             asked.extend(clues.tokens.iter().chain([&clues.fresh, &clues.alone]).cloned());
         }
         while !asked.is_empty() {
@@ -83,23 +114,13 @@ impl Writing<'_> {
         // What was tidied away although a key still points there begins anew under its old id.
         for id in pointed {
             if !known.threads.contains_key(&id) {
-                let tenant = self.tenant_of(mails, known, &id).await?;
-                known.threads.insert(id, Thread::new(&tenant, self.now));
+                let points = |key: &ThreadKey| known.keys.get(key).is_some_and(|it| it.thread == id);
+                let tenant = asking.iter().find(|it| keys_of(it.clues).any(points)).map(|it| it.tenant.as_str());
+                let tenant = tenant.ok_or_else(|| StoreError::Unreadable("a conversation of no tenant".into()))?;
+                known.threads.insert(id, Thread::new(tenant, self.now));
             }
         }
         Ok(())
-    }
-
-    async fn tenant_of(&mut self, mails: &[Mail<'_>], known: &Known, thread: &str) -> Result<String, StoreError> {
-        let points = |key: &ThreadKey| known.keys.get(key).is_some_and(|it| it.thread == thread);
-        for mail in mails {
-            let clues = &mail.accept.clues;
-            let mut keys = clues.own.iter().chain(&clues.in_reply_to).chain(&clues.references).chain(&clues.present);
-            if keys.any(points) || clues.answering.iter().any(points) {
-                return Ok(self.named(mail.mailbox).await?.tenant);
-            }
-        }
-        Err(StoreError::Unreadable("a conversation of no tenant".into()))
     }
 
     async fn threads(&mut self, ids: &BTreeSet<String>) -> Result<Vec<(String, Thread)>, StoreError> {
@@ -204,6 +225,12 @@ impl Writing<'_> {
         }
         self.tx.each(&UPDATE, Some(self.now.into()), rows).await.map(drop)
     }
+}
+
+/// Everything by which a mail may be connected with others.
+fn keys_of(clues: &Clues) -> impl Iterator<Item = &ThreadKey> {
+    let named = clues.own.iter().chain(&clues.in_reply_to).chain(&clues.references);
+    named.chain(&clues.present).chain(&clues.answering)
 }
 
 /// Somebody else made one of them since we looked: take everything back and look again.

@@ -23,9 +23,9 @@ use super::found::FoundPage;
 use super::mailboxes::Change;
 use super::names::{Names, NewMailbox};
 use super::replay::Replay;
+use super::returned::Returning;
 use super::secrets::OwnSecret;
 use super::settle::Settle;
-use super::submissions::bounces::Bounced;
 use super::submissions::callbacks::CalledBack;
 use super::submissions::cancel::Cancel;
 use super::submissions::slots::TakeSlot;
@@ -188,6 +188,7 @@ macro_rules! kinds {
 kinds! {
     settle: Settle,
     ended: Ended,
+    returned: Returning,
     accept: Accepting,
     delivered: Delivered,
     asked: Ask,
@@ -195,7 +196,6 @@ kinds! {
     steps: Stepping,
     slots: TakeSlot,
     called_back: CalledBack,
-    bounces: Bounced,
     marked: Marked,
     mailboxes: NewMailbox,
     found: FoundPage,

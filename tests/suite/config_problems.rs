@@ -109,8 +109,8 @@ fn each_mistake_has_its_message() {
             "line 15 mailboxes.Support@Contoso.com.access this version of Mailspan does not have `delegated`; grant the application access and write application",
         ),
         (
-            with(ADDRESS, "send = true"),
-            "line 15 mailboxes.Support@Contoso.com.send this version of Mailspan does not have this key (sending mail); remove it",
+            with(ADDRESS, "send = \"yes\""),
+            "line 15 mailboxes.Support@Contoso.com.send must be true or false, not a text",
         ),
         (
             with(NAME, "order = \"threads\""),
@@ -217,8 +217,8 @@ fn each_mistake_has_its_message() {
             "line 15 mailboxes.Support@Contoso.com.move_to is the watched folder itself; choose another or remove the key",
         ),
         (
-            with(ADDRESS, "receive = false"),
-            "line 13 mailboxes no mailbox receives, so there is nothing to watch; set receive = true on one",
+            with(ADDRESS, "receive = false\nsend = false"),
+            "line 13 mailboxes no mailbox receives and none sends, so there is nothing to do; set receive or send = true on one",
         ),
         (
             ("[[mailboxes]]\naddress = \"Support@Contoso.com\"", ""),

@@ -25,17 +25,20 @@ pub(crate) fn outbound(store: &Store, world: &World) -> Outbound {
         graphs: Default::default(),
         memory: Budget::new(64 << 20),
         max_message_size: 35 << 20,
+        thread_names: mailspan::model::thread::ThreadNames::new(&[7; 32]),
+        callback: None,
         uploads: Default::default(),
+        troubles: Default::default(),
         own_ids: Default::default(),
         pace: SendPace { per_minute: 30.try_into().unwrap(), recipients_per_day: 10_000.try_into().unwrap() },
     }
 }
 
-fn person(email: &str) -> Mailbox {
+pub(crate) fn person(email: &str) -> Mailbox {
     Mailbox { name: None, email: email.into() }
 }
 
-fn mail(from: &str) -> Submission {
+pub(crate) fn mail(from: &str) -> Submission {
     Submission {
         id: String::new(),
         date: 0,
@@ -55,7 +58,7 @@ fn mail(from: &str) -> Submission {
     }
 }
 
-fn offer(mail: Submission, stage: Option<Stage>) -> Offer {
+pub(crate) fn offer(mail: Submission, stage: Option<Stage>) -> Offer {
     Offer {
         origin: Origin::Api,
         by: "ops".into(),
@@ -68,7 +71,7 @@ fn offer(mail: Submission, stage: Option<Stage>) -> Offer {
     }
 }
 
-fn file(name: &str, content: Bytes) -> File {
+pub(crate) fn file(name: &str, content: Bytes) -> File {
     let size = content.len() as u64;
     let disposition = Disposition::Attachment;
     File { name: name.into(), kind: "application/pdf".into(), size, content, cid: None, disposition }

@@ -1,13 +1,15 @@
 //! The way of a submission through the store: accepted once, sent step by step or cancelled, told of, tidied.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use mailspan::model::reason::Code;
 use mailspan::model::subject::Subject;
 use mailspan::model::submission::{Origin, SubmissionState};
+use mailspan::model::thread::{Clues, ThreadKey};
 use mailspan::model::work::{Lane, Work};
 use mailspan::store::{
-    Bounce, Cancelled, NewCallback, NewFile, NewSubmission, PIECE, Step, Store, Submission, SubmissionFilter,
-    Submitted, Then,
+    Cancelled, NewFile, NewSubmission, PIECE, Step, Store, Submission, SubmissionFilter, Submitted, Then,
 };
 
 use crate::store_world::*;
@@ -25,8 +27,10 @@ pub(crate) fn new(id: &str) -> NewSubmission {
         size: 4,
         message_id: format!("{id}@contoso.com"),
         thread: None,
+        clues: Clues { references: vec![ThreadKey(key_of(id))], ..Clues::none(id) },
         answers: None,
         save_copy: true,
+        calls_back: true,
         mime: Bytes::from_static(b"mime"),
         files: vec![],
         stage: None,
@@ -34,11 +38,17 @@ pub(crate) fn new(id: &str) -> NewSubmission {
     }
 }
 
-fn lane() -> Lane {
+fn key_of(id: &str) -> [u8; 16] {
+    let mut key = [0; 16];
+    key.iter_mut().zip(id.bytes()).for_each(|(to, from)| *to = from);
+    key
+}
+
+pub(crate) fn lane() -> Lane {
     Lane::sending(&mailbox("support"))
 }
 
-async fn submitted(store: &Store, submission: NewSubmission) -> Submission {
+pub(crate) async fn submitted(store: &Store, submission: NewSubmission) -> Submission {
     let id = submission.id.clone();
     assert_eq!(store.submit(submission).await.unwrap(), Submitted::New);
     store.submission(&id).await.unwrap().unwrap()
@@ -48,12 +58,15 @@ fn bytes(count: usize) -> Bytes {
     (0..count).map(|n| (n.wrapping_mul(2_654_435_761) >> 11) as u8).collect()
 }
 
-fn sent() -> Step {
-    Step::Sent { at: None, message_id: Some("exchange@contoso.com".into()), conversation_id: None, note: None }
+pub(crate) fn sent() -> Step {
+    let clues = Box::new(Clues::none("th"));
+    Step::Sent { at: None, message_id: Some("exchange@contoso.com".into()), conversation_id: None, clues, note: None }
 }
 
-fn callback(id: &str) -> NewCallback {
-    NewCallback { id: id.into(), kind: "submission.sent".into(), at: START, body: "{}".into() }
+/// The type of each callback of a submission, and whether it was taken.
+pub(crate) async fn told(store: &Store, row: &Submission) -> Vec<(String, bool)> {
+    let all = store.callbacks(row.number).await.unwrap();
+    all.into_iter().map(|it| (it.kind, it.accepted_at.is_some())).collect()
 }
 
 on_both! {
@@ -69,7 +82,7 @@ on_both! {
         let job = only(&store, &lane()).await;
         assert_eq!(job.work, Work::Send { mailbox: mailbox("support"), submission: row.number });
 
-        let step = async |step, then| store.sending_step(job.claim, row.number, step, then, None).await.unwrap();
+        let step = async |step, then| store.sending_step(job.claim, row.number, step, then).await.unwrap();
         assert!(step(Step::Drafting, Then::GoesOn).await);
         assert!(step(Step::Drafted { id: "AAkDraft".into() }, Then::GoesOn).await);
         assert!(step(Step::Counted { files: 1 }, Then::GoesOn).await);
@@ -91,16 +104,20 @@ on_both! {
         world.pass(1000);
         let job = only(&store, &lane()).await;
         assert_eq!(job.attempt, 1, "a step that ends an attempt begins anew");
-        let end = async || store.sending_step(job.claim, row.number, sent(), Then::GoesOn, Some(callback("cb_1"))).await;
+        let end = async || store.sending_step(job.claim, row.number, sent(), Then::GoesOn).await;
         assert!(end().await.unwrap());
         assert!(!end().await.unwrap());
         let row = store.submission_by_message_id("exchange@contoso.com").await.unwrap().unwrap();
-        assert_eq!((row.state, row.ended_at, row.waits), (SubmissionState::Sent, Some(world.now()), None));
+        assert_eq!((row.state, row.ended_at, &row.waits), (SubmissionState::Sent, Some(world.now()), &None));
         assert_eq!(world.count("SELECT COUNT(*) FROM submission_pieces").await, 0);
         let call = only(&store, &Lane::callbacks()).await;
-        assert_eq!(call.work, Work::Callback { callback: "cb_1".into() });
-        assert!(store.callback_accepted(call.claim, "cb_1").await.unwrap());
-        assert!(store.callback("cb_1").await.unwrap().unwrap().accepted_at.is_some());
+        let Work::Callback { callback } = &call.work else { panic!("a callback") };
+        assert_eq!(told(&store, &row).await, [("submission.sent".to_owned(), false)]);
+        let body: serde_json::Value = serde_json::from_str(&store.callback(callback).await.unwrap().unwrap().body).unwrap();
+        assert_eq!((&body["type"], &body["data"]["id"]), (&"submission.sent".into(), &"sub_1".into()));
+        assert!(store.called_back(call.claim, callback, (1, Duration::from_millis(7))).await.unwrap());
+        assert!(!store.called_back(call.claim, callback, (1, Duration::ZERO)).await.unwrap());
+        assert_eq!(told(&store, &row).await, [("submission.sent".to_owned(), true)]);
         assert!(store.agenda(i64::MAX).await.unwrap().is_empty(), "nothing is left to do");
     }
 
@@ -162,7 +179,7 @@ on_both! {
         let jobs = claim(&store, &lane(), 2).await.jobs;
         assert_eq!(store.cancel_submission("sub_1").await.unwrap(), Cancelled::Done);
         let drafting = async |job: usize, row: &Submission| {
-            store.sending_step(jobs[job].claim, row.number, Step::Drafting, Then::GoesOn, None).await.unwrap()
+            store.sending_step(jobs[job].claim, row.number, Step::Drafting, Then::GoesOn).await.unwrap()
         };
         assert!(!drafting(0, &first).await);
         assert!(drafting(1, &second).await);
@@ -171,7 +188,7 @@ on_both! {
         assert_eq!(store.cancel_submission("sub_1").await.unwrap(), Cancelled::TooLate(SubmissionState::Cancelled));
         assert_eq!(store.cancel_submission("sub_9").await.unwrap(), Cancelled::Unknown);
         let back = Step::NotDrafted;
-        assert!(store.sending_step(jobs[1].claim, second.number, back, Then::GoesOn, None).await.unwrap());
+        assert!(store.sending_step(jobs[1].claim, second.number, back, Then::GoesOn).await.unwrap());
         assert_eq!(store.cancel_submission("sub_2").await.unwrap(), Cancelled::Done);
         assert!(store.agenda(i64::MAX).await.unwrap().is_empty());
         assert_eq!(world.count("SELECT COUNT(*) FROM submission_pieces").await, 0);
@@ -184,11 +201,11 @@ on_both! {
         world.pass(LEASE);
         let held = only(&store, &lane()).await;
         for step in [Step::Drafting, Step::Leaving, sent(), Step::Failed { code: Code::Unsendable, reason: "no".into() }] {
-            assert!(!store.sending_step(lost.claim, row.number, step, Then::GoesOn, None).await.unwrap());
+            assert!(!store.sending_step(lost.claim, row.number, step, Then::GoesOn).await.unwrap());
         }
         let row = store.submission("sub_1").await.unwrap().unwrap();
         assert_eq!((row.state, row.drafting_at, row.leaving_at), (SubmissionState::Queued, None, None));
-        assert!(store.sending_step(held.claim, row.number, Step::Drafting, Then::GoesOn, None).await.unwrap());
+        assert!(store.sending_step(held.claim, row.number, Step::Drafting, Then::GoesOn).await.unwrap());
     }
 
     async fn a_page_goes_on_where_the_last_one_ended(world: World) {
@@ -214,38 +231,16 @@ on_both! {
         }
     }
 
-    async fn the_first_bounce_that_counts_ends_it_as_bounced(world: World) {
-        let store = world.open().await;
-        let row = submitted(&store, new("sub_1")).await;
-        let job = only(&store, &lane()).await;
-        let bounce = |recipient: &str, action: &str| Bounce {
-            recipient: recipient.into(), action: action.into(), status: Some("5.1.1".into()), diagnostic: None, at: START,
-        };
-        let told = async |it: Bounce, counts| store.bounced(row.number, vec![it], counts, Some(callback("cb_1"))).await.unwrap();
-        assert!(!told(bounce("ann@x.example", "failed"), true).await, "nothing has left yet");
-        for step in [Step::Drafting, Step::Leaving] {
-            assert!(store.sending_step(job.claim, row.number, step, Then::GoesOn, None).await.unwrap());
-        }
-        assert!(!told(bounce("bob@x.example", "delayed"), false).await);
-        assert!(told(bounce("bob@x.example", "failed"), true).await, "it left: here it comes back");
-        assert!(!told(bounce("eve@x.example", "failed"), true).await);
-        let row = store.submission("sub_1").await.unwrap().unwrap();
-        assert_eq!((row.state, row.sent_at), (SubmissionState::Bounced, Some(START)));
-        assert_eq!(store.bounces(row.number).await.unwrap().len(), 3);
-        assert_eq!(only(&store, &Lane::callbacks()).await.work, Work::Callback { callback: "cb_1".into() });
-        assert!(claim(&store, &lane(), 1).await.jobs.is_empty());
-        assert!(!store.sending_step(job.claim, row.number, sent(), Then::GoesOn, None).await.unwrap());
-    }
-
     async fn records_go_after_their_time_and_not_before_their_callback(world: World) {
         let store = world.open().await;
         for id in ["sub_1", "sub_2", "sub_3"] {
-            submitted(&store, NewSubmission { key: Some((id.into(), "f".into())), ..new(id) }).await;
+            let calls_back = id == "sub_2";
+            submitted(&store, NewSubmission { key: Some((id.into(), "f".into())), calls_back, ..new(id) }).await;
         }
         let jobs = claim(&store, &lane(), 2).await.jobs;
-        for (job, call) in jobs.iter().zip([None, Some(callback("cb_2"))]) {
+        for job in &jobs {
             let Work::Send { submission, .. } = job.work else { panic!("a submission") };
-            assert!(store.sending_step(job.claim, submission, sent(), Then::GoesOn, call).await.unwrap());
+            assert!(store.sending_step(job.claim, submission, sent(), Then::GoesOn).await.unwrap());
         }
         world.pass(10_000);
         assert_eq!(store.tidy(world.now(), 10_000, 10).await.unwrap().submissions, 0);
@@ -253,7 +248,8 @@ on_both! {
         assert!(store.submission("sub_1").await.unwrap().is_none());
         assert!(store.submission("sub_3").await.unwrap().is_some(), "it waits to be sent");
         let call = only(&store, &Lane::callbacks()).await;
-        assert!(store.callback_accepted(call.claim, "cb_2").await.unwrap());
+        let Work::Callback { callback } = &call.work else { panic!("a callback") };
+        assert!(store.called_back(call.claim, callback, (1, Duration::ZERO)).await.unwrap());
         assert_eq!(store.tidy(world.now(), 9_999, 10).await.unwrap().submissions, 1);
         assert_eq!(world.count("SELECT COUNT(*) FROM submission_keys").await, 1);
     }

@@ -197,6 +197,7 @@ pub(crate) async fn fetch(store: &Store, world: &World, mailbox: &MailboxId, id:
 pub(crate) fn mail(message: i64, key: &str, routes: &[&str], mark: MarkWhen, raw: impl Into<Bytes>) -> Accept {
     let raw = raw.into();
     Accept {
+        tie: None,
         message,
         key: key.into(),
         deliveries: routes

@@ -209,6 +209,8 @@ impl Clock for Passing {
 /// A bridge at work in this process.
 pub(crate) struct Bridge {
     clock: Arc<Passing>,
+    /// What its listeners ask.
+    pub(crate) daemon: Arc<mailspan::app::Daemon>,
     stop: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
 }
@@ -232,10 +234,11 @@ impl Bridge {
         let metrics = telemetry::init(&config.telemetry).unwrap();
         let clock = Arc::new(Passing::default());
         let bridge = mailspan::app::Bridge::build(config, metrics, Arc::clone(&clock) as _).await.unwrap();
+        let daemon = bridge.daemon();
         let stop = CancellationToken::new();
         let task = tokio::spawn(bridge.run(stop.clone()));
         plan.until_ready().await;
-        Self { clock, stop, task }
+        Self { clock, daemon, stop, task }
     }
 
     /// Lets time pass for the bridge.

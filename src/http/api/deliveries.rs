@@ -21,11 +21,11 @@ use crate::model::reason::Code;
 use crate::store::{DeliveryCursor, DeliveryFilter, DeliveryId, DeliveryLine, DeliveryState};
 
 /// What is said of a path's `{id}`.
-pub(super) const ID: &str = "The interaction's id, or `fetch_` and a number.";
+pub(super) const ID: &str = "The interaction's id, `fetch_` and a number, or a callback's id.";
 
 /// `GET /deliveries`.
 pub(super) fn listing() -> Operation {
-    let says = "Deliveries, the latest mail first; parked messages that have no route yet stand among them.";
+    let says = "Deliveries, the latest mail first; parked messages that have no route yet, and parked callbacks, stand among them.";
     Operation::get("/deliveries", "listDeliveries", Door::Scope(Scope::Read), says, list)
         .query::<Wanted>()
         .answers::<Page<Delivery>>(200, "A page of deliveries.")

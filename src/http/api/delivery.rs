@@ -7,16 +7,16 @@ use crate::model::clock::rfc3339;
 use crate::model::reason::Code;
 use crate::store::{Attempt, DeliveryLine, DeliveryState};
 
-/// A delivery: an interaction on its way to its route, or a message that could not be fetched.
+/// A delivery: an interaction on its way to its route, a message that could not be fetched, or a callback.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Delivery {
-    /// The interaction's id; `fetch_` and a number where there is none yet.
+    /// The interaction's id; `fetch_` and a number where there is none yet; of a callback its own, `cb_…`.
     pub(super) id: String,
-    /// The route's name; null: the message was not fetched or no route takes it.
+    /// The route's name; null: the message was not fetched or no route takes it, or it is a callback.
     route: Option<String>,
     /// Where it stands.
     state: DeliveryState,
-    /// The mailbox the mail lies in, as `tenant/address`; of several, one.
+    /// The mailbox the mail lies in, or was sent from, as `tenant/address`; of several, one.
     mailbox: String,
     /// When it was made, or the message found.
     created_at: String,

@@ -19,6 +19,10 @@ use clues::{Clues, ReturnPath, Sender};
 use super::beside::Beside;
 use super::facts::{Classification, Dsn, Kind};
 use super::parse::Mail;
+use crate::model::bounce::Returned;
+
+/// A report is about one mail; a few is what odd systems name.
+const MOST_IDS: usize = 16;
 
 /// A decision: the kind, its reasons, and what a delivery report says.
 struct Verdict {
@@ -49,6 +53,19 @@ pub fn classify(mail: &Mail, raw: &[u8], beside: &Beside) -> Classification {
         reasons: verdict.reasons,
         dsn: verdict.dsn,
     }
+}
+
+/// What a report on delivery says of the mail it is about, which may be one of ours. `raw` is what the mail was parsed
+/// from. Only a mail whose kind is [`Kind::Dsn`] is worth asking: a person may quote anything.
+pub fn returned(mail: &Mail, raw: &[u8]) -> Returned {
+    let clues = Clues::of(mail, raw);
+    let mut message_ids: Vec<String> = Vec::new();
+    for id in undelivered::original_id(&clues).into_iter().chain(original::message_ids(&clues)).take(MOST_IDS) {
+        if !message_ids.contains(&id) {
+            message_ids.push(id);
+        }
+    }
+    Returned { submissions: original::submissions(&clues), message_ids, bounces: undelivered::bounces(&clues) }
 }
 
 /// A person is somebody with an address who wrote something; the absence of all signs of a machine alone is no ground.

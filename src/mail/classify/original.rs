@@ -8,24 +8,57 @@ use regex::bytes::Regex;
 
 use super::clues::{Clues, is_mail};
 use crate::mail::addresses;
+use crate::mail::compose::SUBMISSION_FIELD;
 use crate::mail::header::{self, Fields};
 use crate::mail::structure::Part;
 
 /// Headers are this long at most, and so is what is searched of a report that quotes them.
 const LONGEST_HEAD: usize = 256 * 1024;
+/// A report encloses one mail; a few is what odd systems do.
+const MOST_ENCLOSED: usize = 8;
 
 /// A Message-ID field at the beginning of a line, however deep it is quoted or indented.
 static QUOTED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r#"(?im-u)^[ \t>"|*]*(?:internet[- ])?message-id:?\*?[ \t]*(?:\r?\n[ \t]+)?<([^<>\s]{3,900})>"#).ok()
 });
 
+/// A field of ours at the beginning of a line of a quoted header.
+static OURS: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(&format!(r#"(?im-u)^[ \t>"|*]*{}:\*?[ \t]*(sub_[0-9a-f]{{32}})[ \t]*\r?$"#, SUBMISSION_FIELD)).ok()
+});
+
 /// Message-ID of the mail a report is about, without `<` and `>`.
 pub(super) fn message_id(clues: &Clues<'_>) -> Option<String> {
-    let enclosed = clues.parts().filter(|it| is_enclosed(it)).find_map(|it| id_of(it, clues.raw));
-    enclosed.or_else(|| quoted(clues.text.as_bytes())).or_else(|| quoted(body(clues))).or_else(|| {
-        let mail = clues.mail;
-        mail.in_reply_to.first().or(mail.references.last()).cloned()
-    })
+    message_ids(clues).next()
+}
+
+/// The Message-IDs the mail a report is about may have, the surest first.
+pub(super) fn message_ids<'a>(clues: &'a Clues<'_>) -> impl Iterator<Item = String> + 'a {
+    let enclosed = clues.parts().filter(|it| is_enclosed(it)).filter_map(|it| id_of(it, clues.raw));
+    let quoted = [|it: &Clues<'_>| quoted(it.text.as_bytes()), |it: &Clues<'_>| quoted(body(it))];
+    let quoted = quoted.into_iter().filter_map(|find| find(clues));
+    let mail = clues.mail;
+    enclosed.chain(quoted).chain(mail.in_reply_to.first().or(mail.references.last()).cloned())
+}
+
+/// The submissions that the header of the mail a report is about names, enclosed or quoted.
+pub(super) fn submissions(clues: &Clues<'_>) -> Vec<String> {
+    let enclosed = clues.parts().filter(|it| is_enclosed(it)).take(MOST_ENCLOSED);
+    let enclosed = enclosed.flat_map(|it| {
+        let fields = fields(it, clues.raw);
+        fields.all(SUBMISSION_FIELD).map(|it| it.value.trim().to_owned()).collect::<Vec<_>>()
+    });
+    let in_text = |text: &[u8]| -> Option<String> {
+        let found = OURS.as_ref()?.captures(text)?;
+        Some(String::from_utf8_lossy(&found[1]).into_owned())
+    };
+    let mut found: Vec<String> = Vec::new();
+    for id in enclosed.chain(in_text(clues.text.as_bytes())).chain(in_text(body(clues))) {
+        if !found.contains(&id) {
+            found.push(id);
+        }
+    }
+    found
 }
 
 /// Whether a part is the mail a report is about, or its header.

@@ -12,6 +12,8 @@ pub(super) struct Recipient {
     pub(super) action: Option<String>,
     pub(super) status: Option<String>,
     pub(super) address: Option<String>,
+    /// What the other system said.
+    pub(super) diagnostic: Option<String>,
 }
 
 /// What a report says.
@@ -19,6 +21,8 @@ pub(super) struct Recipient {
 pub(super) struct Status {
     /// The recipient that decides.
     pub(super) worst: Recipient,
+    /// Every recipient it speaks of, in its order.
+    pub(super) recipients: Vec<Recipient>,
     /// X-Original-Message-ID, which some write among the fields of the mail.
     pub(super) message_id: Option<String>,
 }
@@ -46,20 +50,22 @@ pub(super) fn read(text: &str) -> Option<Status> {
             "x-actual-recipient" => group.actual = address(value),
             "action" => group.action = action(value),
             "status" => group.status = code(value),
-            "diagnostic-code" => group.diagnostic = group.diagnostic.take().or_else(|| code_in(value)),
+            "diagnostic-code" => {
+                group.diagnostic = group.diagnostic.take().or_else(|| code_in(value));
+                group.said = group.said.take().or_else(|| said(value));
+            }
             "x-original-message-id" => message_id = Some(value.trim_matches(['<', '>']).to_owned()),
             _ => {}
         }
     }
     recipients.extend(group.recipient());
-    let mut recipients = recipients.into_iter();
-    let mut worst = recipients.next()?;
-    for next in recipients {
-        if badness(&next) > badness(&worst) {
+    let mut worst = recipients.first()?;
+    for next in &recipients {
+        if badness(next) > badness(worst) {
             worst = next;
         }
     }
-    Some(Status { worst, message_id })
+    Some(Status { worst: worst.clone(), recipients, message_id })
 }
 
 #[derive(Default)]
@@ -70,11 +76,12 @@ struct Group {
     action: Option<String>,
     status: Option<String>,
     diagnostic: Option<String>,
+    said: Option<String>,
 }
 
 impl Group {
     fn recipient(self) -> Option<Recipient> {
-        let Self { first, last, actual, action, status, diagnostic } = self;
+        let Self { first, last, actual, action, status, diagnostic, said } = self;
         // Where the last system knows the recipient by another name than an address, the first may have one.
         let addresses = [last, first, actual];
         let address = addresses.iter().flatten().find(|it| it.contains('@')).or(addresses.iter().flatten().next());
@@ -82,7 +89,7 @@ impl Group {
         says_something.then(|| {
             let status = status.or(diagnostic);
             let action = action.or_else(|| status.as_deref().map(action_of).map(str::to_owned));
-            Recipient { action, status, address: address.cloned() }
+            Recipient { action, status, address: address.cloned(), diagnostic: said }
         })
     }
 }
@@ -117,6 +124,13 @@ fn address(value: &str) -> Option<String> {
     let address = address.trim().trim_matches(['<', '>', '"', '\'']).trim();
     let address = if kind.trim().eq_ignore_ascii_case("utf-8") { unescaped(address) } else { address.to_owned() };
     (!address.is_empty()).then_some(address)
+}
+
+/// `smtp; 550 5.1.1 No such user`: what is behind the type. `None` when nothing is.
+fn said(value: &str) -> Option<String> {
+    let is_type = |it: &str| !it.is_empty() && it.trim().chars().all(|it| it.is_ascii_alphanumeric() || it == '-');
+    let said = value.split_once(';').filter(|(kind, _)| is_type(kind)).map_or(value, |(_, said)| said).trim();
+    (!said.is_empty()).then(|| said.to_owned())
 }
 
 /// `\x{FC}` as RFC 6533 §3 writes letters that are not ASCII.
@@ -194,7 +208,7 @@ mod tests {
     use super::*;
 
     fn worst(text: &str) -> [Option<String>; 3] {
-        let Recipient { action, status, address } = read(text).unwrap_or_default().worst;
+        let Recipient { action, status, address, .. } = read(text).unwrap_or_default().worst;
         [action, status, address]
     }
 

@@ -11,11 +11,16 @@ use super::{original, status, wording};
 use crate::mail::charset;
 use crate::mail::facts::Dsn;
 use crate::mail::structure::Part;
+use crate::model::bounce::{Bounce, BounceAction};
 
 /// The types of a delivery report's fields (RFC 3464 §2.1, RFC 6533 §3).
 const STATUS: &[&str] = &["message/delivery-status", "message/global-delivery-status"];
 /// A report on more recipients than this holds is cut.
 const LONGEST_REPORT: usize = 128 * 1024;
+/// Exchange takes a mail to a thousand recipients at most.
+const MOST_RECIPIENTS: usize = 1000;
+/// In characters; what mail systems say is a line or two.
+const LONGEST_DIAGNOSTIC: usize = 500;
 
 /// The part with the fields of a delivery report.
 pub(super) fn status_part<'a>(clues: &Clues<'a>) -> Option<&'a Part> {
@@ -37,6 +42,41 @@ pub(super) fn read(clues: &Clues<'_>) -> Dsn {
         final_recipient: worst.address.or_else(|| recipient(clues, said)),
         original_message_id: fields.message_id.or_else(|| original::message_id(clues)),
     }
+}
+
+/// The Message-ID that the fields of a report name beside the recipients.
+pub(super) fn original_id(clues: &Clues<'_>) -> Option<String> {
+    status::read(&report(clues))?.message_id
+}
+
+/// What a bounce says of each recipient: out of its fields, else what it says as a whole.
+pub(super) fn bounces(clues: &Clues<'_>) -> Vec<Bounce> {
+    let (said, _) = wording::before_quoted(clues.text);
+    let fields = status::read(&report(clues)).or_else(|| status::read(said)).unwrap_or_default();
+    let is_named = |it: &&status::Recipient| it.address.is_some();
+    let named: Vec<_> = fields.recipients.iter().filter(is_named).take(MOST_RECIPIENTS).collect();
+    if named.is_empty() {
+        let Dsn { action, status, final_recipient: recipient, .. } = read(clues);
+        let diagnostic = fields.worst.diagnostic.as_deref().map(one_line);
+        return vec![Bounce { recipient, action: action_of(action.as_deref()), status, diagnostic }];
+    }
+    let bounce = |it: &status::Recipient| Bounce {
+        recipient: it.address.clone(),
+        action: action_of(it.action.as_deref()),
+        status: it.status.clone(),
+        diagnostic: it.diagnostic.as_deref().map(one_line),
+    };
+    named.into_iter().map(bounce).collect()
+}
+
+/// Whoever says nothing of it reports a failure: that is what reports are for.
+fn action_of(word: Option<&str>) -> BounceAction {
+    word.and_then(BounceAction::parse).unwrap_or(BounceAction::Failed)
+}
+
+fn one_line(text: &str) -> String {
+    let words = text.split(|it: char| it.is_whitespace() || it.is_control()).filter(|it| !it.is_empty());
+    words.collect::<Vec<_>>().join(" ").chars().take(LONGEST_DIAGNOSTIC).collect()
 }
 
 /// The fields of all parts that hold some, with a blank line between: one part a recipient is seen as well.

@@ -31,10 +31,10 @@ impl Attempt<'_> {
             at: row.sent_at,
             message_id: row.sent_message_id.clone(),
             conversation_id: row.conversation_id.clone(),
+            clues: Box::new(self.out.clues_of_sent(row)),
             note,
         };
-        let callback = self.out.callback(row);
-        if self.out.store.sending_step(self.claim, row.number, step, Then::GoesOn, callback).await? {
+        if self.out.store.sending_step(self.claim, row.number, step, Then::GoesOn).await? {
             count("sent");
             let waited = (now - row.accepted_at.max(row.send_at.unwrap_or(0))).max(0);
             #[expect(clippy::cast_precision_loss, reason = "seconds in a histogram need no exact millisecond")]
@@ -74,8 +74,8 @@ impl Outbound {
         (row.state, row.ended_at) = (SubmissionState::Failed, Some(self.clock.now()));
         (row.code, row.reason) = (Some(code), Some(text.clone()));
         let (submission, mailbox) = (row.id.as_str(), &row.mailbox);
-        let (callback, step) = (self.callback(&row), Step::Failed { code, reason: text.clone() });
-        if self.store.sending_step(claim, row.number, step, Then::GoesOn, callback).await? {
+        let step = Step::Failed { code, reason: text.clone() };
+        if self.store.sending_step(claim, row.number, step, Then::GoesOn).await? {
             count("failed");
             tracing::warn!(submission, mailbox = %mailbox, code = code.as_str(), reason = text, "Submission {submission} failed");
         }

@@ -107,7 +107,7 @@ impl Attempt<'_> {
                     let over = Step::Session { file: file.n, url: None };
                     self.out
                         .store
-                        .sending_step(self.claim, self.row.number, over, crate::store::Then::GoesOn, None)
+                        .sending_step(self.claim, self.row.number, over, crate::store::Then::GoesOn)
                         .await
                         .map_err(Stopped::Store)?;
                     return Err(Stopped::Pause(SOON));
@@ -119,7 +119,7 @@ impl Attempt<'_> {
             let url = Some(session.url.clone());
             let step = Step::Session { file: file.n, url };
             let then = crate::store::Then::GoesOn;
-            let stored = self.out.store.sending_step(self.claim, self.row.number, step, then, None).await;
+            let stored = self.out.store.sending_step(self.claim, self.row.number, step, then).await;
             if !stored.map_err(Stopped::Store)? {
                 return Err(Stopped::Pause(SOON));
             }

@@ -55,6 +55,12 @@ impl Outbound {
     /// # Errors
     /// Something outside stands in the way; it is tried again.
     pub async fn send(&self, job: &Job, mailbox: &MailboxId, number: i64) -> Outcome {
+        let outcome = self.attempt(job, mailbox, number).await;
+        self.troubles.hear(mailbox, &outcome);
+        outcome
+    }
+
+    async fn attempt(&self, job: &Job, mailbox: &MailboxId, number: i64) -> Outcome {
         let Some(row) = self.store.submission_numbered(number).await? else { return Ok(Next::Done) };
         if row.state.is_final() {
             return Ok(Next::Done);
@@ -106,6 +112,7 @@ impl Attempt<'_> {
         loop {
             let flow = match next(&self.known(), self.out.clock.now()) {
                 Todo::TakeSlot => self.take_slot().await?,
+                Todo::AwaitTurn(wait) => self.wait(Step::Nothing, wait).await?,
                 Todo::MakeDraft => self.make_draft().await?,
                 Todo::FindDraft(asked_at) => self.find_draft(asked_at).await?,
                 Todo::AttachFiles => self.attach_files().await?,
@@ -147,13 +154,13 @@ impl Attempt<'_> {
 
     /// Writes a step. `false`: the job is somebody else's now, or the submission was cancelled.
     async fn step(&self, step: Step) -> Result<bool, Failure> {
-        Ok(self.out.store.sending_step(self.claim, self.row.number, step, Then::GoesOn, None).await?)
+        Ok(self.out.store.sending_step(self.claim, self.row.number, step, Then::GoesOn).await?)
     }
 
     /// Writes a step and lets the job wait, as a fresh one.
     async fn wait(&self, step: Step, wait: Duration) -> Result<Flow, Failure> {
         let due_at = self.out.clock.now() + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2);
-        self.out.store.sending_step(self.claim, self.row.number, step, Then::Again(due_at), None).await?;
+        self.out.store.sending_step(self.claim, self.row.number, step, Then::Again(due_at)).await?;
         Ok(Flow::Ends)
     }
 

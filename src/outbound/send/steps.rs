@@ -48,6 +48,8 @@ pub(super) enum Draft {
 pub(super) enum Todo {
     /// Ask when its turn is.
     TakeSlot,
+    /// Wait for its turn.
+    AwaitTurn(Duration),
     /// Make the draft.
     MakeDraft,
     /// Look whether the draft was made that was asked for then.
@@ -64,15 +66,18 @@ pub(super) enum Todo {
 
 /// What to do next with it.
 pub(super) fn next(known: &Known, now: UnixMillis) -> Todo {
-    let has_turn = known.slot_at.is_some_and(|at| at <= now && now - at <= SLOT_KEPT_MS);
+    let turn = known.slot_at.filter(|at| now - at <= SLOT_KEPT_MS);
     match (known.leaving_at, known.draft) {
         _ if known.has_unwanted_copy => Todo::DropCopy,
         (Some(at), _) => Todo::LookForIt(at),
         (None, Draft::Asked(at)) => Todo::FindDraft(at),
         (None, Draft::Made) if known.has_files_left => Todo::AttachFiles,
-        (None, _) if !has_turn => Todo::TakeSlot,
-        (None, Draft::None) => Todo::MakeDraft,
-        (None, Draft::Made) => Todo::Leave,
+        (None, _) => match (turn, known.draft) {
+            (None, _) => Todo::TakeSlot,
+            (Some(at), _) if at > now => Todo::AwaitTurn(millis(at - now)),
+            (Some(_), Draft::Made) => Todo::Leave,
+            (Some(_), _) => Todo::MakeDraft,
+        },
     }
 }
 
@@ -146,7 +151,7 @@ mod tests {
         let made = Known { draft: Draft::Made, ..turn };
         for (known, todo) in [
             (FRESH, Todo::TakeSlot),
-            (Known { slot_at: Some(NOW + 1), ..FRESH }, Todo::TakeSlot),
+            (Known { slot_at: Some(NOW + 1), ..FRESH }, Todo::AwaitTurn(Duration::from_millis(1))),
             (turn, Todo::MakeDraft),
             (Known { slot_at: Some(NOW - SLOT_KEPT_MS - 1), ..FRESH }, Todo::TakeSlot),
             (Known { draft: Draft::Asked(7), ..FRESH }, Todo::FindDraft(7)),
@@ -210,7 +215,8 @@ mod tests {
         fn step(&mut self, fate: Fate) {
             let is_done = matches!(fate, Fate::Done | Fate::LostAfter | Fate::CrashAfter);
             match next(&self.known, self.now) {
-                Todo::TakeSlot => self.known.slot_at = Some(self.now),
+                Todo::TakeSlot => self.known.slot_at = Some(self.now + 500),
+                Todo::AwaitTurn(wait) => self.now += i64::try_from(wait.as_millis()).unwrap(),
                 Todo::MakeDraft => {
                     self.known.draft = Draft::Asked(self.now);
                     self.drafts += u32::from(is_done);

@@ -5,6 +5,7 @@
 pub(super) mod bounces;
 pub(super) mod callbacks;
 pub(super) mod cancel;
+mod open;
 pub(super) mod pieces;
 pub(super) mod read;
 pub(super) mod slots;
@@ -13,9 +14,10 @@ pub(super) mod steps;
 pub(super) mod submit;
 pub(super) mod tidy;
 
-pub use bounces::Bounce;
-pub use callbacks::{Callback, NewCallback};
+pub use bounces::{Bounce, Tie};
+pub use callbacks::Callback;
 pub use cancel::Cancelled;
+pub use open::OpenSubmissions;
 pub use read::{Submission, SubmissionFile, SubmissionFilter, Waits};
 pub use slots::Slot;
 pub use steps::{Step, Then};

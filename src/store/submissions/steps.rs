@@ -2,11 +2,11 @@
 //!
 //! What may have an effect outside is written before it is tried, so whoever comes after a crash knows that it has to look.
 
-use super::callbacks::NewCallback;
 use crate::model::clock::UnixMillis;
 use crate::model::reason::Code;
 use crate::model::secret::Secret;
 use crate::model::submission::SubmissionState;
+use crate::model::thread::Clues;
 use crate::model::work::Claim;
 use crate::store::Store;
 use crate::store::error::StoreError;
@@ -69,6 +69,8 @@ pub enum Step {
         message_id: Option<String>,
         /// Outlook's conversation.
         conversation_id: Option<String>,
+        /// What may connect it with other mail under the names that Exchange gave it.
+        clues: Box<Clues>,
         /// What is to be known of how it was sent.
         note: Option<(Code, String)>,
     },
@@ -92,19 +94,12 @@ pub enum Then {
 
 impl Store {
     /// Writes a step of a submission. After [`Step::Sent`] and [`Step::Failed`] the job is over, whatever `then` says, its
-    /// content is gone, and `callback` is due. `false`: the lease was lost, or the submission was cancelled; nothing changed.
+    /// content is gone, and whoever submitted it is told if he asked for it. `false`: the lease was lost, or the submission was cancelled; nothing changed.
     ///
     /// # Errors
     /// Nothing changed.
-    pub async fn sending_step(
-        &self,
-        claim: Claim,
-        number: i64,
-        step: Step,
-        then: Then,
-        callback: Option<NewCallback>,
-    ) -> Result<bool, StoreError> {
-        self.ask(Stepping { claim, number, step, then, callback }).await
+    pub async fn sending_step(&self, claim: Claim, number: i64, step: Step, then: Then) -> Result<bool, StoreError> {
+        self.ask(Stepping { claim, number, step, then }).await
     }
 }
 
@@ -114,7 +109,6 @@ pub(in crate::store) struct Stepping {
     number: i64,
     step: Step,
     then: Then,
-    callback: Option<NewCallback>,
 }
 
 impl Op for Stepping {
@@ -143,13 +137,26 @@ impl Writing<'_> {
         for (sql, values) in op.step.statements(op.number, self.now) {
             self.tx.rows(sql, values).await?;
         }
+        if let Step::Sent { clues, .. } = &op.step {
+            self.join_again(op.number, clues).await?;
+        }
         if is_over {
             self.forget_content(op.number).await?;
-        }
-        if let Some(callback) = &op.callback {
-            self.add_callback(op.number, callback).await?;
+            self.call_back(op.number).await?;
+            self.bounce_if_it_came_back(op.number).await?;
         }
         Ok(true)
+    }
+
+    /// What was sent belongs to its conversation under every name it has by now.
+    async fn join_again(&mut self, number: i64, clues: &Clues) -> Result<(), StoreError> {
+        const SELECT: &str = "SELECT m.tenant, s.thread FROM submissions AS s JOIN mailboxes AS m ON m.id = s.mailbox
+             WHERE s.number = $1";
+        const UPDATE: &str = "UPDATE submissions SET thread = $2 WHERE number = $1";
+        let rows = self.tx.rows(SELECT, vec![number.into()]).await?;
+        let Some(row) = rows.first() else { return Ok(()) };
+        let thread = self.join_ours(&row.text(0)?, clues, row.maybe_text(1)?.as_deref()).await?;
+        self.tx.rows(UPDATE, vec![number.into(), thread.into()]).await.map(drop)
     }
 
     /// Whether the claim is good; until the commit nobody else takes the job.
@@ -232,7 +239,7 @@ impl Step {
                 "UPDATE submissions SET sent_at = $2, sent_message_id = $3, conversation_id = $4 WHERE number = $1",
                 vec![at.unwrap_or(now).into(), message_id.as_deref().into(), conversation_id.as_deref().into()],
             ),
-            Self::Sent { at, message_id, conversation_id, note } => one(
+            Self::Sent { at, message_id, conversation_id, note, .. } => one(
                 "UPDATE submissions SET state = $2, ended_at = $3, sent_at = $4, sent_message_id = $5, conversation_id = $6,
                    code = $7, reason = $8 WHERE number = $1",
                 vec![

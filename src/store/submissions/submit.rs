@@ -6,6 +6,7 @@ use super::{MAIL, signed};
 use crate::model::clock::UnixMillis;
 use crate::model::subject::Subject;
 use crate::model::submission::{Origin, SubmissionState};
+use crate::model::thread::Clues;
 use crate::model::work::{MailboxId, Work, ahead_of_backlog};
 use crate::store::Store;
 use crate::store::accept::CHUNK;
@@ -40,12 +41,16 @@ pub struct NewSubmission {
     pub size: u64,
     /// Its Message-ID, without `<` and `>`.
     pub message_id: String,
-    /// The conversation it is in, where that is known.
+    /// The conversation it answers in, where that is known.
     pub thread: Option<String>,
+    /// What may connect it with other mail.
+    pub clues: Clues,
     /// The message of the same mailbox that it answers, by its immutable id.
     pub answers: Option<String>,
     /// Whether a copy stays in Sent Items.
     pub save_copy: bool,
+    /// Whether whoever submitted it is told of its final states.
+    pub calls_back: bool,
     /// What the draft is made of.
     pub mime: Bytes,
     /// What is attached to the draft by itself.
@@ -133,7 +138,8 @@ impl Writing<'_> {
             self.give_key_back(it).await?;
             return Ok(Submitted::StageGone);
         }
-        let number = self.insert_submission(mailbox, it).await?;
+        let thread = self.join_ours(&it.mailbox.tenant, &it.clues, it.thread.as_deref()).await?;
+        let number = self.insert_submission(mailbox, it, &thread).await?;
         self.insert_files(number, &it.files).await?;
         let under = match it.stage {
             Some(stage) => -stage,
@@ -176,16 +182,17 @@ impl Writing<'_> {
         self.tx.rows(DELETE, vec![it.id.as_str().into()]).await.map(drop)
     }
 
-    async fn insert_submission(&mut self, mailbox: i64, it: &NewSubmission) -> Result<i64, StoreError> {
+    async fn insert_submission(&mut self, mailbox: i64, it: &NewSubmission, thread: &str) -> Result<i64, StoreError> {
         const INSERT: &str =
             "INSERT INTO submissions (id, mailbox, origin, submitted_by, accepted_at, send_at, subject,
-               told, recipients, size, content, message_id, thread, answers, save_copy)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING number";
+               told, recipients, size, content, message_id, thread, answers, save_copy, calls_back)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) RETURNING number";
         let mut values: Vec<Value> = vec![it.id.as_str().into(), mailbox.into(), it.origin.as_str().into()];
         values.extend([it.by.as_str().into(), self.now.into(), it.send_at.into(), it.subject.as_str().into()]);
         values.extend([it.told.as_str().into(), i64::from(it.recipients).into(), signed(it.size).into()]);
         values.extend([it.stage.map(|stage| -stage).into(), it.message_id.as_str().into()]);
-        values.extend([it.thread.as_deref().into(), it.answers.as_deref().into(), i64::from(it.save_copy).into()]);
+        values.extend([thread.into(), it.answers.as_deref().into(), i64::from(it.save_copy).into()]);
+        values.push(i64::from(it.calls_back).into());
         let rows = self.tx.rows(INSERT, values).await?;
         rows.first().ok_or_else(|| StoreError::Refused("a submission got no number".into()))?.int(0)
     }

@@ -29,6 +29,7 @@ CREATE TABLE submissions (
     left_at BIGINT,
     slot_at BIGINT,
     save_copy BIGINT NOT NULL,
+    calls_back BIGINT NOT NULL DEFAULT 0,
     code TEXT,
     reason TEXT
 );
@@ -84,7 +85,12 @@ CREATE TABLE submission_callbacks (
     kind TEXT NOT NULL,
     at BIGINT NOT NULL,
     body TEXT NOT NULL,
-    accepted_at BIGINT
+    accepted_at BIGINT,
+    attempt BIGINT,
+    took_ms BIGINT,
+    discarded_at BIGINT,
+    discarded_by TEXT,
+    discard_reason TEXT
 );
 CREATE INDEX submission_callbacks_of ON submission_callbacks (number);
 

@@ -29,6 +29,7 @@ CREATE TABLE submissions (
     left_at INTEGER,
     slot_at INTEGER,
     save_copy INTEGER NOT NULL,
+    calls_back INTEGER NOT NULL DEFAULT 0,
     code TEXT,
     reason TEXT
 ) STRICT;
@@ -84,7 +85,12 @@ CREATE TABLE submission_callbacks (
     kind TEXT NOT NULL,
     at INTEGER NOT NULL,
     body TEXT NOT NULL,
-    accepted_at INTEGER
+    accepted_at INTEGER,
+    attempt INTEGER,
+    took_ms INTEGER,
+    discarded_at INTEGER,
+    discarded_by TEXT,
+    discard_reason TEXT
 ) STRICT;
 CREATE INDEX submission_callbacks_of ON submission_callbacks (number);
 
