@@ -95,7 +95,8 @@ impl Taking<'_> {
         let mut pieces = Vec::new();
         while let Some(bytes) = self.body.next().await? {
             self.lift.pass(&bytes, &mut pieces).map_err(too_much)?;
-            if self.lift.lifted() > limit {
+            // On its way, where files are base64, the mail is not smaller than this.
+            if self.lift.lifted().div_ceil(3) * 4 > limit {
                 return Err(super::refused(Refused::TooLarge { limit }));
             }
             if !self.room.grow_to((self.lift.held() + bytes.len()) as u64 * WEIGHT) {
