@@ -48,7 +48,7 @@ impl Book {
 pub(crate) struct Clients {
     book: Arc<Mutex<Book>>,
     workers: JoinSet<()>,
-    letters: u64,
+    letters: usize,
 }
 
 /// How to reach the bridge.
@@ -61,10 +61,11 @@ pub(crate) struct Doors {
 }
 
 impl Clients {
-    /// So many letters are submitted, by so many at a time, with a pause after each.
-    pub(crate) fn begin(doors: &Doors, letters: u64, at_once: usize, pause: Duration) -> Self {
+    /// Letters are submitted, by so many at a time, with a pause after each.
+    pub(crate) fn begin(doors: &Doors, letters: VecDeque<Letter>, at_once: usize, pause: Duration) -> Self {
         let book = Arc::<Mutex<Book>>::default();
-        let waiting = Arc::new(Mutex::new((0..letters).map(Letter).collect::<VecDeque<_>>()));
+        let count = letters.len();
+        let waiting = Arc::new(Mutex::new(letters));
         let mut workers = JoinSet::new();
         for _ in 0..at_once {
             let (book, waiting, doors) = (book.clone(), waiting.clone(), doors.clone());
@@ -77,13 +78,13 @@ impl Clients {
                 }
             });
         }
-        Self { book, workers, letters }
+        Self { book, workers, letters: count }
     }
 
     /// Whether every letter was promised or given up.
     pub(crate) fn are_done(&self) -> bool {
         let book = self.book.lock().unwrap();
-        (book.promises.len() + book.wrong.len()) as u64 >= self.letters
+        book.promises.len() + book.wrong.len() >= self.letters
     }
 
     pub(crate) async fn end(mut self) -> Book {

@@ -36,6 +36,8 @@ pub(crate) struct Setting {
     pub(crate) at_once: usize,
     /// What a client waits between two letters.
     pub(crate) pause: Duration,
+    /// Whether the SMTP listener is open; without it, letters that would go there are left out.
+    pub(crate) smtp: bool,
     /// How likely the tenant does the work and closes the connection without an answer.
     pub(crate) lost: f64,
 }
@@ -64,7 +66,7 @@ impl World {
             Options { notifications: NotificationPolicy::fast(), max_message_size: 150 << 20, ..Options::default() };
         let tenant = Tenant::start(options).await.unwrap();
         SENDERS.iter().for_each(|address| tenant.add_mailbox(address));
-        let letters = || (0..setting.letters).map(Letter);
+        let letters = || (0..setting.letters).map(Letter).filter(|it| setting.smtp || it.door() != Door::Smtp);
         for letter in letters().filter(|it| it.comes_back()) {
             tenant.refuse_mail_to(
                 &letter.to(),
@@ -76,7 +78,10 @@ impl World {
         let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         std::fs::write(folder.join("cert.pem"), own.cert.pem()).unwrap();
         std::fs::write(folder.join("key.pem"), own.signing_key.serialize_pem()).unwrap();
-        let text = configuration(&folder, &store, &tenant, &desk, &ports);
+        let mut text = configuration(&store, &tenant, &desk, &ports);
+        if setting.smtp {
+            text = text.replacen("[outbound]\n", &format!("[outbound]\n{}", listener(&folder, &ports)), 1);
+        }
         let mut bridge = Bridge::run(&folder, &text, ports.admin, Vec::new());
         bridge.until_ready().await;
         bridge.until_pushed(&tenant, SENDERS.len()).await;
@@ -103,13 +108,13 @@ impl World {
             smtp: smtp::Client::new(ports.smtp, USER, PASSWORD, own.cert.der().clone()),
             desk: desk.clone(),
         };
-        let clients = Clients::begin(&doors, setting.letters, setting.at_once, setting.pause);
+        let clients = Clients::begin(&doors, letters().collect(), setting.at_once, setting.pause);
         Self { setting, folder, store, tenant, desk, bridge, clients, doors, begun: Instant::now() }
     }
 
     /// A world in which nothing is lost and nobody submits.
     pub(crate) async fn quiet(name: &'static str) -> Self {
-        Self::start(Setting { name, letters: 0, at_once: 0, pause: Duration::ZERO, lost: 0.0 }).await
+        Self::start(Setting { name, letters: 0, at_once: 0, pause: Duration::ZERO, smtp: false, lost: 0.0 }).await
     }
 
     /// Posts JSON to the API, which takes it over.
@@ -224,8 +229,18 @@ struct Ports {
     smtp: SocketAddr,
 }
 
-fn configuration(folder: &Path, store: &str, tenant: &Tenant, desk: &Desk, ports: &Ports) -> String {
-    let Ports { public, admin, smtp } = ports;
+/// The keys of the SMTP listener.
+fn listener(folder: &Path, ports: &Ports) -> String {
+    let folder = folder.display();
+    format!(
+        "smtp_listen = \"{}\"\nsmtp_tls = {{ cert_file = \"{folder}/cert.pem\", key_file = \"{folder}/key.pem\" }}\n\
+         smtp_users = [{{ name = \"{USER}\", password = \"{PASSWORD}\", senders = [\"*@contoso.example\"] }}]\n",
+        ports.smtp
+    )
+}
+
+fn configuration(store: &str, tenant: &Tenant, desk: &Desk, ports: &Ports) -> String {
+    let Ports { public, admin, .. } = ports;
     let retry = vec!["\"500ms\""; 59].join(", ");
     let mut text = format!(
         r#"
@@ -234,9 +249,6 @@ store = {{ url = "{store}" }}
 sync = {{ poll_interval = "2s", sweep_interval = "10s" }}
 
 [outbound]
-smtp_listen = "{smtp}"
-smtp_tls = {{ cert_file = "{folder}/cert.pem", key_file = "{folder}/key.pem" }}
-smtp_users = [{{ name = "{USER}", password = "{PASSWORD}", senders = ["*@contoso.example"] }}]
 rate_per_minute = 60000
 max_message_size = "150MiB"
 callback = {{ url = "{callbacks}", signing_secret = "{SIGNING_SECRET}", allow_private_networks = true, timeout = "2s" }}
@@ -259,7 +271,6 @@ signing_secret = "{SIGNING_SECRET}"
 timeout = "2s"
 allow_private_networks = true
 "#,
-        folder = folder.display(),
         callbacks = desk.url("callbacks"),
         interactions = desk.url("interactions"),
         tenant_id = tenant.tenant_id(),
