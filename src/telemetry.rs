@@ -217,6 +217,7 @@ const METRICS: &[(&str, Kind, Unit, &str)] = {
             Seconds,
             "Time from accepted, or from when it was to leave, to found sent",
         ),
+        ("mailspan_smtp_logins_total", Counter, Count, "Logins at the submission listener, by outcome"),
         ("mailspan_store_seconds", Histogram, Seconds, "Time an operation of the store took"),
         (
             "mailspan_parked_messages",

@@ -42,6 +42,7 @@ use crate::model::clock::{Clock, SharedClock, UnixMillis};
 use crate::model::link::LinkKey;
 use crate::model::token::Tokens;
 use crate::model::work::{MailboxId, NewJob, Work};
+use crate::outbound::smtp::Submissions;
 use crate::queue::Runner;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
@@ -97,6 +98,7 @@ pub struct Bridge {
     hints: Arc<Hints>,
     public: Listener,
     admin: Listener,
+    submissions: Option<Submissions>,
     public_router: axum::Router,
     first_jobs: Vec<NewJob>,
     grace: Duration,
@@ -153,6 +155,7 @@ impl Bridge {
         };
         let content = Content::new(kept);
         let outbound = Arc::new(sending::outbound(&config, &inbound, &memory, &egress)?);
+        let submissions = sending::listener(&config, &outbound)?;
         let delivery = Delivery { store: store.clone(), clock: Arc::clone(&clock), routes, content, memory, links };
         let jobs = Arc::new(Jobs {
             inbound,
@@ -181,7 +184,7 @@ impl Bridge {
             audits: Semaphore::new(1),
         });
         let grace = config.server.shutdown_timeout.0;
-        Ok(Self { daemon, hints, public, admin, public_router, first_jobs, grace })
+        Ok(Self { daemon, hints, public, admin, submissions, public_router, first_jobs, grace })
     }
 
     /// Where the public listener is bound.
@@ -200,6 +203,11 @@ impl Bridge {
         self.admin.address()
     }
 
+    /// Where mail is taken over SMTP, if anywhere.
+    pub fn smtp_address(&self) -> Option<SocketAddr> {
+        self.submissions.as_ref().and_then(|it| it.address().ok())
+    }
+
     /// What a caller in the same process may ask while it runs.
     pub fn daemon(&self) -> Arc<Daemon> {
         Arc::clone(&self.daemon)
@@ -211,7 +219,7 @@ impl Bridge {
     /// # Errors
     /// A part ended by itself; everything else was drained before this returns.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { daemon, hints, public, admin, public_router, first_jobs, grace } = self;
+        let Self { daemon, hints, public, admin, submissions, public_router, first_jobs, grace } = self;
         let (public_handle, admin_handle) = (public.handle(), admin.handle());
         let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
 
@@ -228,6 +236,12 @@ impl Bridge {
             runner.run(token, grace).await;
             ("the job loop", Ok(()))
         });
+        if let Some(submissions) = submissions {
+            let token = looping.clone();
+            parts.spawn(async move {
+                ("the submission listener", submissions.run(token, grace).await.map_err(anyhow::Error::from))
+            });
+        }
         let token = looping.clone();
         parts.spawn(async move {
             hints.run(hint_store, hint_clock, token).await;

@@ -1,6 +1,8 @@
-//! The way out, wired: which mailboxes send, and for which addresses.
+//! The way out, wired: which mailboxes send, and for which addresses; and the listener that takes mail over SMTP.
 
 use std::sync::Arc;
+
+use anyhow::Context as _;
 
 use crate::config::Config;
 use crate::egress::Egress;
@@ -9,6 +11,7 @@ use crate::memory::Budget;
 use crate::model::clock::UnixMillis;
 use crate::model::work::MailboxId;
 use crate::ops::health::{Sending, Status};
+use crate::outbound::smtp::Submissions;
 use crate::outbound::{Outbound, OwnIds, Sender, Troubles, UploadPace};
 use crate::store::OpenSubmissions;
 
@@ -65,4 +68,9 @@ pub(super) fn late(sending: Option<&Sending>) -> Option<(Status, Option<String>)
     let sending = sending.filter(|it| it.oldest_seconds >= LATE_MS / 1000)?;
     let trouble = sending.trouble.as_ref()?;
     Some((Status::Degraded, Some(format!("{} mails wait to be sent: {trouble}", sending.queued))))
+}
+
+/// The listener for programs that speak SMTP, if one is configured.
+pub(super) fn listener(config: &Config, outbound: &Arc<Outbound>) -> anyhow::Result<Option<Submissions>> {
+    Submissions::bind(&config.outbound, outbound).map_err(anyhow::Error::msg).context("outbound.smtp_listen")
 }

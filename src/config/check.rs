@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use super::problem::Report;
 use super::tree::Path;
-use super::{Draft, check_routes, check_tenants, check_tokens, check_webhook};
+use super::{Draft, check_routes, check_submission, check_tenants, check_tokens, check_webhook};
 use crate::inbound::Mode;
 use crate::model::secret::Secret;
 use crate::secrets::SecretSource;
@@ -36,6 +36,7 @@ pub(super) fn everything(draft: &Draft, report: &mut Report) {
     if let Some(callback) = draft.outbound.as_ref().and_then(|it| it.callback.as_ref()) {
         check_webhook::webhook(&callback.webhook(), draft, &root.key("outbound").key("callback"), report);
     }
+    check_submission::listener(draft, report);
     check_tokens::tokens(draft, report);
     check_tenants::tenants(draft, report);
     check_tenants::mailboxes(draft, report);
@@ -62,7 +63,7 @@ fn listeners(draft: &Draft, server: &Path, report: &mut Report) {
     }
 }
 
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+pub(super) fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let everywhere = a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || everywhere)
 }
@@ -189,7 +190,7 @@ pub(super) fn secret(
     }
 }
 
-fn pem(at: &Path, file: &FilePath, label: &str, report: &mut Report) {
+pub(super) fn pem(at: &Path, file: &FilePath, label: &str, report: &mut Report) {
     match std::fs::read_to_string(file) {
         Ok(text) if text.contains(label) => {}
         Ok(_) => report.wrong(at, format!("{}: holds no PEM block `{label}`", file.display())),

@@ -9,6 +9,7 @@ mod check;
 mod check_buses;
 mod check_routes;
 mod check_smtp;
+mod check_submission;
 mod check_tenants;
 mod check_tokens;
 mod check_vendors;

@@ -185,7 +185,11 @@ fn code(error: &GraphError) -> Code {
         GraphError::NotValidated(_) => Code::Misconfigured,
         GraphError::Unavailable { .. } | GraphError::SyncReset(_) | GraphError::NoRoom => Code::Unavailable,
         GraphError::Unreachable { .. } => Code::Unreachable,
-        GraphError::Unsendable { .. } => Code::Unsendable,
+        GraphError::Unsendable { refusal, .. } => match refusal.code.to_ascii_lowercase().as_str() {
+            "errorsendasdenied" => Code::SendAsDenied,
+            "errormessagesizeexceeded" | "errorattachmentsizelimitexceeded" => Code::TooLarge,
+            _ => Code::Unsendable,
+        },
         GraphError::Conflict { .. } | GraphError::Refused(_) => Code::Refused,
     }
 }

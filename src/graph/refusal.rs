@@ -68,6 +68,7 @@ const UNSENDABLE: &[(&str, &str)] = &[
         "ErrorMessageSizeExceeded",
         "the mail is larger than the mailbox may send: raise its limit in Exchange, or send less",
     ),
+    ("ErrorQuotaExceeded", "the mailbox is full: make room in it, then hand the mail in again"),
     ("ErrorAttachmentSizeLimitExceeded", "an attachment is larger than Exchange takes: send a link instead"),
     ("ErrorInvalidRecipients", "a recipient is not valid, or there are none or too many: correct to, cc and bcc"),
     ("ErrorMimeContentInvalid", "Exchange cannot read the mail's MIME"),

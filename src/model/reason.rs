@@ -62,6 +62,8 @@ codes! {
     Unreadable = "unreadable",
     /// The mail cannot be put into the form this destination takes.
     Unsendable = "unsendable",
+    /// Exchange does not let the mailbox send as this address.
+    SendAsDenied = "send_as_denied",
     /// Nobody can say whether the mail left.
     MayHaveLeft = "may_have_left",
     /// Every attempt the schedule has was made.

@@ -1,6 +1,7 @@
 //! `[outbound]`: how mail is taken over, how fast it leaves, and who is told what became of it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::smtp;
 use crate::destinations::webhook::{self, OneOrMany};
 use crate::model::pace::SendPace;
 use crate::model::secret::Secret;
@@ -25,6 +27,14 @@ pub struct Config {
     pub recipients_per_day: NonZeroU32,
     /// Who is told when a mail was sent, came back or failed; without it nobody is.
     pub callback: Option<CallbackConfig>,
+    /// Where mail is taken over SMTP; without it nowhere.
+    #[schemars(with = "Option<String>", example = "0.0.0.0:2525")]
+    pub smtp_listen: Option<SocketAddr>,
+    /// TLS on that listener. Without it only programs on this machine can be served.
+    pub smtp_tls: Option<smtp::TlsConfig>,
+    /// Who may hand in mail there.
+    #[serde(default)]
+    pub smtp_users: Vec<smtp::UserConfig>,
 }
 
 impl Config {

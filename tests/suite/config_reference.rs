@@ -22,6 +22,7 @@ fn with_secrets(text: &str, folder: &Folder) -> String {
         .replace("/run/secrets/client", secret.to_str().unwrap())
         .replace("/run/secrets/flow", signing.to_str().unwrap())
         .replace("/run/secrets/relay", secret.to_str().unwrap())
+        .replace("/run/secrets/crm", secret.to_str().unwrap())
         .replace("/run/secrets/genesys", secret.to_str().unwrap())
         .replace("/run/secrets/connect", secret.to_str().unwrap())
         .replace("/run/secrets/ops-token", api.to_str().unwrap())

@@ -71,7 +71,7 @@ async fn whoever_may_not_send_as_somebody_is_told_so_and_no_draft_stays() {
     };
     let id = accept(&bridge, from("spring")).await;
     let row = until_state(&bridge, &id, SubmissionState::Failed).await;
-    assert_eq!(row.code, Some(Code::Unsendable));
+    assert_eq!(row.code, Some(Code::SendAsDenied));
     assert!(row.reason.as_deref().is_some_and(|it| it.contains("give it Send As")), "{:?}", row.reason);
     assert_eq!(lies_in(&world.tenant, "drafts").len(), 0);
     world.tenant.grant_send_as(SUPPORT, "summer@news.contoso.example");

@@ -44,6 +44,7 @@ async fn kill_9_between_any_two_steps_and_each_mail_leaves_once() {
         program.kill().await;
     }
     let program = Program::start(&plan, &file);
+    plan.until_ready().await;
     let ended = "SELECT COUNT(*) FROM submissions WHERE state = 'sent'";
     // Whatever was killed between writing that it leaves and leaving is sent again a minute later.
     let begun = std::time::Instant::now();

@@ -1,8 +1,7 @@
 //! The content of a mail as it comes in, by DATA or by BDAT (RFC 3030), and what follows its end. What is too large, or
 //! has no room, is read on and not kept, so that the client hears why.
 
-use smtp_proto::request::receiver::{DataReceiver, DummyDataReceiver};
-
+use super::dots::Dots;
 use super::envelope::Envelope;
 use super::reply::{Reply, too_large};
 use super::session::{Action, Handed, Session, State};
@@ -14,9 +13,9 @@ const LARGEST_UNASKED: usize = 1 << 20;
 
 /// Content of DATA.
 pub(super) enum Content {
-    Kept(DataReceiver, Vec<u8>),
+    Kept(Dots, Vec<u8>),
     /// What is said at its end.
-    Lost(DummyDataReceiver, Reply),
+    Lost(Dots, Reply),
 }
 
 /// How much of a piece of BDAT is still to come.
@@ -27,13 +26,6 @@ pub(super) struct Chunk {
 }
 
 impl Content {
-    fn begin() -> Self {
-        let mut receiver = DataReceiver::new();
-        // A dot may end the content on its first line: the end of the line before, DATA's own, makes it one.
-        receiver.ingest(&mut b"\r\n".iter(), &mut Vec::new());
-        Self::Kept(receiver, Vec::new())
-    }
-
     pub(super) fn held(&self) -> usize {
         match self {
             Self::Kept(_, bytes) => bytes.len(),
@@ -86,7 +78,7 @@ impl Session {
                 self.next(&mut &[][..])
             }
             _ if is_there => {
-                self.state = State::Content(Content::begin());
+                self.state = State::Content(Content::Kept(Dots::default(), Vec::new()));
                 Action::Say(Reply::plain(354, vec!["go on, and end with a dot on a line of its own".into()]))
             }
             _ => {
@@ -105,13 +97,11 @@ impl Session {
     }
 
     pub(super) fn content(&mut self, content: Content, heard: &mut &[u8]) -> Action {
-        let mut bytes = heard.iter();
         let mut content = content;
         let is_over = match &mut content {
-            Content::Kept(receiver, kept) => receiver.ingest(&mut bytes, kept),
-            Content::Lost(receiver, _) => receiver.ingest(&mut bytes),
+            Content::Kept(dots, kept) => dots.take(heard, |bytes| kept.extend_from_slice(bytes)),
+            Content::Lost(dots, _) => dots.take(heard, |_| {}),
         };
-        *heard = bytes.as_slice();
         if content.held() as u64 > self.terms.max_size {
             content.lose(too_large(self.terms.max_size));
         }
@@ -182,8 +172,8 @@ impl Session {
 
 impl Content {
     fn lose(&mut self, reply: Reply) {
-        if let Self::Kept(receiver, _) = self {
-            *self = Self::Lost(DummyDataReceiver::new_data(receiver), reply);
+        if let Self::Kept(dots, _) = self {
+            *self = Self::Lost(*dots, reply);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Who has had too much: connections at once, passwords that were wrong, mails in a minute. Rules over what happened,
 //! in bounded memory; the time is an argument.
 //!
-//! A wrong password costs its address a growing wait and at last a quarter of an hour outside. A user under attack from
-//! many addresses waits as well, but not at an address that knew the password within the last day: whoever guesses must
-//! not lock out who knows.
+//! A wrong password costs its address a growing wait and at last a quarter of an hour outside; a user under attack from
+//! many addresses waits as well. Whoever guesses must not lock out who knows: an address that knew the password within
+//! the last day waits no longer for what others did to its user, and may be wrong ten times as often.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -17,6 +17,7 @@ pub(super) const MOST_CONNECTIONS: usize = 256;
 const MOST_FROM_ONE: usize = 64;
 /// Wrong passwords of one address, and of one user from anywhere, before a block.
 const MOST_WRONG: u32 = 10;
+const MOST_WRONG_OF_KNOWN: u32 = 100;
 const MOST_WRONG_OF_USER: u32 = 50;
 /// How long a block lasts, and how long a wrong password is remembered.
 const BLOCK_MS: i64 = 15 * 60_000;
@@ -99,8 +100,12 @@ impl Guard {
     /// A connection comes.
     pub(super) fn admit(&mut self, address: IpAddr, now: UnixMillis) -> Result<(), Full> {
         let address = party(address);
-        if self.addresses.wrong(&address, now) >= MOST_WRONG {
-            return Err(Full::Blocked);
+        let wrong = self.addresses.wrong(&address, now);
+        if wrong >= MOST_WRONG {
+            let is_known = self.known.iter().any(|((it, _), at)| *it == address && now - at < KNOWN_MS);
+            if !is_known || wrong >= MOST_WRONG_OF_KNOWN {
+                return Err(Full::Blocked);
+            }
         }
         let from_there = self.connections.entry(address).or_default();
         if self.all_connections >= MOST_CONNECTIONS || *from_there >= MOST_FROM_ONE {
@@ -132,7 +137,8 @@ impl Guard {
         let of_address = self.addresses.wrong(&address, now);
         let is_known = self.known.get(&(address, user.to_owned())).is_some_and(|it| now - it < KNOWN_MS);
         let of_user = if is_known { 0 } else { self.users.wrong(&user.to_owned(), now) };
-        if of_address >= MOST_WRONG || of_user >= MOST_WRONG_OF_USER {
+        let most = if is_known { MOST_WRONG_OF_KNOWN } else { MOST_WRONG };
+        if of_address >= most || of_user >= MOST_WRONG_OF_USER {
             return None;
         }
         let wait = u64::from(of_address.max(of_user / 5)) * WAIT_MS;
@@ -202,6 +208,17 @@ mod tests {
         assert_eq!(guard.patience(HERE, "desk", 2), Some(Duration::ZERO));
         assert_eq!(guard.patience(there(1_000), "other", 2), Some(Duration::ZERO));
         assert_eq!(guard.patience(HERE, "desk", KNOWN_MS), Some(Duration::ZERO), "the attack is over by then");
+    }
+
+    #[test]
+    fn one_program_with_a_wrong_password_does_not_shut_out_another_beside_it() {
+        let mut guard = Guard::default();
+        guard.right(HERE, "crm", 0);
+        (0..MOST_WRONG).for_each(|_| guard.wrong(HERE, "desk", 1));
+        assert_eq!((guard.admit(HERE, 2), guard.patience(HERE, "desk", 2)), (Ok(()), None));
+        assert_eq!(guard.patience(HERE, "crm", 2), Some(Duration::from_millis(LONGEST_WAIT_MS)));
+        (0..MOST_WRONG_OF_KNOWN).for_each(|_| guard.wrong(HERE, "crm", 3));
+        assert_eq!((guard.admit(HERE, 4), guard.patience(HERE, "crm", 4)), (Err(Full::Blocked), None));
     }
 
     #[test]
