@@ -35,14 +35,15 @@ fn smtplib(door: &Door, case: Value) -> Option<Value> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/outside/smtp_client.py");
     let mut whole = json!({ "port": door.port, "ca": door.ca, "user": USER, "password": PASSWORD, "from": SUPPORT });
     whole.as_object_mut().unwrap().extend(case.as_object().unwrap().clone());
-    let python = Command::new("python3").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let python =
+        Command::new("python3").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let Ok(mut python) = python else {
         left_out("Python");
         return None;
     };
     python.stdin.take().unwrap().write_all(whole.to_string().as_bytes()).unwrap();
     let said = python.wait_with_output().unwrap();
-    assert!(said.status.success(), "smtplib broke down");
+    assert!(said.status.success(), "smtplib broke down: {}", String::from_utf8_lossy(&said.stderr));
     Some(serde_json::from_slice(&said.stdout).unwrap())
 }
 

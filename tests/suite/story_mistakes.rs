@@ -24,7 +24,7 @@ async fn the_usual_mistakes_of_mail_programs_reach_their_readers_all_the_same() 
     let mail = format!("{}\r\nfirst\r\nsecond\r\n", head("Bare line feeds")).replace("\r\n", "\n");
     taken(&door.hand(&[ANN], mail.as_bytes()).await);
     let sent = office.until_left("Bare line feeds").await;
-    assert_eq!(parse(&sent.mime).body_text(0).unwrap().lines().collect::<Vec<_>>(), ["first", "second"]);
+    assert_eq!(parse(&sent.mime).body_text(0).unwrap().trim_end(), "first\r\nsecond");
 
     // Lines longer than anybody may write (RFC 5322 §2.1.1), in the text and in the header.
     let (long, ids) = ("word ".repeat(2_000), format!("<{}@x.example>", "i".repeat(1_200)));

@@ -25,6 +25,7 @@ async fn a_reply_of_26_megabytes_with_an_image_arrives_as_such_though_it_is_cut_
     let office = Office::of(World::with(options).await).await;
     let plan = office.plan().text("outbound", "max_message_size", "60MiB");
     let program = Program::start(&plan, &office.world.path("mailspan.toml"));
+    plan.until_ready().await;
     plan.until_watching().await;
     office.world.receives("A question");
     let question = office.world.inbox.until_has(&["A question"]).await[0].id.clone();

@@ -204,7 +204,10 @@ impl Doors {
             let items = page["items"].as_array().cloned().unwrap_or_default();
             seen += items.len();
             for item in &items {
-                let to = item["to"][0]["email"].as_str().or(item["to"][0].as_str()).unwrap_or_default();
+                let url = format!("{}/messages/{}", self.api, item["id"].as_str().unwrap_or_default());
+                let Ok(answer) = self.http.get(&url).send().await else { return vec![format!("no answer to {url}")] };
+                let Ok(item) = answer.json::<Value>().await else { return vec![format!("{url} is no JSON")] };
+                let to = item["to"][0]["email"].as_str().unwrap_or_default();
                 let is_gone = to.starts_with("gone");
                 let state = if is_gone { "bounced" } else { "sent" };
                 if item["state"] != state {
