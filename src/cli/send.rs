@@ -22,7 +22,7 @@ const FOR_EVER: &str = "for ever";
 pub(super) struct SendArgs {
     /// The mail (RFC 5322); `-` reads it from standard input.
     file: PathBuf,
-    /// Who sends it; left out: whoever its From names.
+    /// Who it is from; its From may be left out or says the same.
     #[arg(long, value_name = "ADDRESS")]
     from: Option<String>,
     /// Who gets it, in place of whom its To, Cc and Bcc name; can be given several times.
@@ -50,8 +50,8 @@ async fn hand_in(args: SendArgs) -> Result<u8, NoAnswer> {
     let until = args.wait.as_deref().map(deadline).transpose()?;
     let mail = read(&args.file)?;
     let client = args.daemon.client()?;
-    let mut query: Vec<(&str, String)> = args.from.into_iter().map(|it| ("sender", it)).collect();
-    query.extend(args.to.into_iter().map(|it| ("recipient", it)));
+    let mut query: Vec<(&str, String)> = args.from.into_iter().map(|it| ("from", it)).collect();
+    query.extend(args.to.into_iter().map(|it| ("to", it)));
     query.extend(args.send_at.into_iter().map(|it| ("send_at", it)));
     let receipt = client.post_mail(&["messages"], &query, args.key.as_deref(), mail).await?;
     let Some(until) = until else { return shown(&args.daemon, &receipt, 0) };

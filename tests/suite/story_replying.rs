@@ -5,7 +5,7 @@ use mailspan_tenant::MessageId;
 use serde_json::{Value, json};
 
 use crate::api::{Answer, Api};
-use crate::world::{Bridge, Interaction, SUPPORT, World, until_so, written};
+use crate::world::{Bridge, Interaction, SUPPORT, World, until, until_so, written};
 
 fn in_an_hour() -> String {
     (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1)).to_string()
@@ -108,5 +108,38 @@ async fn no_program_answers_a_mail_that_wants_no_automatic_answer() {
     let refused = replied(&api, &program, automatic).await;
     assert_eq!((refused.status, &refused.body["type"]), (409, &json!("urn:mailspan:problem:no-automatic-reply")));
     assert_eq!(replied(&api, &program, json!({ "text": "A person reads this." })).await.status, 202);
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_leaves_once_and_stands_in_the_conversation() {
+    let world = World::new().await;
+    let plan = world.plan();
+    let bridge = Bridge::start(&plan).await;
+    let api = Api::of(&plan).await;
+    let (_, interaction) = received(&world, "Invoice 4711", "").await;
+    let reply = json!({ "text": "Found it.", "html": "<p>Found it. <img src=\"cid:logo\">", "auto_submitted": "auto-replied",
+        "attachments": [{ "name": "logo.png", "type": "image/png", "content": "iVBORw0KGgo=", "cid": "logo" }] });
+    let answer = api.post(&format!("/interactions/{}/reply", interaction.id), reply).await;
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    let path = format!("/messages/{}", answer.body["id"].as_str().unwrap());
+    let message = until("a reply that was sent", async || {
+        let message = api.found(&path).await;
+        (message["state"] == "sent").then_some(message)
+    })
+    .await;
+    assert!(message["sent_at"].is_string() && message["reason"].is_null(), "{message}");
+    let [sent] = &world.tenant.sent()[..] else { panic!("one mail left") };
+    assert_eq!(
+        (sent.recipients.as_slice(), sent.subject.as_str()),
+        (&["ann@customer.example".to_owned()][..], "Re: Invoice 4711")
+    );
+    let mime = String::from_utf8_lossy(&sent.mime);
+    for field in
+        ["third@customer.example", "first@customer.example", "X-Auto-Response-Suppress: All", "Content-ID: <logo>"]
+    {
+        assert!(mime.contains(field), "{field} in {mime}");
+    }
+    assert_eq!(api.delete(&path).await.status, 409, "too late");
     bridge.stop().await;
 }

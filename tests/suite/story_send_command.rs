@@ -58,13 +58,17 @@ async fn a_mail_is_sent_from_a_file_or_from_standard_input() {
         assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["repeated"], repeated);
     }
     assert_eq!(world.number("SELECT COUNT(*) FROM submissions").await, 2);
+    let (code, out, err) = said(&send(&config, &["--wait", eml], "").await);
+    assert!(code == Some(0) && out.contains("sent"), "{out} {err}");
+    assert_eq!(world.tenant.sent_count(), 1);
     let (code, out, _) = said(&send(&config, &["--wait=1s", "--send-at", &at, eml], "").await);
     assert!(code == Some(1) && out.contains("queued"), "not sent in time: {out}");
 
     for (args, input, code, says) in [
-        (&["--from", "nobody@elsewhere.example", "-"][..], mail.as_str(), 1, "send_as"),
+        (&["--from", "nobody@elsewhere.example", "-"][..], mail.as_str(), 1, "from names another address"),
+        (&["--from", "nobody@elsewhere.example", "-"], "To: a@x.org\r\n\r\nHello", 1, "send_as"),
         (&["-"], "From: me\r\n\r\nno address", 1, "from"),
-        (&["--to", "nobody", "-"], &mail, 2, "recipient"),
+        (&["--to", "nobody", "-"], &mail, 2, "`to` must be an address"),
         (&["--wait=soon", eml], "", 2, "--wait"),
         (&["/nowhere.eml"], "", 2, "/nowhere.eml"),
         (&["--server", "http://127.0.0.1:1", eml], "", 1, "no daemon answers"),

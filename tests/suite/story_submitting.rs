@@ -170,7 +170,7 @@ async fn what_cannot_be_sent_is_refused_with_every_reason() {
         ("/messages", &[("content-type", "text/plain")], "Hello", 415, "unsupported-type"),
         ("/messages", &[], "Hello", 415, "unsupported-type"),
         ("/messages?send_at=2026-11-21T18:00:00Z", &json, "{}", 400, "bad-query"),
-        ("/messages?sender=nobody", &[("content-type", "message/rfc822")], "Hello", 400, "bad-query"),
+        ("/messages?from=nobody", &[("content-type", "message/rfc822")], "Hello", 400, "bad-query"),
         (
             "/messages",
             &[("content-type", "application/json"), ("idempotency-key", "")],
@@ -203,9 +203,8 @@ async fn a_finished_mail_is_taken_as_it_is() {
     assert_eq!((&shown["subject"], &shown["to"][0]["email"]), (&json!("As it is"), &json!("ann@customer.example")));
     assert_eq!((&shown["recipients"], &shown["internet_message_id"]), (&json!(2), &json!("own@contoso.example")));
 
-    let path = format!(
-        "{path}&sender={SUPPORT}&recipient=one@customer.example&recipient=two@customer.example&save_to_sent_items=false"
-    );
+    let path =
+        format!("{path}&from={SUPPORT}&to=one@customer.example&to=two@customer.example&save_to_sent_items=false");
     let answer = api.request(Method::POST, &path, &raw, mail.clone()).await;
     let shown = api.found(&format!("/messages/{}", answer.body["id"].as_str().unwrap())).await;
     assert_eq!(shown["recipients"], 2);
@@ -218,6 +217,8 @@ async fn a_finished_mail_is_taken_as_it_is() {
     let elsewhere = mail.replace(SUPPORT, "nobody@elsewhere.example");
     let refused = api.request(Method::POST, "/messages", &raw, elsewhere).await;
     assert_eq!((refused.status, places(&refused)), (422, ("no-sender".into(), vec!["from".into()])));
+    let refused = api.request(Method::POST, "/messages?from=boss@contoso.example", &raw, mail.clone()).await;
+    assert_eq!((refused.status, places(&refused)), (422, ("mail-refused".into(), vec!["from".into()])));
     let refused = api.request(Method::POST, "/messages", &raw, "no mail at all").await;
     assert_eq!((refused.status, places(&refused).0.as_str()), (422, "mail-refused"));
     bridge.stop().await;

@@ -154,6 +154,8 @@ struct Called {
     at: String,
     /// When it was taken; null: not yet.
     accepted_at: Option<String>,
+    /// When a person decided that nobody needs it.
+    discarded_at: Option<String>,
 }
 
 impl From<Submission> for Message {
@@ -247,6 +249,12 @@ impl From<Bounce> for Returned {
 
 impl From<Callback> for Called {
     fn from(it: Callback) -> Self {
-        Self { id: it.id, kind: it.kind, at: rfc3339(it.at), accepted_at: it.accepted_at.map(rfc3339) }
+        Self {
+            id: it.id,
+            kind: it.kind,
+            at: rfc3339(it.at),
+            accepted_at: it.accepted_at.map(rfc3339),
+            discarded_at: it.discarded_at.map(rfc3339),
+        }
     }
 }

@@ -168,7 +168,7 @@ impl Writing<'_> {
 
     /// Holds a submission until the commit. `false`: there is none.
     async fn hold_submission(&mut self, number: i64) -> Result<bool, StoreError> {
-        const HOLD: &str = "UPDATE submissions SET number = number WHERE number = $1 RETURNING 1";
+        const HOLD: &str = "UPDATE submissions SET state = state WHERE number = $1 RETURNING 1";
         Ok(!self.tx.rows(HOLD, vec![number.into()]).await?.is_empty())
     }
 }

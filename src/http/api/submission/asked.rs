@@ -26,10 +26,10 @@ pub(in crate::http::api) struct RequestFields {
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "drawn in the document; read by `Envelope`")]
 pub(in crate::http::api) struct EnvelopeFields {
-    /// Of `message/rfc822`: who sends it; left out: whoever its From names.
-    sender: Option<String>,
+    /// Of `message/rfc822`: who it is from; its From may be left out or says the same.
+    from: Option<String>,
     /// Of `message/rfc822`: who gets it, in place of whom its To, Cc and Bcc name. Once for each.
-    recipient: Option<Vec<String>>,
+    to: Option<Vec<String>>,
     /// Of `message/rfc822`: when it is to leave, such as `2026-11-21T18:00:00Z`.
     send_at: Option<String>,
     /// Of `message/rfc822`: whether a copy stays in Sent Items; left out: it does.
@@ -101,13 +101,13 @@ impl Envelope {
         let mut read = Self { sender: None, recipients: None, send_at: None, save_to_sent_items: true };
         let mut seen = Vec::new();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            if name != "recipient" && seen.contains(&name) {
+            if name != "to" && seen.contains(&name) {
                 return Err(refused(&name, "stands there twice"));
             }
             let address = || Address::parse(&value).map_err(|_| refused(&name, "must be an address"));
             match name.as_ref() {
-                "sender" => read.sender = Some(address()?),
-                "recipient" => read.recipients.get_or_insert_default().push(address()?),
+                "from" => read.sender = Some(address()?),
+                "to" => read.recipients.get_or_insert_default().push(address()?),
                 "send_at" => {
                     let at = parse_rfc3339(&value);
                     read.send_at = Some(at.ok_or_else(|| refused(&name, "must be like 2026-11-21T18:00:00Z"))?);
@@ -117,7 +117,7 @@ impl Envelope {
                     read.save_to_sent_items = flag.map_err(|_| refused(&name, "must be true or false"))?;
                 }
                 _ => {
-                    let detail = "is not known; known are sender, recipient, send_at, save_to_sent_items";
+                    let detail = "is not known; known are from, to, send_at, save_to_sent_items";
                     return Err(refused(&name.chars().take(60).collect::<String>(), detail));
                 }
             }
@@ -177,20 +177,13 @@ mod tests {
 
     #[test]
     fn an_envelope_is_read_or_refused() {
-        let query = "sender=Me%40c.example&recipient=a%40x.org&recipient=b@x.org&send_at=2026-11-21T18:00:00Z&save_to_sent_items=false";
+        let query = "from=Me%40c.example&to=a%40x.org&to=b@x.org&send_at=2026-11-21T18:00:00Z&save_to_sent_items=false";
         let envelope = Envelope::read(query).unwrap();
         assert_eq!(envelope.sender.unwrap().as_str(), "me@c.example");
         assert_eq!(envelope.recipients.unwrap().len(), 2);
         assert_eq!((envelope.send_at, envelope.save_to_sent_items), (Some(1_795_284_000_000), false));
         assert!(Envelope::read("").unwrap().recipients.is_none());
-        for wrong in [
-            "sender=x",
-            "recipient=",
-            "send_at=1",
-            "save_to_sent_items=1",
-            "to=a@x.org",
-            "sender=a@x.org&sender=b@x.org",
-        ] {
+        for wrong in ["from=x", "to=", "send_at=1", "save_to_sent_items=1", "cc=a@x.org", "from=a@x.org&from=b@x.org"] {
             assert!(Envelope::read(wrong).is_err(), "{wrong}");
         }
     }

@@ -101,6 +101,13 @@ pub(super) async fn raw(
     envelope: Envelope,
 ) -> Result<Response, Problem> {
     let (mail, _room) = taken::mail(outbound, request).await?;
+    let author = compose::author(&mail, envelope.sender.as_ref());
+    if let (Some(author), Some(sender)) = (author, &envelope.sender)
+        && !author.email.eq_ignore_ascii_case(sender.as_str())
+    {
+        let detail = "names another address in the mail than beside it: they must be the same";
+        return Err(wrong(vec![Place { field: "from".into(), detail: detail.into() }]));
+    }
     let offer = Offer {
         origin: by.origin,
         by: by.name.to_owned(),
