@@ -42,9 +42,11 @@ impl Postfix {
         );
         std::fs::write(folder.path().join("etc/main.cf"), main).unwrap();
         let master = std::fs::read_to_string("/usr/share/postfix/master.cf.dist").unwrap();
-        let lines = master.lines().map(|it| match it.starts_with("smtp      inet") {
-            true => format!("127.0.0.1:{port} inet n - n - - smtpd"),
-            false => it.to_owned(),
+        let lines = master.lines().map(|it| match it {
+            _ if it.starts_with("smtp      inet") => format!("127.0.0.1:{port} inet n - n - - smtpd"),
+            // Not shut into its queue, where it would find no names and no ways of logging in.
+            _ if it.starts_with("smtp      unix") => "smtp unix - - n - - smtp".to_owned(),
+            _ => it.to_owned(),
         });
         std::fs::write(folder.path().join("etc/master.cf"), lines.collect::<Vec<_>>().join("\n") + "\n").unwrap();
         let running = Command::new("/usr/sbin/postfix")
