@@ -43,7 +43,8 @@ async fn an_answer_goes_on_in_the_conversation_of_what_it_answers() {
     let original = world.receives("Where is my order?");
     let conversation = world.tenant.message(&original).unwrap().conversation_id;
     let mailbox = bridge.daemon.mailboxes()[0].clone();
-    let answers = |id: &str| Some(Answers { mailbox: mailbox.clone(), immutable_id: id.into(), thread: None });
+    let answers =
+        |id: &str| Some(Answers { mailbox: mailbox.clone(), immutable_id: id.into(), interaction: None, thread: None });
     let answer = Offer { answers: answers(original.as_str()), ..about("Re: Where is my order?") };
     let id = accept(&bridge, written(answer, |it| it.from.email.clear())).await;
     let row = until_state(&bridge, &id, SubmissionState::Sent).await;
@@ -118,7 +119,7 @@ async fn a_burst_is_spread_and_each_of_it_leaves_once() {
 async fn a_mail_leaves_when_it_is_to_and_can_be_cancelled_until_then() {
     let world = World::new().await;
     let bridge = Bridge::start(&world.plan()).await;
-    let hour = 3600_000;
+    let hour = 3_600_000;
     let later = |subject: &str| Offer { send_at: Some(bridge.daemon.now() + hour), ..about(subject) };
     let (kept, cancelled) = (accept(&bridge, later("Kept")).await, accept(&bridge, later("Cancelled")).await);
     let now = accept(&bridge, about("Now")).await;
