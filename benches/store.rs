@@ -156,6 +156,10 @@ impl Run {
                     mark: MarkWhen::OnDelivered,
                     subject: Some(Subject::new("Lorem ipsum dolor sit amet")),
                     kind: "human",
+                    answering: Some(format!(
+                        "{{\"message_id\":\"{message:032x}@example.com\",\"from\":[{{\"name\":\"Some One\",\"email\":\"someone@example.com\"}}],\
+                         \"to\":[{{\"name\":null,\"email\":\"{mailbox}\"}}],\"subject\":\"Lorem ipsum dolor sit amet\"}}"
+                    )),
                 };
                 self.written(self.store.accept(job.claim, accept)).await;
             }

@@ -18,6 +18,8 @@ use crate::secrets::SecretSource;
 
 /// An answer that takes longer does not come.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A mail may be large, and the way to the daemon slow.
+const MAIL_PATIENCE: Duration = Duration::from_secs(900);
 /// A daemon that is there takes a connection within this.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// The variable that names the file with the token.
@@ -135,6 +137,27 @@ impl Client {
         self.ask(Method::POST, self.url(path), Some(body), PATIENCE).await
     }
 
+    /// `POST` of a mail to a path below `/api/v1`, given as its parts.
+    pub(super) async fn post_mail(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        key: Option<&str>,
+        mail: Vec<u8>,
+    ) -> Result<Value, NoAnswer> {
+        let mut url = self.url(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query.iter().map(|(name, value)| (*name, value.as_str())));
+        }
+        let request = self.http.request(Method::POST, url).timeout(MAIL_PATIENCE);
+        let request = request.header("content-type", "message/rfc822").body(mail);
+        let request = match key {
+            Some(key) => request.header("idempotency-key", key),
+            None => request,
+        };
+        self.answer(request).await
+    }
+
     fn url(&self, path: &[&str]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut parts) = url.path_segments_mut() {
@@ -145,11 +168,15 @@ impl Client {
 
     async fn ask(&self, method: Method, url: Url, body: Option<&Value>, patience: Duration) -> Result<Value, NoAnswer> {
         let mut request = self.http.request(method, url).timeout(patience);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token.expose());
-        }
         if let Some(body) = body {
             request = request.json(body);
+        }
+        self.answer(request).await
+    }
+
+    async fn answer(&self, mut request: reqwest::RequestBuilder) -> Result<Value, NoAnswer> {
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.expose());
         }
         let origin = self.base.origin().ascii_serialization();
         let answer = request.send().await.map_err(|error| {
@@ -169,7 +196,11 @@ impl Client {
 }
 
 fn refused(status: StatusCode, problem: &Value) -> NoAnswer {
-    let detail = problem["detail"].as_str().unwrap_or_default();
+    let mut detail = problem["detail"].as_str().unwrap_or_default().to_owned();
+    for place in problem["problems"].as_array().into_iter().flatten() {
+        let text = |name: &str| place[name].as_str().unwrap_or_default();
+        detail.push_str(&format!("\n  {} {}", text("field"), text("detail")));
+    }
     match status {
         StatusCode::BAD_REQUEST => NoAnswer::unusable(detail),
         StatusCode::UNAUTHORIZED => {

@@ -10,6 +10,7 @@ mod demo;
 mod healthcheck;
 mod mailbox;
 mod run;
+mod send;
 mod table;
 mod trace;
 
@@ -48,6 +49,8 @@ enum Command {
     Delivery(delivery::DeliveryCommand),
     /// Ask the running daemon for its mailboxes; look now, pause, resume.
     Mailbox(mailbox::MailboxCommand),
+    /// Hand a mail to the running daemon, which sends it.
+    Send(send::SendArgs),
     /// Ask a running daemon whether it is ready (for a container's HEALTHCHECK).
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print shell completions.
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Audit(args) => block_on(audit::audit(args)),
         Command::Delivery(command) => block_on(delivery::delivery(command)),
         Command::Mailbox(command) => block_on(mailbox::mailbox(command)),
+        Command::Send(args) => block_on(send::send(args)),
         Command::Healthcheck(args) => block_on(healthcheck::healthcheck(args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "mailspan", &mut std::io::stdout());

@@ -141,7 +141,7 @@ impl Delivery {
         if row.message.content_dropped_at.is_some() { Err(Unlinked::Gone) } else { Ok(row) }
     }
 
-    async fn room(&self, row: &Row) -> Result<Held, Unlinked> {
+    pub(super) async fn room(&self, row: &Row) -> Result<Held, Unlinked> {
         let weight = row.message.size.unwrap_or(0).saturating_mul(WEIGHT);
         tokio::time::timeout(ROOM_PATIENCE, self.memory.take(weight)).await.map_err(|_| Unlinked::Busy)
     }

@@ -3,6 +3,7 @@
 //! The body is made from what was stored when the mail was accepted, so every attempt sends the same bytes, whatever
 //! the configuration says by then.
 
+mod answered;
 mod content;
 mod conversing;
 pub mod linked;
@@ -33,6 +34,7 @@ use crate::model::route::MatchedBy;
 use crate::model::thread::Joined;
 use crate::model::work::Job;
 use crate::store::{Delivery as Row, Leaves, Store};
+pub use answered::Answerable;
 pub use content::Content;
 use render::Rendered;
 pub use render::{Linking, Rendering};

@@ -14,17 +14,34 @@ pub(super) struct Problem {
     name: &'static str,
     detail: String,
     headers: Vec<(HeaderName, HeaderValue)>,
+    places: Vec<Place>,
+}
+
+/// A place in what was sent, and what is wrong there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ProblemPlace")]
+pub(super) struct Place {
+    /// The member it is about, such as `to[1].email`.
+    pub(super) field: String,
+    /// What is wrong with it and what to do; goes on from the member's name.
+    pub(super) detail: String,
 }
 
 impl Problem {
     /// A problem of this kind; `name` is the last part of its type.
     pub(super) fn new(status: StatusCode, name: &'static str, detail: impl std::fmt::Display) -> Self {
-        Self { status, name, detail: detail.to_string(), headers: Vec::new() }
+        Self { status, name, detail: detail.to_string(), headers: Vec::new(), places: Vec::new() }
     }
 
     /// The same with a header; a value HTTP cannot carry is left out.
     pub(super) fn with(mut self, name: HeaderName, value: Option<HeaderValue>) -> Self {
         self.headers.extend(value.map(|it| (name, it)));
+        self
+    }
+
+    /// The same with all places that are wrong.
+    pub(super) fn at(mut self, places: Vec<Place>) -> Self {
+        self.places = places;
         self
     }
 
@@ -58,6 +75,9 @@ pub(super) struct Body<'a> {
     status: u16,
     /// What is wrong and what to do.
     detail: &'a str,
+    /// Every place that is wrong, where the problem has several.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    problems: &'a [Place],
 }
 
 impl IntoResponse for Problem {
@@ -67,6 +87,7 @@ impl IntoResponse for Problem {
             title: self.status.canonical_reason().unwrap_or_default(),
             status: self.status.as_u16(),
             detail: &self.detail,
+            problems: &self.places,
         };
         // Made of texts and a number, which JSON always takes.
         let body = serde_json::to_vec(&body).unwrap_or_default();

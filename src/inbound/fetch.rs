@@ -12,6 +12,7 @@ use super::{Inbound, MarkRead, Watched};
 use crate::graph::{AttachedKind, GraphError, Refusal};
 use crate::mail::addresses::Mailbox;
 use crate::mail::beside::{Beside, CloudFile};
+use crate::mail::compose::Answering;
 use crate::mail::digest::content_digest;
 use crate::mail::kept::Understood;
 use crate::mail::parse::Mail;
@@ -91,6 +92,7 @@ impl Inbound {
             mark: mark_when(watched),
             subject: mail.subject.as_deref().map(Subject::new),
             kind: understood.classification.kind.as_str(),
+            answering: Some(Answering::of(mail, &understood.classification).stored().map_err(Failure::permanent)?),
             tie,
         };
         // Its deliveries are due at once and find it here.

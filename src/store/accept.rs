@@ -52,6 +52,8 @@ pub struct Accept {
     pub subject: Option<Subject>,
     /// What kind of mail it is.
     pub kind: &'static str,
+    /// What an answer to it is made of; the store does not look inside.
+    pub answering: Option<String>,
     /// The submission it reports on.
     pub tie: Option<Tie>,
 }
@@ -251,18 +253,19 @@ impl Writing<'_> {
 
     async fn update_messages(&mut self, mails: &[Mail<'_>]) -> Result<(), StoreError> {
         // Columns: id, base key, copy, size, sha256, state, finished_at, mark, beside, thread, whether it is new, basis,
-        // subject, kind, how many deliveries.
+        // subject, kind, how many deliveries, what an answer is made of.
         static UPDATE: Listed = Listed::values(
             "UPDATE messages SET base_key = v.column2, copy = v.column3, size = v.column4, sha256 = v.column5,
                state = v.column6, state_reason = NULL, accepted_at = {fixed}, finished_at = v.column7,
                mark = CASE WHEN messages.mark = 'done' THEN messages.mark ELSE v.column8 END,
                beside = v.column9, thread_id = v.column10, thread_is_new = v.column11, thread_basis = v.column12,
                subject = COALESCE(messages.subject, v.column13), kind = v.column14, fan_out = v.column15,
+               answering = v.column16,
                content_dropped_at = NULL, tidied_at = NULL
              FROM (VALUES {rows}) AS v WHERE messages.id = v.column1",
-            "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         );
-        let mut rows: Vec<Value> = Vec::with_capacity(mails.len() * 15);
+        let mut rows: Vec<Value> = Vec::with_capacity(mails.len() * 16);
         for mail in mails {
             let (state, finished_at) =
                 if mail.delivered { (MessageState::Delivered, Some(self.now)) } else { (MessageState::Accepted, None) };
@@ -278,6 +281,7 @@ impl Writing<'_> {
             let fan_out = i64::try_from(mail.accept.deliveries.len()).unwrap_or(i64::MAX);
             let subject = mail.accept.subject.as_ref().map(Subject::as_str);
             rows.extend([subject.into(), mail.accept.kind.into(), fan_out.into()]);
+            rows.push(mail.accept.answering.as_deref().into());
         }
         self.tx.each(&UPDATE, Some(self.now.into()), rows).await.map(drop)
     }

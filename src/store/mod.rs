@@ -17,6 +17,7 @@ use crate::model::units::Span;
 
 mod accept;
 mod agenda;
+mod answering;
 mod asked;
 mod attempts;
 mod audited;

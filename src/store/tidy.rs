@@ -96,7 +96,7 @@ impl Writing<'_> {
         static MESSAGES: Listed = Listed::values(
             "UPDATE messages SET conversation_id = NULL, internet_message_id = NULL, state_reason = NULL, sha256 = NULL,
                beside = NULL, places = NULL, thread_id = NULL, thread_is_new = NULL, thread_basis = NULL,
-               subject = NULL, kind = NULL,
+               subject = NULL, kind = NULL, answering = NULL,
                content_dropped_at = COALESCE(content_dropped_at, {fixed}), tidied_at = {fixed}
              WHERE id IN ({rows})",
             "?",

@@ -47,6 +47,30 @@ impl Api {
         self.ask(Method::POST, path, Some(body)).await
     }
 
+    /// Any request, with a body of any kind.
+    pub(crate) async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        fields: &[(&'static str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
+        let mut request = client().request(method.clone(), format!("{}/api/v1{path}", self.base));
+        request = request.timeout(std::time::Duration::from_secs(120)).body(body);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        self.checked(&method, path, request.send().await.unwrap()).await
+    }
+
+    /// `DELETE` of a path below `/api/v1`.
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.request(Method::DELETE, path, &[], Vec::new()).await
+    }
+
     /// `GET`, which has to succeed.
     pub(crate) async fn found(&self, path: &str) -> Value {
         let answer = self.get(path).await;

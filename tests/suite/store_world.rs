@@ -219,5 +219,6 @@ pub(crate) fn mail(message: i64, key: &str, routes: &[&str], mark: MarkWhen, raw
         mark,
         subject: None,
         kind: "human",
+        answering: None,
     }
 }

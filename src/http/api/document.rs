@@ -84,7 +84,10 @@ impl Schemas {
                 .push(json!({ "name": name, "in": "path", "required": true, "description": says, "schema": schema }));
         }
         if let Some(draw) = operation.query {
-            parameters.extend(fields(draw(&mut self.taken).to_value()));
+            parameters.extend(fields("query", draw(&mut self.taken).to_value()));
+        }
+        if let Some(draw) = operation.headers {
+            parameters.extend(fields("header", draw(&mut self.taken).to_value()));
         }
         let mut responses = Map::new();
         for answer in &operation.answers {
@@ -112,7 +115,10 @@ impl Schemas {
         if let Some((draw, own)) = operation.body {
             let schema = draw(&mut self.taken).to_value();
             let required = own(&mut self.taken).get("required").is_some();
-            let content = json!({ "application/json": { "schema": schema } });
+            let mut content = json!({ "application/json": { "schema": schema } });
+            if let Some(media) = operation.takes {
+                content[media] = json!({ "schema": { "type": "string" } });
+            }
             document["requestBody"] = json!({ "required": required, "content": content });
         }
         document
@@ -125,8 +131,8 @@ impl Schemas {
     }
 }
 
-/// The fields of an object as parameters of a query.
-fn fields(object: Value) -> Vec<Value> {
+/// The fields of an object as parameters of a query, or of a header.
+fn fields(place: &str, object: Value) -> Vec<Value> {
     let required = |name: &str| object["required"].as_array().is_some_and(|it| it.iter().any(|it| it == name));
     let mut parameters = Vec::new();
     for (name, schema) in object["properties"].as_object().into_iter().flatten() {
@@ -134,7 +140,7 @@ fn fields(object: Value) -> Vec<Value> {
         let says = schema.as_object_mut().and_then(|it| it.remove("description")).unwrap_or_default();
         without_null(&mut schema);
         parameters
-            .push(json!({ "name": name, "in": "query", "required": required, "description": says, "schema": schema }));
+            .push(json!({ "name": name, "in": place, "required": required, "description": says, "schema": schema }));
     }
     parameters
 }

@@ -5,16 +5,22 @@
 mod access;
 pub(super) mod asked;
 mod audit;
+mod cancel;
 mod deliveries;
 mod delivery;
 mod discard;
 mod document;
 mod mailboxes;
+mod message;
+mod messages;
 mod operation;
 mod page;
 mod pause;
 mod replay;
+mod reply;
 mod routes;
+mod submission;
+mod submit;
 mod sync;
 mod times;
 mod trace;
@@ -55,6 +61,11 @@ fn operations() -> Vec<Operation> {
         routes::operation(),
         trace::operation(),
         audit::operation(),
+        submit::operation(),
+        messages::listing(),
+        messages::showing(),
+        cancel::operation(),
+        reply::operation(),
         content::interaction_schema(),
         content::get_interaction(),
         content::get_raw(),

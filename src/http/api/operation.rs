@@ -39,8 +39,12 @@ pub(in crate::http) struct Operation {
     pub(super) says: &'static str,
     pub(super) names: Vec<(&'static str, &'static str)>,
     pub(super) query: Option<Draw>,
+    /// The header fields it reads.
+    pub(super) headers: Option<Draw>,
     /// How the document refers to its body, and the body itself.
     pub(super) body: Option<(Draw, Draw)>,
+    /// A media type of bytes it takes as well.
+    pub(super) takes: Option<&'static str>,
     pub(super) answers: Vec<Answer>,
     pub(super) refusals: Vec<u16>,
     router: MethodRouter<Arc<Daemon>>,
@@ -87,6 +91,21 @@ impl Operation {
         Self::new(Method::POST, path, id, door, says, on(MethodFilter::POST, handler))
     }
 
+    /// `DELETE` of a path below `/api/v1`.
+    pub(in crate::http) fn delete<H, T>(
+        path: &'static str,
+        id: &'static str,
+        door: Door,
+        says: &'static str,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, Arc<Daemon>>,
+        T: 'static,
+    {
+        Self::new(Method::DELETE, path, id, door, says, on(MethodFilter::DELETE, handler))
+    }
+
     fn new(
         method: Method,
         path: &'static str,
@@ -104,7 +123,9 @@ impl Operation {
             says,
             names: Vec::new(),
             query: None,
+            headers: None,
             body: None,
+            takes: None,
             answers: Vec::new(),
             refusals,
             router,
@@ -127,6 +148,18 @@ impl Operation {
     pub(in crate::http) fn body<T: JsonSchema>(mut self) -> Self {
         self.body = Some((|generator| generator.subschema_for::<T>(), T::json_schema));
         self.refusals.extend([413, 415]);
+        self
+    }
+
+    /// It takes bytes of this media type in place of JSON.
+    pub(in crate::http) fn takes(mut self, media: &'static str) -> Self {
+        self.takes = Some(media);
+        self
+    }
+
+    /// The header fields it reads: those of `T`.
+    pub(in crate::http) fn headers<T: JsonSchema>(mut self) -> Self {
+        self.headers = Some(T::json_schema);
         self
     }
 

@@ -3,6 +3,7 @@
 //! The same submission always gives the same bytes, so whoever writes it a second time, after a crash, writes the same
 //! mail with the same Message-ID. What Graph cannot carry is refused with its place and a sentence.
 
+mod answering;
 mod check;
 mod encode;
 mod json;
@@ -16,6 +17,7 @@ mod subject;
 mod submission;
 mod words;
 
+pub use self::answering::Answering;
 pub use self::check::{Limits, Problem, check};
 pub use self::json::graph_message;
 pub use self::mime::{mime, ways};

@@ -1,5 +1,7 @@
 //! An answer, before anybody wrote it: to whom, under which subject, in which conversation (RFC 5322 §3.6.3, §3.6.4).
 
+use serde::{Deserialize, Serialize};
+
 use super::check::Problem;
 use super::subject::answering;
 use crate::mail::addresses::Mailbox;
@@ -12,21 +14,29 @@ const LAST_REFERENCES: usize = 25;
 const LONGEST_NAME: usize = 255;
 
 /// What an answer needs to know of the mail it answers.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Answered {
     /// Its Message-ID, without `<` and `>`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
     /// In-Reply-To.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub in_reply_to: Vec<String>,
     /// References, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<String>,
     /// From.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<Mailbox>,
     /// Reply-To.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reply_to: Vec<Mailbox>,
     /// To.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub to: Vec<Mailbox>,
     /// Cc.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cc: Vec<Mailbox>,
     /// The subject.
     pub subject: String,
@@ -105,17 +115,22 @@ impl Reply {
                 "cannot be taken from the mail, which names nobody to answer: name them here",
             ));
         }
+        Ok(Self::to_these(answered, to, all, is_own))
+    }
+
+    /// The answer to a mail that goes to whom somebody chose.
+    pub fn to_these(answered: &Answered, to: Vec<Mailbox>, all: ReplyAll, is_own: impl Fn(&str) -> bool) -> Self {
         let cc = match all {
             ReplyAll::No => Vec::new(),
             ReplyAll::Yes => others(&[answered.to.as_slice(), &answered.cc].concat(), &is_own, &to),
         };
-        Ok(Self {
+        Self {
             to,
             cc,
             subject: answering(&answered.subject),
             in_reply_to: answered.message_id.iter().filter(|id| is_carried(id)).cloned().collect(),
             references: references(answered),
-        })
+        }
     }
 }
 
@@ -146,6 +161,11 @@ fn references(answered: &Answered) -> Vec<String> {
         chain.retain(|other| other != id);
         chain.push(id.clone());
     }
+    cut(chain)
+}
+
+/// The ends of a chain.
+pub(super) fn cut(mut chain: Vec<String>) -> Vec<String> {
     if chain.len() > FIRST_REFERENCES + LAST_REFERENCES {
         chain.drain(FIRST_REFERENCES..chain.len() - LAST_REFERENCES);
     }

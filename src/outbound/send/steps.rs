@@ -13,7 +13,7 @@ const SLOT_KEPT_MS: i64 = 2 * 60_000;
 /// A draft that may have left and still lies there is sent again no sooner than this.
 const RESEND_AFTER_MS: i64 = 60_000;
 /// What was not found for so long is not looked for any longer …
-const LOOK_FOR_MS: i64 = 3600_000;
+const LOOK_FOR_MS: i64 = 3_600_000;
 /// … and the waits between two looks are half of the time that has passed, within these.
 const LOOK_WAITS: (i64, i64) = (1_000, 300_000);
 
@@ -176,19 +176,19 @@ mod tests {
             (Found::Draft, 59_999, false, wait(1_000)),
             (Found::Draft, 60_000, false, Verdict::SendAgain),
             (Found::Draft, 60_000, true, wait(30_000)),
-            (Found::Draft, 3600_000, true, Verdict::SendAgain),
+            (Found::Draft, 3_600_000, true, Verdict::SendAgain),
             (Found::Nowhere, 0, true, wait(1_000)),
             (Found::Nowhere, 60_000, false, wait(30_000)),
             (Found::Nowhere, 1_800_000, false, wait(300_000)),
-            (Found::Nowhere, 3600_000, true, Verdict::TakenAsSent),
-            (Found::Nowhere, 3600_000, false, Verdict::MayHaveLeft),
+            (Found::Nowhere, 3_600_000, true, Verdict::TakenAsSent),
+            (Found::Nowhere, 3_600_000, false, Verdict::MayHaveLeft),
             (Found::Nowhere, -5_000, false, wait(1_000)),
         ] {
             assert_eq!(judge(found, NOW - passed, is_acknowledged, NOW), verdict, "{found:?} after {passed}");
         }
         assert_eq!(is_not_made(NOW, NOW), Err(Duration::from_secs(10)));
         assert_eq!(is_not_made(NOW - 10_000, NOW), Ok(()));
-        assert_eq!(is_not_made(NOW + 3600_000, NOW), Err(Duration::from_secs(10)));
+        assert_eq!(is_not_made(NOW + 3_600_000, NOW), Err(Duration::from_secs(10)));
     }
 
     /// A mailbox in the small, in which each call is done or not, and answered or not.

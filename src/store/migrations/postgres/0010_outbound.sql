@@ -107,3 +107,6 @@ CREATE TABLE submission_bounces (
 
 -- Mail hardly compresses (base64); spare the time.
 ALTER TABLE submission_pieces ALTER COLUMN bytes SET STORAGE EXTERNAL;
+
+-- What an answer to a mail is made of (JSON; NULL: nobody said, or it is gone with the record).
+ALTER TABLE messages ADD COLUMN answering TEXT;

@@ -104,3 +104,6 @@ CREATE TABLE submission_bounces (
     at INTEGER NOT NULL,
     PRIMARY KEY (number, recipient)
 ) STRICT, WITHOUT ROWID;
+
+-- What an answer to a mail is made of (JSON; NULL: nobody said, or it is gone with the record).
+ALTER TABLE messages ADD COLUMN answering TEXT;
