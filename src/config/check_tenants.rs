@@ -78,12 +78,13 @@ fn credentials(tenant: &TenantConfig, draft: &Draft, at: &Path, report: &mut Rep
 pub(super) fn mailboxes(draft: &Draft, report: &mut Report) {
     let root = Path::default().key("mailboxes");
     let watched = draft.mailboxes.iter().any(|it| it.as_ref().is_none_or(|it| it.receive));
+    let is_idle = !watched && !draft.mailboxes.iter().flatten().any(|it| it.send);
     if draft.mailboxes.is_empty() {
         report.missing(
             &root,
             "no mailbox is configured, so there is nothing to watch; add [[mailboxes]] with its address",
         );
-    } else if !watched && !draft.mailboxes.iter().flatten().any(|it| it.send) {
+    } else if is_idle {
         let message =
             "no mailbox receives and none sends, so there is nothing to do; set receive or send = true on one";
         report.missing(&root, message);
@@ -96,7 +97,9 @@ pub(super) fn mailboxes(draft: &Draft, report: &mut Report) {
             report.wrong(&at.key("address"), format!("is mailboxes[{first}] once more; keep one of the two"));
         }
         folders(mailbox, &at, report);
-        sending(mailbox, &at, report);
+        if !is_idle {
+            sending(mailbox, &at, report);
+        }
     }
     unused_tenants(draft, report);
 }

@@ -186,7 +186,7 @@ fn what_show_prints_is_toml_with_the_places_beside_it() {
     let line = text.lines().find(|it| it.starts_with("public_url")).unwrap();
     assert!(line.ends_with(&format!("# {}:3", file.display())), "{line}");
     let order: Vec<_> = text.lines().filter(|it| it.starts_with('[')).collect();
-    let expected = "[server] [store] [limits] [sync] [routing] [telemetry] [[tenants]] [[tenants.credentials]] \
+    let expected = "[server] [store] [limits] [sync] [routing] [outbound] [telemetry] [[tenants]] [[tenants.credentials]] \
                     [[mailboxes]] [[routes]] [routes.destination]";
     assert_eq!(order.join(" "), expected);
 }

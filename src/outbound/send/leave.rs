@@ -48,7 +48,7 @@ impl Attempt<'_> {
                 None => self.wait(Step::Nothing, FIRST_LOOK).await,
             },
             Verdict::LookAgain(wait) => self.wait(Step::Nothing, wait).await,
-            Verdict::SendAgain if now - self.row.turn() < PATIENCE_MS => self.leave(true).await,
+            Verdict::SendAgain if now - self.row.tried_since() < PATIENCE_MS => self.leave(true).await,
             Verdict::SendAgain => {
                 let reason = "given up after three days: Exchange did not send it, and did not say why";
                 self.row.leaving_at = None;

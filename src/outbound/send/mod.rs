@@ -23,7 +23,7 @@ use crate::model::reason::Code;
 use crate::model::work::{Claim, Job, MailboxId};
 use crate::store::{Slot, Step, Submission, SubmissionFile, Then};
 
-/// What keeps failing is tried for so long after its turn …
+/// What keeps failing is tried for so long …
 const PATIENCE_MS: i64 = 3 * 24 * 3600 * 1000;
 /// … and at least so often, so that a bridge that was away for days does not give up at once.
 const LEAST_ATTEMPTS: u32 = 5;
@@ -85,7 +85,7 @@ impl Outbound {
 
     /// A failure that may pass, unless it has been tried for long enough.
     async fn give_up_in_time(&self, job: &Job, row: &Submission, failure: Failure) -> Outcome {
-        let since = row.turn();
+        let since = row.tried_since();
         if job.attempt < LEAST_ATTEMPTS || self.clock.now() - since < PATIENCE_MS {
             return Err(failure);
         }
@@ -101,9 +101,9 @@ impl Outbound {
 }
 
 impl Submission {
-    /// When it could leave at the earliest.
-    fn turn(&self) -> UnixMillis {
-        self.accepted_at.max(self.send_at.unwrap_or(0)).max(self.slot_at.unwrap_or(0))
+    /// Since when it has been tried to send it, or could have been.
+    fn tried_since(&self) -> UnixMillis {
+        self.tried_at.unwrap_or_else(|| self.accepted_at.max(self.send_at.unwrap_or(0)))
     }
 }
 

@@ -57,6 +57,8 @@ pub struct Submission {
     pub draft_id: Option<String>,
     /// How many files were attached to the draft when it was made.
     pub draft_files: Option<u32>,
+    /// Since when it is tried to send it.
+    pub tried_at: Option<UnixMillis>,
     /// Since when a draft may exist.
     pub drafting_at: Option<UnixMillis>,
     /// Since when it may have left.
@@ -137,7 +139,7 @@ macro_rules! submissions {
             "SELECT s.number, s.id, s.mailbox, s.state, s.origin, s.submitted_by, s.accepted_at, s.send_at, s.ended_at,
                s.sent_at, s.subject, s.told, s.recipients, s.size, s.message_id, s.sent_message_id, s.conversation_id,
                s.thread, s.answers, s.draft_id, s.draft_files, s.drafting_at, s.leaving_at, s.left_at, s.slot_at,
-               s.save_copy, s.code, s.reason, s.content, j.due_at, j.leased_until, j.attempt, j.code, j.last_error
+               s.save_copy, s.code, s.reason, s.content, j.due_at, j.leased_until, j.attempt, j.code, j.last_error, s.tried_at
              FROM submissions AS s
              LEFT JOIN jobs AS j ON j.key = 'send:' || s.number AND j.parked_at IS NULL ",
             $rest
@@ -289,6 +291,7 @@ impl Store {
             answers: row.maybe_text(18)?,
             draft_id: row.maybe_text(19)?,
             draft_files: row.maybe_int(20)?.and_then(|it| it.try_into().ok()),
+            tried_at: row.maybe_int(34)?,
             drafting_at: row.maybe_int(21)?,
             leaving_at: row.maybe_int(22)?,
             left_at: row.maybe_int(23)?,

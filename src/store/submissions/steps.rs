@@ -204,7 +204,7 @@ impl Step {
         match self {
             Self::Nothing => vec![],
             Self::Drafting => one(
-                "UPDATE submissions SET state = 'sending', drafting_at = $2 WHERE number = $1",
+                "UPDATE submissions SET state = 'sending', drafting_at = $2, tried_at = COALESCE(tried_at, $2) WHERE number = $1",
                 vec![now.into()],
             ),
             Self::NotDrafted => {

@@ -1,5 +1,5 @@
 -- Mail that leaves. `content`: under which number its pieces lie (NULL: its own). `told`: what is shown of it (JSON).
--- `drafting_at`: since when a draft may exist; `leaving_at`: since when it may have left; `left_at`: Exchange said that it
+-- `tried_at`: since when it is tried to send it; `drafting_at`: since when a draft may exist; `leaving_at`: since when it may have left; `left_at`: Exchange said that it
 -- took it; `slot_at`: when its turn to leave is. `draft_files`: what was attached to the draft when it was made.
 CREATE TABLE submissions (
     number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -24,6 +24,7 @@ CREATE TABLE submissions (
     answers TEXT,
     draft_id TEXT,
     draft_files BIGINT,
+    tried_at BIGINT,
     drafting_at BIGINT,
     leaving_at BIGINT,
     left_at BIGINT,
