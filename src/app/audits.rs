@@ -11,7 +11,7 @@ use crate::inbound::Watched;
 use crate::model::clock::UnixMillis;
 use crate::model::outcome::{Failure, Next, Outcome};
 use crate::model::work::{MailboxId, NewJob, Work};
-use crate::ops::audit::report::{AuditReport, MailboxReport};
+use crate::ops::audit::report::{AuditReport, MailboxReport, OutboundReport};
 use crate::ops::audit::{AuditError, Findings, Subject, audit};
 use crate::store::{Audited, CursorKind};
 
@@ -134,8 +134,20 @@ impl Daemon {
         }
         asked.sort_unstable();
         let report = async |mailbox: MailboxId| self.jobs.report(&mailbox, window).await;
-        let reports = stream::iter(asked).map(report).buffered(AT_ONCE).collect().await;
-        Ok(AuditReport::of(window, reports))
+        let mut reports: Vec<MailboxReport> = stream::iter(asked).map(report).buffered(AT_ONCE).collect().await;
+        let outbound = match self.store.ledgers(since).await {
+            Ok(ledgers) => {
+                let of_asked = ledgers.iter().filter(|(it, _)| mailbox.is_none_or(|asked| asked == *it));
+                of_asked.map(|(it, ledger)| OutboundReport::of(it, ledger)).collect()
+            }
+            // Nothing is said of what leaves, so nothing balances.
+            Err(error) => {
+                let unread = |it: &MailboxId| MailboxReport::unreadable(it, &error.to_string());
+                reports.extend(self.mailboxes.first().map(unread));
+                Vec::new()
+            }
+        };
+        Ok(AuditReport::of(window, reports, outbound))
     }
 
     /// Since when finished records are kept.

@@ -89,12 +89,40 @@ fn table(report: &Value, hours: bool) -> String {
         table.push('\n');
     }
     mailboxes.iter().for_each(|it| table.push_str(&trouble(it)));
+    table.push_str(&outbound(report, &list(&report["outbound"])));
     let verdict = if report["balanced"] == true {
         "Every message is accounted for."
     } else {
         "NOT every message is accounted for."
     };
     let _ = writeln!(table, "\n{verdict}");
+    table
+}
+
+/// The columns of what leaves.
+const OUTBOUND: [&str; 7] = ["accepted", "sent", "bounced", "failed", "cancelled", "pending", "in_the_dark"];
+
+/// The ledger of what leaves, where anything does.
+fn outbound(report: &Value, mailboxes: &[Value]) -> String {
+    if mailboxes.is_empty() {
+        return String::new();
+    }
+    let name = |it: &Value| it["mailbox"].as_str().unwrap_or("?").to_owned();
+    let widest = mailboxes.iter().map(|it| name(it).chars().count()).max().unwrap_or(0).max("mailbox".len());
+    let since = report["since"].as_str().unwrap_or("?");
+    let mut table = format!("\nMail taken over to be sent since {since}\n\n{:<widest$}", "mailbox");
+    for column in OUTBOUND {
+        // Writing to a string does not fail.
+        let _ = write!(table, "  {column:>11}");
+    }
+    table.push('\n');
+    for mailbox in mailboxes {
+        let _ = write!(table, "{:<widest$}", name(mailbox));
+        for column in OUTBOUND {
+            let _ = write!(table, "  {:>11}", mailbox[column].as_u64().unwrap_or(0));
+        }
+        table.push('\n');
+    }
     table
 }
 
@@ -137,6 +165,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_leaves_has_a_ledger_of_its_own() {
+        let mailbox = json!({ "mailbox": "contoso/a@b.example", "accepted": 7, "sent": 3, "bounced": 1, "failed": 1,
+            "cancelled": 0, "pending": 1, "in_the_dark": 1 });
+        let report = json!({ "since": "S", "until": "U", "balanced": false, "mailboxes": [], "outbound": [mailbox] });
+        let table = table(&report, false);
+        assert!(table.contains("Mail taken over to be sent since S"), "{table}");
+        let row = table.lines().find(|it| it.starts_with("contoso/a@b.example")).unwrap();
+        let sums: Vec<u64> = row.split_whitespace().skip(1).map(|it| it.parse().unwrap()).collect();
+        assert_eq!(sums, [7, 3, 1, 1, 0, 1, 1]);
+    }
 
     #[test]
     fn the_ledger_is_a_table_and_names_what_is_missing() {

@@ -1,4 +1,4 @@
-//! `mailspan trace TEXT`: where is my mail? The journey of each message as a timeline.
+//! `mailspan trace TEXT`: where is my mail? The journey of each message and submission as a timeline.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -11,7 +11,7 @@ use super::{TROUBLE, complain};
 
 #[derive(Debug, Args)]
 pub(super) struct TraceArgs {
-    /// A Message-ID, an interaction id, a message key, a message's id in its mailbox, or a part of a subject.
+    /// A Message-ID, an interaction id, a submission id, a message key, a message's id in its mailbox, or a part of a subject.
     text: String,
     /// Only messages found since then: 24h, 7d, or a time such as 2026-11-21T18:00:00Z.
     #[arg(long, value_name = "WHEN")]
@@ -23,7 +23,7 @@ pub(super) struct TraceArgs {
     daemon: Daemon,
 }
 
-/// 0: a message was found. 1: none was, or no daemon answers. 2: unusable arguments.
+/// 0: a message or submission was found. 1: none was, or no daemon answers. 2: unusable arguments.
 pub(super) async fn trace(args: TraceArgs) -> u8 {
     end(ask(args).await)
 }
@@ -32,7 +32,7 @@ async fn ask(args: TraceArgs) -> Result<u8, NoAnswer> {
     let mut query = vec![("q", args.text), ("limit", args.limit.to_string())];
     query.extend(args.since.map(|it| ("since", it)));
     let answer = args.daemon.client()?.get(&["trace"], &query).await?;
-    let is_found = answer["messages"].as_array().is_some_and(|it| !it.is_empty());
+    let is_found = ["messages", "submissions"].iter().any(|it| answer[it].as_array().is_some_and(|it| !it.is_empty()));
     let text = if args.daemon.json { format!("{answer:#}\n") } else { timelines(&answer) };
     if let Some(hint) = answer["hint"].as_str().filter(|_| !args.daemon.json) {
         complain(hint);
@@ -41,10 +41,10 @@ async fn ask(args: TraceArgs) -> Result<u8, NoAnswer> {
     Ok(if is_found && written.is_ok() { 0 } else { TROUBLE })
 }
 
-/// All messages, the newest first, and whether there are more.
+/// All messages, the newest first, then all submissions, and whether there are more.
 fn timelines(answer: &Value) -> String {
-    let messages = answer["messages"].as_array().into_iter().flatten();
-    let mut text = messages.map(timeline).collect::<Vec<_>>().join("\n");
+    let all = ["messages", "submissions"].into_iter().filter_map(|it| answer[it].as_array()).flatten();
+    let mut text = all.map(timeline).collect::<Vec<_>>().join("\n");
     if let Some(cut) = answer["cut"].as_str() {
         let _ = write!(text, "\n{cut}\n");
     }
@@ -57,8 +57,10 @@ fn timeline(message: &Value) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = writeln!(text, "{}  [{}]", word("subject").unwrap_or("(no subject known)"), word("state").unwrap_or("?"));
-    let _ = writeln!(text, "  in {}", word("mailbox").unwrap_or("?"));
+    let place = if word("id").is_some() { "from" } else { "in" };
+    let _ = writeln!(text, "  {place} {}", word("mailbox").unwrap_or("?"));
     for (label, name) in [
+        ("submission", "id"),
         ("Message-ID", "internet_message_id"),
         ("key", "message_key"),
         ("thread", "thread_id"),

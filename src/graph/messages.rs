@@ -41,6 +41,8 @@ pub struct MessageMeta {
     pub has_attachments: Option<bool>,
     /// Its subject.
     pub subject: Option<Subject>,
+    /// Who it is from: the display name and the address. Only where that was asked for.
+    pub from: Option<(Option<String>, String)>,
     /// The folder it lies in.
     pub parent_folder_id: Option<String>,
 }
@@ -114,6 +116,13 @@ pub enum ReceivedFrom<'a> {
         /// The time.
         since: UnixMillis,
     },
+    /// The same, and who each is from is told as well.
+    Senders {
+        /// The folder: an id or a well-known name.
+        folder: &'a str,
+        /// The time.
+        since: UnixMillis,
+    },
     /// Where a page before ended.
     Link(&'a str),
 }
@@ -167,13 +176,8 @@ impl Graph {
     pub async fn received_since(&self, mailbox: &Address, from: ReceivedFrom<'_>) -> Result<MessagePage, GraphError> {
         let url = match from {
             ReceivedFrom::Link(link) => self.endpoint.follow(link)?,
-            ReceivedFrom::Start { folder, since } => self.endpoint.at(format_args!(
-                "{}/mailFolders/{}/messages?$filter={}&$orderby=receivedDateTime%20asc&$top={SWEEP_PAGE}\
-                 &$select={FIELDS},isRead",
-                User(mailbox),
-                segment(folder)?,
-                received_from(since)
-            ))?,
+            ReceivedFrom::Start { folder, since } => self.list_start(mailbox, folder, since, "")?,
+            ReceivedFrom::Senders { folder, since } => self.list_start(mailbox, folder, since, ",from")?,
         };
         let body = self.ask(&self.room(mailbox), 1, Call::get("list", url)).await?;
         let page: Page<'_> = parse(&body)?;
@@ -227,6 +231,16 @@ impl Graph {
         let body = self.ask(&self.room(mailbox), 1, Call::get("folder", url)).await?;
         let folder: WireFolder = parse(&body)?;
         Ok(Folder { id: folder.id, total: folder.total_item_count, unread: folder.unread_item_count })
+    }
+
+    fn list_start(&self, mailbox: &Address, folder: &str, since: UnixMillis, more: &str) -> Result<Url, GraphError> {
+        self.endpoint.at(format_args!(
+            "{}/mailFolders/{}/messages?$filter={}&$orderby=receivedDateTime%20asc&$top={SWEEP_PAGE}\
+             &$select={FIELDS},isRead{more}",
+            User(mailbox),
+            segment(folder)?,
+            received_from(since)
+        ))
     }
 
     /// Only what is created in the folder: a message that was there before and is read, moved within or categorised
@@ -287,7 +301,20 @@ struct WireMessage<'a> {
     has_attachments: Option<bool>,
     #[serde(borrow)]
     subject: Option<Cow<'a, str>>,
+    from: Option<WireSender>,
     parent_folder_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireSender {
+    email_address: Option<WireAddress>,
+}
+
+#[derive(Deserialize)]
+struct WireAddress {
+    name: Option<String>,
+    address: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -326,6 +353,7 @@ impl WireMessage<'_> {
             conversation_id: self.conversation_id,
             has_attachments: self.has_attachments,
             subject: self.subject.as_deref().map(Subject::new),
+            from: self.from.and_then(|it| it.email_address).map(|it| (it.name, it.address.unwrap_or_default())),
             parent_folder_id: self.parent_folder_id,
         }
     }

@@ -27,7 +27,7 @@ use crate::model::route::{self, Facts};
 use crate::model::subject::Subject;
 use crate::model::thread::Clues;
 use crate::model::work::{Job, MailboxId};
-use crate::store::{Accept, MarkWhen, Message, MessageState, NewDelivery};
+use crate::store::{Accept, FoundBy, MarkWhen, Message, MessageState, NewDelivery};
 
 /// A message counts as gone no sooner than this after it was found: a notification can run ahead of the mailbox for
 /// minutes (github.com/microsoftgraph/msgraph-sdk-dotnet/issues/3080).
@@ -73,6 +73,7 @@ impl Inbound {
         let deliveries = self.deliveries(watched, &understood, tie.is_some());
         match tie {
             Some(tie) if deliveries.is_empty() => return self.returned(job, watched, message, tie).await,
+            None if row.found_by == FoundBy::Report => return self.left_alone(job, message).await,
             None if deliveries.is_empty() => return self.unmatched(job, message).await,
             _ => {}
         }

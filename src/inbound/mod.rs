@@ -9,6 +9,7 @@ pub mod hints;
 mod look;
 pub mod loops;
 mod mark;
+mod reports;
 mod returned;
 mod subscribe;
 mod sweep;

@@ -30,7 +30,7 @@ impl Inbound {
             return Ok(Next::Done);
         };
         if !watched.config.receive {
-            return Ok(Next::Done);
+            return self.look_for_reports(mailbox, watched).await;
         }
         let begun = self.clock.now();
         let state = self.store.mailbox(mailbox).await?;

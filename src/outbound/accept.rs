@@ -61,9 +61,10 @@ impl Outbound {
         let (ready, _room) = self.ready(&mut offer, &id).await?;
         let key = offer.key.take().map(|key| (key, fingerprint(&offer, &ready.digests)));
         let answers = offer.answers.as_ref().filter(|it| it.mailbox == ready.mailbox);
+        let interaction = offer.answers.as_ref().and_then(|it| it.interaction.clone());
         let thread = offer.answers.as_ref().and_then(|it| it.thread.clone());
         let clues = self.clues(&ready, &id, thread.is_some());
-        let told = Told::of(&ready.mail, std::mem::take(&mut offer.metadata));
+        let told = Told::of(&ready.mail, interaction, std::mem::take(&mut offer.metadata));
         let told = serde_json::to_string(&told).map_err(|error| broken(&error))?;
         let files = ready.mail.files.iter().zip(&ready.numbers).map(|(file, n)| new_file(file, *n));
         let submission = NewSubmission {

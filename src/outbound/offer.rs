@@ -52,6 +52,8 @@ pub struct Answers {
     pub mailbox: MailboxId,
     /// The message's immutable id there.
     pub immutable_id: String,
+    /// The interaction somebody answers, to be shown with the submission.
+    pub interaction: Option<String>,
     /// The conversation it is in.
     pub thread: Option<String>,
 }

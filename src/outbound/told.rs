@@ -28,6 +28,9 @@ pub struct Told {
     /// References, without `<` and `>`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<String>,
+    /// The interaction it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interaction_id: Option<String>,
     /// What the submitter wants to find again.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub metadata: Map<String, Value>,
@@ -35,7 +38,7 @@ pub struct Told {
 
 impl Told {
     /// What is shown of this mail.
-    pub fn of(mail: &Outgoing, metadata: Map<String, Value>) -> Self {
+    pub fn of(mail: &Outgoing, interaction_id: Option<String>, metadata: Map<String, Value>) -> Self {
         Self {
             from: mail.from.clone(),
             to: mail.to.clone(),
@@ -44,6 +47,7 @@ impl Told {
             subject: mail.subject.clone(),
             in_reply_to: mail.in_reply_to.clone(),
             references: mail.references.clone(),
+            interaction_id,
             metadata,
         }
     }

@@ -75,8 +75,8 @@ pub use pieces::PIECE;
 pub use replay::Replayed;
 pub use settle::End;
 pub use submissions::{
-    Bounce, Callback, Cancelled, NewFile, NewSubmission, OpenSubmissions, Slot, Step, Submission, SubmissionFile,
-    SubmissionFilter, Submitted, Then, Tie, Waits,
+    Bounce, Callback, Cancelled, Ledger, NewFile, NewSubmission, OpenSubmissions, Slot, Step, Submission,
+    SubmissionFile, SubmissionFilter, Submitted, Then, Tie, Trail, Waits,
 };
 pub use tidy::Tidied;
 pub use wake::{Heard, Wake, Wakes};

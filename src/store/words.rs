@@ -54,6 +54,8 @@ words! {
         Start = "start",
         /// The id in a notification that delta did not show.
         Hint = "hint",
+        /// A list of a mailbox that only sends: it looks like a report on mail of ours.
+        Report = "report",
     }
 }
 

@@ -119,7 +119,7 @@ on_both! {
         let store = world.open().await;
         let out = outbound(&store, &world);
         let answers = |local: &str| Answers {
-            mailbox: mailbox(local), immutable_id: "AAkOriginal".into(), thread: Some("th_1".into()),
+            mailbox: mailbox(local), immutable_id: "AAkOriginal".into(), interaction: None, thread: Some("th_1".into()),
         };
         for (from, answering, leaves, created) in [
             ("", "sales", "sales", Some("AAkOriginal")),

@@ -43,7 +43,8 @@ async fn an_answer_goes_on_in_the_conversation_of_what_it_answers() {
     let original = world.receives("Where is my order?");
     let conversation = world.tenant.message(&original).unwrap().conversation_id;
     let mailbox = bridge.daemon.mailboxes()[0].clone();
-    let answers = |id: &str| Some(Answers { mailbox: mailbox.clone(), immutable_id: id.into(), thread: None });
+    let answers =
+        |id: &str| Some(Answers { mailbox: mailbox.clone(), immutable_id: id.into(), interaction: None, thread: None });
     let answer = Offer { answers: answers(original.as_str()), ..about("Re: Where is my order?") };
     let id = accept(&bridge, written(answer, |it| it.from.email.clear())).await;
     let row = until_state(&bridge, &id, SubmissionState::Sent).await;

@@ -13,6 +13,7 @@ const NONE: MessageMeta = MessageMeta {
     conversation_id: None,
     has_attachments: None,
     subject: None,
+    from: None,
     parent_folder_id: None,
 };
 
@@ -144,6 +145,18 @@ async fn the_sweep_lists_oldest_first() {
          ?$filter=receivedDateTime%20ge%202026-11-21T18:42:33.123Z&$orderby=receivedDateTime%20asc&$top=200\
          &$select=id,receivedDateTime,lastModifiedDateTime,internetMessageId,conversationId,hasAttachments,subject,isRead"
     );
+}
+
+#[tokio::test]
+async fn a_list_can_tell_who_its_mails_are_from() {
+    let written =
+        r#"{"value":[{"id":"m1","from":{"emailAddress":{"name":"Ann","address":"ann@x.example"}}},{"id":"m2"}]}"#;
+    let fake = Fake::always(200, written).await;
+    let from = ReceivedFrom::Senders { folder: "inbox", since: 0 };
+    let page = fake.graph.received_since(&support(), from).await.unwrap();
+    assert_eq!(page.items[0].from, Some((Some("Ann".to_owned()), "ann@x.example".to_owned())));
+    assert_eq!(page.items[1].from, None);
+    assert!(fake.request(0).1.ends_with(",isRead,from"));
 }
 
 #[tokio::test]

@@ -51,6 +51,7 @@ async fn reply(
     let answers = Answers {
         mailbox: mailbox.clone(),
         immutable_id: message.immutable_id.clone(),
+        interaction: Some(interaction.clone()),
         thread: message.joined.as_ref().map(|it| it.thread.clone()),
     };
     let own = own_addresses(&daemon, &answers, answered.matched_recipient.as_ref());

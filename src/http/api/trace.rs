@@ -18,16 +18,17 @@ use crate::http::problem::Problem;
 use crate::ops::trace::{LONGEST, Since, Trace, trace};
 
 pub(super) fn operation() -> Operation {
-    let says = "Where is my mail? The journeys of the messages that go by an id, or whose subject holds a text.";
+    let says = "Where is my mail? The journeys of the messages and submissions that go by an id, or whose subject holds a text.";
     Operation::get("/trace", "trace", Door::Scope(Scope::Read), says, answer)
         .query::<Wanted>()
-        .answers::<Trace>(200, "The messages, the newest first; none: no message is known by this.")
+        .answers::<Trace>(200, "The messages and submissions, the newest first; none: nothing is known by this.")
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
-    /// A Message-ID (with or without its angle brackets), an interaction id, a message key, a message's id in its mailbox,
+    /// A Message-ID (with or without its angle brackets), an interaction id, a submission id, a message key, a message's id in its
+    /// mailbox,
     /// or else a subject or a part of one, in upper or lower case.
     #[schemars(length(min = 1, max = LONGEST))]
     q: String,

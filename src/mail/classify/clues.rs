@@ -157,12 +157,17 @@ fn return_path(mail: &Mail) -> ReturnPath {
 
 fn sender(mail: &Mail) -> Sender {
     let Some(from) = mail.from.first() else { return Sender::Nobody };
-    let local = from.email.split('@').next().unwrap_or_default();
-    let name = letters(from.name.as_deref().unwrap_or_default());
+    sender_of(from.name.as_deref(), &from.email)
+}
+
+/// Whom this name and address are.
+pub(super) fn sender_of(name: Option<&str>, email: &str) -> Sender {
+    let local = email.split('@').next().unwrap_or_default();
+    let name = letters(name.unwrap_or_default());
     let is_named_so = DAEMONS.iter().any(|it| name.starts_with(it));
     match () {
         () if is_daemon(local) => Sender::Daemon,
-        () if !from.email.contains('@') => {
+        () if !email.contains('@') => {
             if is_named_so {
                 Sender::Daemon
             } else {

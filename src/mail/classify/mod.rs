@@ -68,6 +68,14 @@ pub fn returned(mail: &Mail, raw: &[u8]) -> Returned {
     Returned { submissions: original::submissions(&clues), message_ids, bounces: undelivered::bounces(&clues) }
 }
 
+/// Whether a mail may be a report on delivery by what a list shows of it: who it is from, and its subject. Of a thousand
+/// mails of people hardly one looks like it; of a report written by a mail system every one does.
+pub fn may_be_report(from: Option<(Option<&str>, &str)>, subject: &str) -> bool {
+    let sender = from.map_or(Sender::Nobody, |(name, address)| clues::sender_of(name, address));
+    let by_machine = matches!(sender, Sender::Nobody | Sender::Daemon | Sender::Postmaster);
+    by_machine || wording::subject_is_of_bounce(&subject[..subject.floor_char_boundary(1000)])
+}
+
 /// A person is somebody with an address who wrote something; the absence of all signs of a machine alone is no ground.
 fn person(clues: &Clues<'_>) -> Verdict {
     let unknown = |reason: &str| Verdict { kind: Kind::Unknown, reasons: vec![reason.to_owned()], dsn: None };

@@ -5,7 +5,9 @@ use serde::Serialize;
 
 use super::{Findings, Missing, Sums, Verdict};
 use crate::model::clock::{UnixMillis, rfc3339};
+use crate::model::submission::SubmissionState;
 use crate::model::work::MailboxId;
+use crate::store::Ledger;
 
 /// What an audit answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -14,10 +16,54 @@ pub struct AuditReport {
     pub since: String,
     /// … until before here.
     pub until: String,
-    /// Whether every mailbox could be read and every message is accounted for.
+    /// Whether every mailbox could be read, and every message and every submission is accounted for.
     pub balanced: bool,
     /// Each audited mailbox.
     pub mailboxes: Vec<MailboxReport>,
+    /// Each mailbox that took mail over to be sent.
+    pub outbound: Vec<OutboundReport>,
+}
+
+/// The mails a mailbox took over to be sent: accepted = sent + bounced + failed + cancelled + pending + in the dark.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct OutboundReport {
+    /// `tenant/address`.
+    pub mailbox: String,
+    /// Whether each is over, or driven on.
+    pub balanced: bool,
+    /// All of them.
+    pub accepted: u64,
+    /// Exchange sent them.
+    pub sent: u64,
+    /// They were sent, and came back.
+    pub bounced: u64,
+    /// They were not sent.
+    pub failed: u64,
+    /// They were taken back in time.
+    pub cancelled: u64,
+    /// They are on their way.
+    pub pending: u64,
+    /// They are not over, and no job drives them on.
+    pub in_the_dark: u64,
+}
+
+impl OutboundReport {
+    /// A ledger, as it is answered.
+    pub fn of(mailbox: &MailboxId, ledger: &Ledger) -> Self {
+        let of = |state: SubmissionState| ledger.states.get(state.as_str()).copied().unwrap_or(0);
+        let open = of(SubmissionState::Queued) + of(SubmissionState::Sending);
+        Self {
+            mailbox: mailbox.to_string(),
+            balanced: ledger.in_the_dark == 0,
+            accepted: ledger.states.values().sum(),
+            sent: of(SubmissionState::Sent),
+            bounced: of(SubmissionState::Bounced),
+            failed: of(SubmissionState::Failed),
+            cancelled: of(SubmissionState::Cancelled),
+            pending: open.saturating_sub(ledger.in_the_dark),
+            in_the_dark: ledger.in_the_dark,
+        }
+    }
 }
 
 /// One mailbox.
@@ -70,9 +116,13 @@ pub struct MissingReport {
 
 impl AuditReport {
     /// All mailboxes together.
-    pub fn of((since, until): (UnixMillis, UnixMillis), mailboxes: Vec<MailboxReport>) -> Self {
-        let balanced = mailboxes.iter().all(|it| it.balanced);
-        Self { since: rfc3339(since), until: rfc3339(until), balanced, mailboxes }
+    pub fn of(
+        (since, until): (UnixMillis, UnixMillis),
+        mailboxes: Vec<MailboxReport>,
+        outbound: Vec<OutboundReport>,
+    ) -> Self {
+        let balanced = mailboxes.iter().all(|it| it.balanced) && outbound.iter().all(|it| it.balanced);
+        Self { since: rfc3339(since), until: rfc3339(until), balanced, mailboxes, outbound }
     }
 }
 

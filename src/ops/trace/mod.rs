@@ -1,6 +1,7 @@
 //! Where is my mail? The journey of a message, told from what is written of it: what happened when, and what it waits
 //! for. Pure.
 
+mod sent;
 mod steps;
 
 use schemars::JsonSchema;
@@ -8,7 +9,8 @@ use serde::Serialize;
 
 use crate::model::clock::{UnixMillis, rfc3339};
 use crate::model::subject::Subject;
-use crate::store::{Cut, Journey, Leg, MessageState, Sought, Store, StoreError, Tracks};
+use crate::store::{Cut, Journey, Leg, MessageState, Sought, Store, StoreError, Tracks, Trail};
+pub use sent::TracedSubmission;
 
 /// What a search may be for, in characters: the longest Message-ID a header line holds.
 pub const LONGEST: usize = 998;
@@ -18,6 +20,8 @@ pub const LONGEST: usize = 998;
 pub struct Trace {
     /// The messages, the newest first.
     pub messages: Vec<Traced>,
+    /// The submissions, the newest first.
+    pub submissions: Vec<TracedSubmission>,
     /// Why there may be more, and what to do; null: these are all.
     pub cut: Option<String>,
     /// When nothing was found: what that means, and what to do.
@@ -73,9 +77,10 @@ pub struct TracedDelivery {
 pub struct Step {
     /// When.
     pub at: String,
-    /// Milliseconds since the mailbox received the message, or since it was found if nobody said when that was.
+    /// Milliseconds since the mailbox received the message, or since it was found if nobody said when that was; since a
+    /// submission was accepted.
     pub after_ms: i64,
-    /// What: `received`, `found`, `failed` (an attempt), `stored`, `accepted`, `parked`, `discarded`, `filtered`, `gone`,
+    /// What: of a message `received`, `found`, `failed` (an attempt), `stored`, `accepted`, `parked`, `discarded`, `filtered`, `gone`,
     /// `marked`, `content_dropped`, `tidied`.
     pub what: &'static str,
     /// At which route.
@@ -85,7 +90,7 @@ pub struct Step {
 }
 
 /// What a text that was found nowhere means.
-const NOT_KNOWN: &str = "No message is known by this. Either it never reached a watched folder (was it moved by a rule, \
+const NOT_KNOWN: &str = "No message and no submission is known by this. Either it never reached a watched folder (was it moved by a rule, \
      quarantined, or sent to another address?), or it was received before the bridge began to watch, or its record is \
      older than store.retain. `mailspan audit` tells whether a watched folder holds mail that is not known.";
 
@@ -95,14 +100,15 @@ const NOT_KNOWN: &str = "No message is known by this. Either it never reached a 
 /// The store could not be read.
 pub async fn trace(store: &Store, text: &str, since: Since, limit: u32) -> Result<Trace, StoreError> {
     let text = text.trim();
-    let ids = store.journeys(&Sought::Id(text.to_owned()), since.asked.unwrap_or(i64::MIN), limit).await?;
+    let (id, of_id) = (Sought::Id(text.to_owned()), since.asked.unwrap_or(i64::MIN));
+    let found = (store.journeys(&id, of_id, limit).await?, store.trails(&id, of_id, limit).await?);
     let subject = Subject::new(text);
-    let tracks = if ids.journeys.is_empty() && !subject.as_str().is_empty() {
-        store.journeys(&Sought::Subject(subject), since.asked.unwrap_or(since.retained), limit).await?
-    } else {
-        ids
-    };
-    Ok(told(tracks))
+    if found.0.journeys.is_empty() && found.1.is_empty() && !subject.as_str().is_empty() {
+        let (subject, since) = (Sought::Subject(subject), since.asked.unwrap_or(since.retained));
+        let trails = store.trails(&subject, since, limit).await?;
+        return Ok(told(store.journeys(&subject, since, limit).await?, trails));
+    }
+    Ok(told(found.0, found.1))
 }
 
 /// How far back is searched.
@@ -114,7 +120,7 @@ pub struct Since {
     pub retained: UnixMillis,
 }
 
-fn told(tracks: Tracks) -> Trace {
+fn told(tracks: Tracks, trails: Vec<Trail>) -> Trace {
     let cut = tracks.cut.map(|cut| match cut {
         Cut::Enough => "There are more. Ask for more with limit, or for less with since or a longer text.".to_owned(),
         Cut::Searched(at) => format!(
@@ -123,8 +129,9 @@ fn told(tracks: Tracks) -> Trace {
         ),
     });
     let messages: Vec<Traced> = tracks.journeys.into_iter().map(Traced::of).collect();
-    let hint = messages.is_empty().then_some(NOT_KNOWN);
-    Trace { messages, cut, hint }
+    let submissions: Vec<TracedSubmission> = trails.into_iter().map(TracedSubmission::of).collect();
+    let hint = (messages.is_empty() && submissions.is_empty()).then_some(NOT_KNOWN);
+    Trace { messages, submissions, cut, hint }
 }
 
 impl Traced {

@@ -56,6 +56,7 @@ fn found_by(found_by: FoundBy) -> &'static str {
         FoundBy::Poll => "poll: a look on a timer",
         FoundBy::Sweep => "sweep: neither push nor delta had shown it",
         FoundBy::Start => "start: the first round of the mailbox",
+        FoundBy::Report => "report: the mailbox only sends, and it looks like a report on mail that was sent",
         FoundBy::Hint => "push: a notification named it, delta did not show it",
     }
 }

@@ -96,13 +96,17 @@ pub(super) const BOUNCES: &str = "SELECT recipient, action, status, diagnostic, 
 
 /// Of the submissions found the one named first, and of several of that name the latest that may have left.
 fn surest(rows: &[Row], named: &[String], tenant: &str) -> Result<Option<(i64, String)>, StoreError> {
-    let mut found: Vec<(usize, bool, i64, String)> = Vec::new();
+    let mut found: Vec<(usize, u8, i64, String)> = Vec::new();
     for row in rows {
         if row.text(4)? == tenant {
             let name = row.text(3)?;
             let at = named.iter().position(|it| *it == name).unwrap_or(named.len());
             let state = super::read::state(&row.text(2)?)?;
-            let stayed = matches!(state, SubmissionState::Queued | SubmissionState::Cancelled);
+            let stayed = match state {
+                SubmissionState::Cancelled => 2,
+                SubmissionState::Queued => 1,
+                _ => 0,
+            };
             found.push((at, stayed, -row.int(0)?, row.text(1)?));
         }
     }
@@ -168,7 +172,7 @@ impl Writing<'_> {
 
     /// Holds a submission until the commit. `false`: there is none.
     async fn hold_submission(&mut self, number: i64) -> Result<bool, StoreError> {
-        const HOLD: &str = "UPDATE submissions SET number = number WHERE number = $1 RETURNING 1";
+        const HOLD: &str = "UPDATE submissions SET state = state WHERE number = $1 RETURNING 1";
         Ok(!self.tx.rows(HOLD, vec![number.into()]).await?.is_empty())
     }
 }

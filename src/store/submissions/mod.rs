@@ -5,6 +5,7 @@
 pub(super) mod bounces;
 pub(super) mod callbacks;
 pub(super) mod cancel;
+pub(super) mod ledger;
 mod open;
 pub(super) mod pieces;
 pub(super) mod read;
@@ -13,15 +14,18 @@ pub(super) mod stages;
 pub(super) mod steps;
 pub(super) mod submit;
 pub(super) mod tidy;
+pub(super) mod trail;
 
 pub use bounces::{Bounce, Tie};
 pub use callbacks::Callback;
 pub use cancel::Cancelled;
+pub use ledger::Ledger;
 pub use open::OpenSubmissions;
 pub use read::{Submission, SubmissionFile, SubmissionFilter, Waits};
 pub use slots::Slot;
 pub use steps::{Step, Then};
 pub use submit::{NewFile, NewSubmission, Submitted};
+pub use trail::Trail;
 
 /// The mail itself among the pieces; its files count from nought.
 const MAIL: i64 = -1;
