@@ -30,7 +30,7 @@ fn each_mistake_with_the_listener_has_its_message() {
         (with("127.0.0.1:8080", USER), "smtp_listen", "needs a port of its own"),
         (with("127.0.0.1:2525", &format!("{USER}, {USER}")), "smtp_users", "taken by smtp_users[0]"),
         (user("swordfish", "short"), "password", "fewer than 8"),
-        (user("password", "password_file"), "password_file", "cannot be used"),
+        (user("password = \"swordfish\"", "password_file = \"/nonexistent\""), "password_file", "cannot be used"),
         (user("password = \"swordfish\", ", ""), "password", "is missing"),
         (user("\"*@contoso.com\"", ""), "senders", "could send nothing"),
         (user("*@contoso.com", "contoso"), "senders", "an address or a pattern"),
