@@ -119,7 +119,7 @@ async fn a_burst_is_spread_and_each_of_it_leaves_once() {
 async fn a_mail_leaves_when_it_is_to_and_can_be_cancelled_until_then() {
     let world = World::new().await;
     let bridge = Bridge::start(&world.plan()).await;
-    let hour = 3600_000;
+    let hour = 3_600_000;
     let later = |subject: &str| Offer { send_at: Some(bridge.daemon.now() + hour), ..about(subject) };
     let (kept, cancelled) = (accept(&bridge, later("Kept")).await, accept(&bridge, later("Cancelled")).await);
     let now = accept(&bridge, about("Now")).await;

@@ -41,7 +41,7 @@ async fn cancel(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Json<Done>, Problem> {
-    match daemon.store.cancel_submission(&id).await? {
+    match daemon.outbound().cancel(&id).await? {
         Cancelled::Done => tracing::info!(submission = id, who = caller.name, "{id} is cancelled"),
         Cancelled::TooLate(SubmissionState::Cancelled) => {}
         Cancelled::TooLate(state) => return Err(too_late(state)),

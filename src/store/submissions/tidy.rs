@@ -11,7 +11,7 @@ const STAGE_KEPT_MS: i64 = 24 * 3600 * 1000;
 
 impl Writing<'_> {
     /// Removes submissions that ended before `before`, at most `limit`, and stages that were forgotten. Those with a
-    /// callback that is still to be made stay. Returns how many submissions went.
+    /// callback that is still to be made, or is parked, stay. Returns how many submissions went.
     pub(in crate::store) async fn tidy_submissions(
         &mut self,
         now: UnixMillis,
@@ -20,7 +20,7 @@ impl Writing<'_> {
     ) -> Result<u64, StoreError> {
         const SELECT: &str = "SELECT number, id FROM submissions WHERE ended_at < $1 AND ended_at IS NOT NULL
                AND NOT EXISTS (SELECT 1 FROM submission_callbacks AS c JOIN jobs AS j ON j.key = 'callback:' || c.id
-                 WHERE c.number = submissions.number AND j.parked_at IS NULL)
+                 WHERE c.number = submissions.number)
              ORDER BY ended_at LIMIT $2";
         static KEYS: Listed = Listed::values("DELETE FROM submission_keys WHERE submission IN ({rows})", "?");
         static FILES: Listed = Listed::values("DELETE FROM submission_files WHERE number IN ({rows})", "?");
