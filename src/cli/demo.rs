@@ -42,7 +42,7 @@ pub(super) async fn demo(args: DemoArgs) -> u8 {
         bar.set_length(progress.expected as u64);
         bar.set_position(progress.delivered as u64);
         let killed = if kills > 0 { format!(", killed {} times", progress.killed) } else { String::new() };
-        bar.set_message(format!("{} mails received{killed}", progress.received));
+        bar.set_message(format!("{} mails received, {} answers sent{killed}", progress.received, progress.sent));
     };
     let outcome = run(Wanted { messages, from, kills, log }, show).await;
     bar.finish_and_clear();

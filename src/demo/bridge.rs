@@ -71,6 +71,11 @@ impl Running {
         Ok(running)
     }
 
+    /// Where its API answers.
+    pub(super) fn api(&self) -> String {
+        format!("http://{}/api/v1", self.admin)
+    }
+
     /// How often it was killed.
     pub(super) fn killed(&self) -> u32 {
         self.killed
@@ -198,6 +203,10 @@ url = "sqlite:{store}"
 sweep_interval = "30s"
 poll_interval = "2s"
 
+# Exchange sends 30 mails a minute for a mailbox; the demo's tenant does not wait, and nor does whoever watches.
+[outbound]
+rate_per_minute = 6000
+
 [telemetry]
 log = "{level}"
 
@@ -220,7 +229,7 @@ secret = "{secret}"
         secret = tenant.client_secret(),
     );
     for mailbox in mails::MAILBOXES {
-        text.push_str(&format!("\n[[mailboxes]]\naddress = \"{mailbox}\"\n"));
+        text.push_str(&format!("\n[[mailboxes]]\naddress = \"{mailbox}\"\nsend = true\n"));
     }
     for (route, mailbox) in ["support", "sales", "billing"].into_iter().zip(mails::MAILBOXES) {
         // Real mail names other people; the mailbox it lies in is what counts when files are shown.

@@ -1,8 +1,9 @@
 //! `mailspan demo`: the real bridge between a simulated tenant and a receiver, all on this machine.
 //!
 //! What must arrive where is decided by the demo, not by the bridge: every mail it puts into a mailbox must reach its
-//! routes once and be marked read. The bridge runs in this process, or, to be killed on the way, in one of its own.
+//! routes once and be marked read, and every answer that was asked for must leave once. The bridge runs in this process, or, to be killed on the way, in one of its own.
 
+mod agents;
 mod bridge;
 mod mails;
 mod receiver;
@@ -14,12 +15,15 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use mailspan_tenant::{MessageId, Options, Tenant};
 
+use agents::Agents;
 use bridge::Running;
 use receiver::Receiver;
 pub use summary::Summary;
 
 /// Nothing arrived for so long: what is missing by then is lost.
 const STALLED: Duration = Duration::from_secs(30);
+/// After a kill: what may have left without a word is looked for a minute before it is sent again.
+const STALLED_AFTER_KILLS: Duration = Duration::from_secs(100);
 /// Mails put into the mailboxes before the demo takes a breath.
 const BURST: usize = 50;
 
@@ -45,6 +49,8 @@ pub struct Progress {
     pub received: usize,
     /// Interactions at the receiver so far.
     pub delivered: usize,
+    /// Answers that left so far.
+    pub sent: usize,
     /// Kills so far.
     pub killed: u32,
 }
@@ -77,6 +83,8 @@ async fn run_in(folder: &Path, wanted: &Wanted, show: impl Fn(Progress)) -> anyh
     }
     let receiver = Receiver::start().await.context("the receiver cannot start")?;
     let mut bridge = Running::start(folder, &tenant, &receiver, wanted).await?;
+    let agents = Agents::start(&receiver, &bridge.api()).context("the agents cannot start")?;
+    let stalled = if wanted.kills > 0 { STALLED_AFTER_KILLS } else { STALLED };
     let begun = Instant::now();
     let mut waiting = letters(wanted)?;
     let expected = waiting.iter().map(|it| it.routes.len()).sum();
@@ -91,21 +99,31 @@ async fn run_in(folder: &Path, wanted: &Wanted, show: impl Fn(Progress)) -> anyh
         }
         bridge.kill_if_it_is_time(receiver.distinct(), expected).await?;
         let delivered = receiver.distinct();
-        show(Progress { expected, received: sent.len(), delivered, killed: bridge.killed() });
+        let answered = agents.account(&tenant);
+        let progress =
+            Progress { expected, received: sent.len(), delivered, sent: answered.sent, killed: bridge.killed() };
+        show(progress);
         let unread = if waiting.is_empty() && delivered >= expected { unread(&tenant) } else { usize::MAX };
-        let state = delivered + usize::from(unread != usize::MAX) * (sent.len() - unread.min(sent.len())) + sent.len();
+        let marked = usize::from(unread != usize::MAX) * (sent.len() - unread.min(sent.len()));
+        let state = delivered + marked + sent.len() + answered.sent + answered.refused;
         if state > best {
             (best, moved) = (state, Instant::now());
         }
-        if unread == 0 || moved.elapsed() > STALLED {
+        let is_over = unread == 0 && receiver.is_looked_through() && agents.account(&tenant).is_over();
+        if is_over || moved.elapsed() > stalled {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let took = begun.elapsed();
     let unmarked = unread(&tenant);
+    let answered = agents.account(&tenant);
     // Before the audit, whose requests are not what a mail costs.
-    let mut summary = Summary::of(&sent, &receiver, unmarked, took, bridge.killed(), &tenant);
+    let mut summary = Summary::of(&sent, &receiver, unmarked, took, bridge.killed(), &tenant).with(
+        answered,
+        agents.refused(),
+        wanted.from.is_none(),
+    );
     (summary.audited, summary.unaccounted) = bridge.audit().await.context("the bridge cannot be audited")?;
     bridge.stop().await?;
     Ok(summary)

@@ -1,6 +1,6 @@
 //! The demo's contact centre: takes signed webhooks, checks every signature, and remembers what came how often.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +17,11 @@ use serde::Deserialize;
 /// The secret all demo routes sign with; it signs nothing outside this process.
 pub(super) const SIGNING_SECRET: &str = "whsec_ZGVtby1vbmx5LXNlY3JldC0wMTIzNDU2Nzg5YWJjZGVm";
 
+/// Who writes from here is no customer.
+const OWN_DOMAIN: &str = "@contoso.example";
+/// The route that only keeps what others handle.
+const ARCHIVE: &str = "archive";
+
 /// What one route got for one message.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Got {
@@ -32,6 +37,9 @@ pub(super) struct Inbox {
     got: HashMap<(String, String), Got>,
     badly_signed: u32,
     latencies_ms: Vec<i64>,
+    /// Interactions of customers that agents have not looked at, with their numbers.
+    customers: VecDeque<(usize, String)>,
+    customers_so_far: usize,
 }
 
 /// A receiver that is running.
@@ -51,6 +59,8 @@ struct Envelope {
 struct Interaction {
     interaction_id: String,
     source: Source,
+    classification: Classification,
+    message: Message,
 }
 
 #[derive(Deserialize)]
@@ -58,6 +68,34 @@ struct Interaction {
 struct Source {
     immutable_id: String,
     received_date_time: Option<jiff::Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct Classification {
+    kind: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Message {
+    from: Vec<Person>,
+    reply_to: Vec<Person>,
+}
+
+#[derive(Deserialize)]
+struct Person {
+    email: String,
+}
+
+impl Interaction {
+    /// Whether a person outside wrote it, who can be answered.
+    fn is_of_a_customer(&self) -> bool {
+        let Message { from, reply_to } = &self.message;
+        let answered = if reply_to.is_empty() { from } else { reply_to };
+        self.classification.kind == "human"
+            && !answered.is_empty()
+            && answered.iter().all(|it| it.email.contains('@') && !it.email.to_lowercase().ends_with(OWN_DOMAIN))
+    }
 }
 
 impl Receiver {
@@ -97,6 +135,16 @@ impl Receiver {
         self.inbox().badly_signed
     }
 
+    /// The next interaction of a customer, and which it is.
+    pub(super) fn next_customer(&self) -> Option<(usize, String)> {
+        self.inbox().customers.pop_front()
+    }
+
+    /// Whether agents have looked at every customer.
+    pub(super) fn is_looked_through(&self) -> bool {
+        self.inbox().customers.is_empty()
+    }
+
     /// From received in the mailbox to here, in milliseconds, the shortest first.
     pub(super) fn latencies_ms(&self) -> Vec<i64> {
         let mut latencies = self.inbox().latencies_ms.clone();
@@ -118,17 +166,22 @@ async fn accept(
     let Ok(envelope) = serde_json::from_slice::<Envelope>(&body) else {
         return StatusCode::BAD_REQUEST;
     };
-    let Interaction { interaction_id, source } = envelope.data;
+    let is_of_a_customer = route != ARCHIVE && envelope.data.is_of_a_customer();
+    let Interaction { interaction_id, source, .. } = envelope.data;
     let now = jiff::Timestamp::now().as_millisecond();
     let mut inbox = receiver.inbox();
     let got = inbox.got.entry((route, source.immutable_id)).or_default();
     got.times += 1;
     if !got.ids.contains(&interaction_id) {
-        got.ids.push(interaction_id);
+        got.ids.push(interaction_id.clone());
     }
-    if got.times == 1
-        && let Some(received) = source.received_date_time
-    {
+    let is_first = got.times == 1;
+    if is_first && is_of_a_customer {
+        let number = inbox.customers_so_far;
+        inbox.customers_so_far += 1;
+        inbox.customers.push_back((number, interaction_id));
+    }
+    if is_first && let Some(received) = source.received_date_time {
         inbox.latencies_ms.push((now - received.as_millisecond()).max(0));
     }
     StatusCode::ACCEPTED

@@ -8,6 +8,7 @@ use mailspan_tenant::Tenant;
 use serde::Serialize;
 
 use super::Sent;
+use super::agents::Answered;
 use super::receiver::Receiver;
 
 /// What happened. Fine only if nothing was lost or doubled and everything is marked read.
@@ -21,13 +22,20 @@ pub struct Summary {
     pub delivered: usize,
     /// Mails marked read.
     pub marked_read: usize,
-    /// Deliveries that did not happen.
+    /// Answers that agents wrote.
+    pub answered: usize,
+    /// Answers that left the tenant.
+    pub sent: usize,
+    /// Answers that the bridge would not take.
+    pub refused: usize,
+    /// Deliveries that did not happen, and answers that did not leave.
     pub lost: usize,
     /// Mails that the bridge's own audit saw in the mailboxes.
     pub audited: u64,
     /// Of those, what it does not call delivered.
     pub unaccounted: u64,
-    /// Deliveries that happened under two ids, or went to a route that did not match, or came twice without a kill.
+    /// Deliveries that happened under two ids, or went to a route that did not match, or came twice without a kill; and mails
+    /// that left twice, or that nobody asked for.
     pub doubled: usize,
     /// Repetitions with the same id: what a receiver deduplicates after a crash.
     pub repeated: usize,
@@ -100,6 +108,9 @@ impl Summary {
             expected,
             delivered,
             marked_read: sent.len() - unmarked.min(sent.len()),
+            answered: 0,
+            sent: 0,
+            refused: 0,
             lost: expected - delivered,
             audited: 0,
             unaccounted: 0,
@@ -118,6 +129,18 @@ impl Summary {
             missing,
             kept: None,
         }
+    }
+
+    /// The same with what became of the answers. Generated mails can all be answered; a file may name nobody who can be.
+    pub(super) fn with(mut self, answers: Answered, refused: Vec<String>, all_can_be: bool) -> Self {
+        self.answered = answers.written;
+        self.sent = answers.sent;
+        self.refused = answers.refused;
+        let excused = if all_can_be { 0 } else { answers.refused };
+        self.lost += answers.written.saturating_sub(answers.sent + excused);
+        self.doubled += answers.doubled;
+        self.missing.extend(refused.into_iter().take(NAMED));
+        self
     }
 
     /// Whether nothing was lost or doubled. Repetitions with the same id are allowed only after a kill.
@@ -147,6 +170,10 @@ impl std::fmt::Display for Summary {
         writeln!(f, "  received     {:>8}   mails in {} mailboxes", self.received, super::mails::MAILBOXES.len())?;
         writeln!(f, "  delivered    {:>8}   of {} deliveries to 4 routes", self.delivered, self.expected)?;
         writeln!(f, "  marked read  {:>8}", self.marked_read)?;
+        writeln!(f, "  sent         {:>8}   of {} answers to customers", self.sent, self.answered)?;
+        if self.refused > 0 {
+            writeln!(f, "  refused      {:>8}   answers the bridge would not take", self.refused)?;
+        }
         writeln!(f, "  lost         {:>8}", self.lost)?;
         writeln!(f, "  audited      {:>8}   seen in the mailboxes, {} not delivered", self.audited, self.unaccounted)?;
         writeln!(f, "  doubled      {:>8}", self.doubled)?;

@@ -11,9 +11,12 @@
 mod clock;
 mod full_disk;
 mod kills;
+mod memory;
 mod moments;
 mod postgres;
+mod sending;
 mod stops;
+mod submissions;
 mod world;
 
 /// Held by whichever drill runs.

@@ -1,5 +1,8 @@
-//! The short crash drill: the real program, killed ten times while mail flows. The long ones are in `tests/drill`.
+//! The short crash drills: the real program, killed while mail comes in, and while it goes out. The long ones are in `tests/drill`.
 
+#[path = "../drill/sending/mod.rs"]
+#[expect(dead_code, reason = "the long drills use all of it")]
+mod sending;
 #[path = "../drill/world/mod.rs"]
 #[expect(dead_code, reason = "the long drills use all of it")]
 mod world;
@@ -19,4 +22,27 @@ async fn kill_9_at_any_instant_then_a_restart_loses_nothing() {
     let report = world.end(Duration::from_secs(30)).await;
     assert_eq!(report.kills, KILLS);
     assert!(report.deliveries > report.mails, "{} deliveries of {} mails", report.deliveries, report.mails);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_at_any_instant_then_a_restart_sends_what_was_taken_over_once() {
+    const KILLS: u32 = 6;
+    let setting = sending::Setting {
+        name: "six kills while sending",
+        letters: 48,
+        at_once: 6,
+        pause: Duration::from_millis(400),
+        smtp: true,
+        lost: 0.1,
+    };
+    let mut world = sending::World::start(setting).await;
+    while !world.clients.are_done() || world.bridge.kills < KILLS {
+        world.bridge.live(Duration::from_millis(fastrand::u64(700..1500))).await;
+        if world.bridge.kills < KILLS {
+            world.bridge.kill().await;
+        }
+    }
+    let (kills, sums) = world.end(Duration::from_secs(90)).await;
+    assert_eq!(kills, KILLS);
+    assert_eq!(sums.promised.values().copied().collect::<Vec<_>>(), [12; 4]);
 }

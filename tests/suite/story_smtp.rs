@@ -1,12 +1,11 @@
 //! A mail relay at the end of the real bridge: our own, a real Postfix, and signatures that are still good.
 
 use std::io::Write as _;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
+use crate::postfix::{Postfix, user_id};
 use crate::relay::{Act, Relay, Step};
 use crate::world::{Bridge, Plan, SUPPORT, World, mail, until};
-use crate::world_bridge::free_port;
 
 fn plan(world: &World, port: u16, more: &str) -> Plan {
     let destination = format!(
@@ -78,82 +77,28 @@ async fn a_dkim_signature_is_still_good_at_the_relay() {
     bridge.stop().await;
 }
 
-/// A real Postfix that puts what it gets into a maildir; `None` where it is not installed or we are not root.
-struct Postfix {
-    running: Child,
-    folder: tempfile::TempDir,
-    port: u16,
-}
-
-impl Postfix {
-    async fn start() -> Option<Self> {
-        let is_root = std::fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0);
-        if !is_root || !Path::new("/usr/sbin/postfix").exists() {
-            return None;
-        }
-        let folder = tempfile::Builder::new().prefix("mailspan-postfix").tempdir_in("/var/tmp").unwrap();
-        let (at, port) = (folder.path().to_str().unwrap().to_owned(), free_port().port());
-        let set = |path: &str, mode: &str| {
-            let done = Command::new("chmod").args([mode, path]).status().unwrap();
-            assert!(done.success());
-        };
-        set(&at, "755");
-        for name in ["etc", "queue", "lib", "mail"] {
-            std::fs::create_dir(folder.path().join(name)).unwrap();
-        }
-        for name in ["lib", "mail"] {
-            assert!(Command::new("chown").args(["postfix", &format!("{at}/{name}")]).status().unwrap().success());
-        }
-        let main = format!(
-            "compatibility_level = 3.6\nqueue_directory = {at}/queue\ndata_directory = {at}/lib\nmyhostname = relay.example\n\
-             mydestination =\ninet_interfaces = 127.0.0.1\ninet_protocols = ipv4\nmynetworks = 192.0.2.0/24\n\
-             alias_maps =\nalias_database =\nmaillog_file = {at}/lib/log\nmaillog_file_prefixes = /var/tmp\n\
-             virtual_mailbox_domains = acme.example\nvirtual_mailbox_base = {at}/mail\n\
+/// A real Postfix that puts what it gets into a maildir.
+async fn storing() -> Option<Postfix> {
+    Postfix::start(|at| {
+        format!(
+            "mynetworks = 192.0.2.0/24\nvirtual_mailbox_domains = acme.example\nvirtual_mailbox_base = {at}/mail\n\
              virtual_mailbox_maps = inline:{{queue@acme.example=queue/}}\nvirtual_uid_maps = static:{uid}\n\
              virtual_gid_maps = static:{uid}\nvirtual_minimum_uid = 1\nmessage_size_limit = 100000\n\
              smtpd_recipient_restrictions = reject_unauth_destination\nsmtputf8_enable = no\n",
-            uid = postfix_id(),
-        );
-        std::fs::write(folder.path().join("etc/main.cf"), main).unwrap();
-        let master = std::fs::read_to_string("/usr/share/postfix/master.cf.dist").unwrap();
-        let lines = master.lines().map(|it| match it.starts_with("smtp      inet") {
-            true => format!("127.0.0.1:{port} inet n - n - - smtpd"),
-            false => it.to_owned(),
-        });
-        std::fs::write(folder.path().join("etc/master.cf"), lines.collect::<Vec<_>>().join("\n") + "\n").unwrap();
-        let running = Command::new("/usr/sbin/postfix")
-            .args(["-c", &format!("{at}/etc"), "start-fg"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let postfix = Self { running, folder, port };
-        until("Postfix listens", async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()).await;
-        Some(postfix)
-    }
-
-    fn mails(&self) -> Vec<Vec<u8>> {
-        let Ok(entries) = std::fs::read_dir(self.folder.path().join("mail/queue/new")) else { return Vec::new() };
-        entries.map(|it| std::fs::read(it.unwrap().path()).unwrap()).collect()
-    }
+            uid = user_id(),
+        )
+    })
+    .await
 }
 
-fn postfix_id() -> String {
-    let id = Command::new("id").args(["-u", "postfix"]).output().unwrap();
-    String::from_utf8(id.stdout).unwrap().trim().to_owned()
-}
-
-impl Drop for Postfix {
-    fn drop(&mut self) {
-        let etc = self.folder.path().join("etc");
-        let _ = Command::new("/usr/sbin/postfix").arg("-c").arg(etc).arg("stop").stderr(Stdio::null()).status();
-        let _ = self.running.wait();
-    }
+fn stored(postfix: &Postfix) -> Vec<Vec<u8>> {
+    let Ok(entries) = std::fs::read_dir(postfix.folder().join("mail/queue/new")) else { return Vec::new() };
+    entries.map(|it| std::fs::read(it.unwrap().path()).unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_postfix_takes_our_mails_and_what_it_refuses_is_parked() {
-    let Some(postfix) = Postfix::start().await else {
+    let Some(postfix) = storing().await else {
         eprintln!("Postfix is not installed, or this is not root: what it says of our mails is not known");
         return;
     };
@@ -164,11 +109,11 @@ async fn a_real_postfix_takes_our_mails_and_what_it_refuses_is_parked() {
     let mime = [&mail("Through Postfix")[..], b".\r\n.dot\r\nGr\xc3\xbc\xc3\x9fe\r\n"].concat();
     let id = world.tenant.receive(SUPPORT, mime.clone());
     world.until_read(&id).await;
-    let stored = until("the mail in its maildir", async || postfix.mails().pop()).await;
-    let stored = String::from_utf8(stored).unwrap();
+    let came = until("the mail in its maildir", async || stored(&postfix).pop()).await;
+    let came = String::from_utf8(came).unwrap();
     let expected = String::from_utf8(mime).unwrap().replace("\r\n", "\n");
-    assert!(stored.ends_with(&expected), "{stored}");
-    assert!(stored.starts_with("Return-Path: <SRS0="), "{stored}");
+    assert!(came.ends_with(&expected), "{came}");
+    assert!(came.starts_with("Return-Path: <SRS0="), "{came}");
 
     let mut large = mail("Too large for it");
     large.extend(b"and so on, and so forth\r\n".repeat(5_000));

@@ -60,19 +60,25 @@ impl Books {
         Self { found_by: next(), messages: next(), unfinished: next(), parked: next(), broken }
     }
 
-    /// What is wrong in them, given how many messages there were.
-    pub(crate) fn wrong(&self, messages: usize) -> Vec<String> {
+    /// What is wrong in them but for the messages: a broken store, jobs left behind or parked.
+    pub(crate) fn left_behind(&self) -> Vec<String> {
         let mut wrong: Vec<String> = self.broken.iter().map(|it| format!("the store is broken: {it}")).collect();
-        let expected = BTreeMap::from([("delivered, mark done".to_owned(), i64::try_from(messages).unwrap())]);
-        if self.messages != expected {
-            wrong.push(format!("the store knows {:?} where {expected:?} were sent", self.messages));
-        }
         let left: Vec<_> = self.unfinished.iter().filter(|(kind, _)| !UPKEEP.contains(&kind.as_str())).collect();
         if !left.is_empty() {
             wrong.push(format!("jobs were left behind: {left:?}"));
         }
         if !self.parked.is_empty() {
             wrong.push(format!("parked: {:?}", self.parked));
+        }
+        wrong
+    }
+
+    /// What is wrong in them, given how many messages there were.
+    pub(crate) fn wrong(&self, messages: usize) -> Vec<String> {
+        let mut wrong = self.left_behind();
+        let expected = BTreeMap::from([("delivered, mark done".to_owned(), i64::try_from(messages).unwrap())]);
+        if self.messages != expected {
+            wrong.push(format!("the store knows {:?} where {expected:?} were sent", self.messages));
         }
         wrong
     }

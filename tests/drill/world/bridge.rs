@@ -44,12 +44,21 @@ impl Bridge {
         variables: Vec<(String, String)>,
     ) -> Self {
         let (public, admin) = (free_port(), free_port());
+        let mut bridge = Self::run(folder, &configuration(store, tenant, receiver, public, admin), admin, variables);
+        bridge.until_ready().await;
+        bridge.until_pushed(tenant, MAILBOXES.len()).await;
+        bridge.restarts.clear();
+        bridge
+    }
+
+    /// Starts the program with this configuration, whose private listener is `admin`; it may not be ready yet.
+    pub(crate) fn run(folder: &Path, text: &str, admin: SocketAddr, variables: Vec<(String, String)>) -> Self {
         let config = folder.join("mailspan.toml");
-        std::fs::write(&config, configuration(store, tenant, receiver, public, admin)).unwrap();
+        std::fs::write(&config, text).unwrap();
         let log = folder.join("bridge.log");
         let child = spawn(&config, &log, &variables);
         let asking = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).tls_certs_only([]);
-        let mut bridge = Self {
+        Self {
             config,
             log,
             variables,
@@ -60,15 +69,21 @@ impl Bridge {
             seen_ready: false,
             kills: 0,
             restarts: Vec::new(),
-        };
-        bridge.until_ready().await;
+        }
+    }
+
+    /// Waits until so many mailboxes are pushed.
+    pub(crate) async fn until_pushed(&self, tenant: &Tenant, mailboxes: usize) {
         let begun = Instant::now();
-        while tenant.subscriptions().len() < MAILBOXES.len() {
-            assert!(begun.elapsed() < READY_WITHIN, "push does not stand\n{}", bridge.tail());
+        while tenant.subscriptions().len() < mailboxes {
+            assert!(begun.elapsed() < READY_WITHIN, "push does not stand\n{}", self.tail());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        bridge.restarts.clear();
-        bridge
+    }
+
+    /// The number of the running process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap_or_else(|| panic!("the bridge ended by itself\n{}", self.tail()))
     }
 
     /// Starts the program again after it ended.
@@ -178,7 +193,7 @@ fn spawn(config: &Path, log: &Path, variables: &[(String, String)]) -> Child {
 }
 
 /// A port that nobody is given by chance while the bridge is down: below those the system hands out.
-fn free_port() -> SocketAddr {
+pub(crate) fn free_port() -> SocketAddr {
     let free = (0..1000).map(|_| SocketAddr::from(([127, 0, 0, 1], fastrand::u16(10_000..32_000))));
     free.into_iter().find(|it| TcpListener::bind(it).is_ok()).unwrap()
 }

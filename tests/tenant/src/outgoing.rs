@@ -207,6 +207,7 @@ impl World {
         outgoing.is_draft = false;
         outgoing.written = None;
         outgoing.enclosures.clear();
+        message.envelope.sent = Some(self.clock.now_ms());
         let (envelope, bcc) = (message.envelope.clone(), outgoing.bcc.clone());
         message.mime = left.clone();
         message.has_attachments.take();
@@ -242,7 +243,8 @@ impl World {
                 (self.json_letter(mailbox, Written::read(message)?), save.and_then(|it| it.as_bool()).unwrap_or(true))
             }
         };
-        let Letter { mime, envelope, mut outgoing } = letter;
+        let Letter { mime, mut envelope, mut outgoing } = letter;
+        envelope.sent = Some(self.clock.now_ms());
         self.may_leave(mailbox, &envelope, &outgoing.bcc)?;
         let left = enclose::leaving(&mime, &outgoing.enclosures, &envelope.message_id);
         if left.len() > self.options.max_message_size {

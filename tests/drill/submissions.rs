@@ -1,0 +1,30 @@
+//! A thousand submissions through three doors, while the program is killed and the tenant loses its answers.
+
+use std::time::Duration;
+
+use crate::ONE_AT_A_TIME;
+use crate::sending::{Setting, World};
+
+/// Kills while letters are submitted, at least.
+const KILLS: u32 = 60;
+/// How long it lives between two kills, in milliseconds.
+const LIFE_MS: std::ops::Range<u64> = 150..1500;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_over_is_sent_once_and_called_back_whatever_is_killed_or_lost() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let pause = Duration::from_millis(300);
+    let setting = Setting { name: "a thousand submissions", letters: 1000, at_once: 8, pause, smtp: true, lost: 0.1 };
+    let mut world = World::start(setting).await;
+    while !world.clients.are_done() || world.bridge.kills < KILLS {
+        // Every third time at its beginning; else nothing but beginnings would be killed on a slow machine.
+        if !world.bridge.kills.is_multiple_of(3) {
+            world.bridge.until_ready().await;
+        }
+        world.bridge.live(Duration::from_millis(fastrand::u64(LIFE_MS))).await;
+        world.bridge.kill().await;
+    }
+    let (kills, sums) = world.end(Duration::from_secs(150)).await;
+    assert!(kills >= KILLS, "{kills} kills");
+    assert!(sums.promised.values().all(|count| *count == 250), "{:?}", sums.promised);
+}

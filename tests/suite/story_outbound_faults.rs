@@ -1,0 +1,143 @@
+//! Sending while Graph is in trouble: whatever is throttled, refused, cut or lost, each mail leaves once.
+
+use std::time::{Duration, Instant};
+
+use mailspan_tenant::{Fault, FaultAction, Operation, Options, RetryAfter};
+
+use crate::office::{Office, letter, with_file};
+use crate::world::{Bridge, SUPPORT, World, options};
+
+const SALES: &str = "sales@contoso.example";
+
+/// Every operation on the way of a mail with a large file, and what may befall it.
+const OPERATIONS: [Operation; 6] =
+    [Operation::Draft, Operation::UploadSession, Operation::Upload, Operation::Attach, Operation::Send, Operation::Get];
+
+fn mischief() -> [(&'static str, FaultAction); 6] {
+    [
+        ("throttled", FaultAction::throttle(RetryAfter::Seconds(1))),
+        ("unavailable", FaultAction::refuse(503, "ServiceUnavailable")),
+        ("timed out before the work", FaultAction::refuse(504, "GatewayTimeout")),
+        ("timed out after the work", FaultAction::FailAfter { status: 504, code: "GatewayTimeout".into() }),
+        ("cut before the work", FaultAction::DropBefore),
+        ("cut after the work", FaultAction::DropAfter),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_befalls_an_operation_the_mail_leaves_once_and_whole() {
+    let office = Office::new().await;
+    let plan = office.plan();
+    let bridge = Bridge::start(&plan).await;
+    // Beyond what travels with the mail; one in a session, one in a request of its own.
+    let (large, middle) = (3_300_000, 2_900_000);
+    for operation in OPERATIONS {
+        for (what, action) in mischief() {
+            let subject = format!("{} {what}", operation.name());
+            let size = if operation == Operation::Attach { middle } else { large };
+            let fault = office.world.tenant.fault(Fault::on(operation, action).mailbox(SUPPORT).times(1));
+            let id = plan.submit(&with_file(letter(&subject), size)).await.id();
+            // A minute and more may have to pass before what may have left is sent again.
+            plan.until_state(&id, "sent", Some((&bridge, Duration::from_secs(2)))).await;
+            let left = office.until_left(&subject).await;
+            assert!(left.mime.len() > size, "{subject}: {} bytes", left.mime.len());
+            if operation != Operation::Get && operation != Operation::Attach {
+                assert_eq!(office.world.tenant.fault_hits(fault), 1, "{subject}");
+            }
+            office.world.tenant.clear_faults();
+            office.world.tenant.advance(Duration::from_secs(300));
+        }
+    }
+    let twice: Vec<_> = office.sent().into_iter().filter(|(_, times)| *times != 1).collect();
+    assert!(twice.is_empty(), "{twice:?}");
+    assert_eq!(office.world.tenant.sent_count(), OPERATIONS.len() * mischief().len());
+    assert_eq!(office.world.tenant.counters().too_many_at_once, 0);
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_expires_within_an_upload_is_renewed_and_the_upload_goes_on() {
+    let office = Office::new().await;
+    let plan = office.plan();
+    let bridge = Bridge::start(&plan).await;
+    office.world.tenant.fault(Fault::on(Operation::Upload, FaultAction::Slow(Duration::from_millis(200))));
+    let id = plan.submit(&with_file(letter("Expired"), 9_000_000)).await.id();
+    crate::world::until_so("a range to come", async || office.world.tenant.counters().uploaded_bytes > 0).await;
+    office.world.tenant.expire_tokens();
+    plan.until_state(&id, "sent", Some((&bridge, Duration::from_millis(500)))).await;
+    let counted = office.world.tenant.counters();
+    assert_eq!((counted.uploaded_bytes, counted.authorized_uploads), (9_000_000, 0));
+    assert_eq!(office.sent(), [("Expired".to_owned(), 1)].into());
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_whose_sending_hangs_holds_up_no_other() {
+    let office = Office::new().await;
+    office.world.tenant.add_mailbox(SALES);
+    let plan = office.plan().mailbox(SALES, "send = true");
+    let bridge = Bridge::start(&plan).await;
+    let hang = FaultAction::Hang(Duration::from_secs(120));
+    office.world.tenant.fault(Fault::on(Operation::Draft, hang).mailbox(SUPPORT));
+    for number in 0..20 {
+        plan.submit(&letter(&format!("Hanging {number}"))).await.id();
+    }
+    let begun = Instant::now();
+    for number in 0..5 {
+        let mut mail = letter(&format!("Free {number}"));
+        mail["from"] = SALES.into();
+        let id = plan.submit(&mail).await.id();
+        plan.until_state(&id, "sent", None).await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(30), "it took {:?}", begun.elapsed());
+    // Reading goes on in the mailbox that cannot send.
+    office.world.receives("Meanwhile");
+    office.world.inbox.until_has(&["Meanwhile"]).await;
+    assert_eq!(office.sent().len(), 5);
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_is_taken_over_at_once_and_leaves_at_its_pace() {
+    let office = Office::new().await;
+    let plan = office.plan().value("outbound", "rate_per_minute", "30");
+    let bridge = Bridge::start(&plan).await;
+    let mut ids = Vec::new();
+    for number in 0..40 {
+        ids.push(plan.submit(&letter(&format!("Burst {number}"))).await.id());
+    }
+    let begun = Instant::now();
+    office.world.until_no_traffic().await;
+    let at_once = office.world.tenant.sent_count();
+    // What a minute allows, and the part of the next that has passed by now.
+    let most = 30 + usize::try_from(begun.elapsed().as_secs()).unwrap() + 2;
+    assert!(at_once <= most && at_once >= 1, "{at_once} left at once");
+    for id in &ids {
+        plan.until_state(id, "sent", Some((&bridge, Duration::from_secs(1)))).await;
+    }
+    assert_eq!(office.world.tenant.sent_count(), 40);
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_is_recognised_under_another_message_id_and_after_a_while() {
+    let office = Office::of(World::with(Options { ..options() }).await).await;
+    let quirks = mailspan_tenant::Quirks {
+        rename_sent: true,
+        sent_delay: Duration::from_millis(800),
+        ..mailspan_tenant::Quirks::default()
+    };
+    office.world.tenant.set_quirks(quirks);
+    office.world.tenant.fault(Fault::on(Operation::Send, FaultAction::DropAfter).times(3));
+    let plan = office.plan();
+    let bridge = Bridge::start(&plan).await;
+    let mut ids = Vec::new();
+    for number in 0..5 {
+        ids.push(plan.submit(&letter(&format!("Renamed {number}"))).await.id());
+    }
+    for id in &ids {
+        plan.until_state(id, "sent", Some((&bridge, Duration::from_millis(100)))).await;
+    }
+    assert_eq!(office.sent().values().copied().collect::<Vec<_>>(), [1; 5]);
+    bridge.stop().await;
+}
