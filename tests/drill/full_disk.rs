@@ -8,6 +8,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::ONE_AT_A_TIME;
+use crate::sending;
+use crate::sending::letters::{Door, Letter};
 use crate::world::{Setting, World};
 
 /// A disk of 24 MiB that goes with it.
@@ -74,6 +76,48 @@ async fn a_full_disk_loses_nothing_and_is_said() {
     let well = until_health(&world, |_, health| store_of(health)["status"] == "ok").await;
     assert!(well, "health does not say that the store is well again: {:?}", world.bridge.health().await);
     world.end(Duration::from_secs(90)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_takes_over_nothing_that_it_cannot_keep() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let Some(disk) = Disk::mount() else {
+        println!("full disk at submission: SKIPPED, this user may not mount a tmpfs");
+        return;
+    };
+    let store = Some(format!("sqlite:{}", Path::new(&disk.0).join("mailspan.db").display()));
+    let pause = Duration::ZERO;
+    let name = "full disk at submission";
+    let setting = sending::Setting { name, store, letters: 0, at_once: 0, pause, smtp: true, lost: 0.0 };
+    let world = sending::World::start(setting).await;
+    disk.fill();
+    let (mut taken, mut refused) = (Vec::new(), Vec::new());
+    for letter in (0..120).map(Letter).filter(|it| it.door() != Door::Reply && !it.comes_back()) {
+        // 503 or 4xx, never 202 or 250 and never a lie that it is the mail's fault.
+        match world.offers(letter).await.unwrap() {
+            true => taken.push(letter),
+            false => refused.push(letter),
+        }
+    }
+    assert!(refused.len() > 20, "{} of {} were refused", refused.len(), refused.len() + taken.len());
+    std::fs::remove_file(disk.file()).unwrap();
+    let begun = Instant::now();
+    for letter in &refused {
+        while !world.offers(*letter).await.unwrap() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it does not recover\n{}", world.bridge.tail());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+    let all = taken.len() + refused.len();
+    while world.tenant.sent_count() < all {
+        assert!(begun.elapsed() < Duration::from_secs(120), "not all left\n{}", world.bridge.tail());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let left: std::collections::HashSet<String> =
+        world.tenant.sent().into_iter().map(|it| it.recipients[0].clone()).collect();
+    println!("full disk: {} mails refused while it was full, {} taken over and kept", refused.len(), taken.len());
+    assert_eq!((left.len(), world.tenant.sent_count()), (all, all), "each left once");
+    world.close().await;
 }
 
 impl Disk {

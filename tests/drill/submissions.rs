@@ -14,7 +14,15 @@ const LIFE_MS: std::ops::Range<u64> = 150..1500;
 async fn what_was_taken_over_is_sent_once_and_called_back_whatever_is_killed_or_lost() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let pause = Duration::from_millis(300);
-    let setting = Setting { name: "a thousand submissions", letters: 1000, at_once: 8, pause, smtp: true, lost: 0.1 };
+    let setting = Setting {
+        name: "a thousand submissions",
+        store: None,
+        letters: 1000,
+        at_once: 8,
+        pause,
+        smtp: true,
+        lost: 0.1,
+    };
     let mut world = World::start(setting).await;
     while !world.clients.are_done() || world.bridge.kills < KILLS {
         // Every third time at its beginning; else nothing but beginnings would be killed on a slow machine.

@@ -29,6 +29,7 @@ async fn kill_9_at_any_instant_then_a_restart_sends_what_was_taken_over_once() {
     const KILLS: u32 = 6;
     let setting = sending::Setting {
         name: "six kills while sending",
+        store: None,
         letters: 48,
         at_once: 6,
         pause: Duration::from_millis(400),

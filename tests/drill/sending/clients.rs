@@ -117,6 +117,23 @@ impl Doors {
         Err(format!("it was not taken over in {PATIENCE:?}"))
     }
 
+    /// One try, which is answered; whether it was taken over.
+    pub(crate) async fn offer(&self, letter: Letter) -> Result<bool, String> {
+        if letter.door() == Door::Smtp {
+            return match self.smtp.submit(letter.from(), &letter.to(), &letter.mime()).await {
+                Said::Taken => Ok(true),
+                Said::Later => Ok(false),
+                Said::Never(why) => Err(why),
+                Said::Lost => Err("the connection was lost".to_owned()),
+            };
+        }
+        match self.post(letter).await? {
+            Posted::Taken(_) => Ok(true),
+            Posted::Later => Ok(false),
+            Posted::Lost => Err("no answer".to_owned()),
+        }
+    }
+
     /// One client in eight did not hear the answer and asks again: it must be told the same.
     async fn asked_again(&self, letter: Letter, id: String, unanswered: u32) -> Result<Promise, String> {
         if letter.0 % 8 == 3 {

@@ -30,6 +30,8 @@ const USER: &str = "agents";
 pub(crate) struct Setting {
     /// What it is called.
     pub(crate) name: &'static str,
+    /// `store.url`; without it a SQLite file of its own.
+    pub(crate) store: Option<String>,
     /// How many letters are submitted.
     pub(crate) letters: u64,
     /// How many clients submit at a time.
@@ -61,7 +63,8 @@ impl World {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         let folder = folder.join(format!("drill-{}-{}", setting.name.replace(' ', "-"), std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let store = format!("sqlite:{}", folder.join("mailspan.db").display());
+        let own = format!("sqlite:{}", folder.join("mailspan.db").display());
+        let store = setting.store.clone().unwrap_or(own);
         let options =
             Options { notifications: NotificationPolicy::fast(), max_message_size: 150 << 20, ..Options::default() };
         let tenant = Tenant::start(options).await.unwrap();
@@ -114,7 +117,21 @@ impl World {
 
     /// A world in which nothing is lost and nobody submits.
     pub(crate) async fn quiet(name: &'static str) -> Self {
-        Self::start(Setting { name, letters: 0, at_once: 0, pause: Duration::ZERO, smtp: false, lost: 0.0 }).await
+        Self::start(Setting {
+            name,
+            store: None,
+            letters: 0,
+            at_once: 0,
+            pause: Duration::ZERO,
+            smtp: false,
+            lost: 0.0,
+        })
+        .await
+    }
+
+    /// Submits a letter once; whether it was taken over.
+    pub(crate) async fn offers(&self, letter: Letter) -> Result<bool, String> {
+        self.doors.offer(letter).await
     }
 
     /// Posts JSON to the API, which takes it over.
