@@ -11,6 +11,7 @@ use mailspan::mail::beside::Beside;
 use mailspan::mail::calendar;
 use mailspan::mail::charset;
 use mailspan::mail::classify::classify;
+use mailspan::mail::compose::{Limits, Raw, author, raw};
 use mailspan::mail::digest::content_digest;
 use mailspan::mail::facts::Thread;
 use mailspan::mail::header::{Field, Fields};
@@ -150,6 +151,37 @@ fn passed(encoding: TransferEncoding, written: &[u8]) -> String {
     let mut all: Vec<u8> = written.chunks(61).flat_map(|piece| passing.pass(piece)).collect();
     all.extend(passing.finish());
     sha256_hex(&all)
+}
+
+/// A mail of these bytes, handed in to be sent, leaves as one that travels, from one person to those of its envelope;
+/// or there is a reason why not.
+pub(crate) fn outgoing(input: &[u8]) {
+    let address = |text: &str| Address::parse(text).expect("an address");
+    let (mail, sender) = (Bytes::copy_from_slice(input), address("support@contoso.com"));
+    let recipients = [address("ann@example.org"), address("bob@example.org")];
+    let handed = Raw {
+        mail: &mail,
+        sender: Some(&sender),
+        recipients: Some(&recipients),
+        id: "sub_00112233445566778899aabbccddeeff",
+        date: 1_795_286_553_123,
+        keeps_message_id: true,
+    };
+    match raw(&handed, &Limits::default()) {
+        Err(problems) => assert!(!problems.is_empty(), "refused for no reason"),
+        Ok(outgoing) => {
+            let text = String::from_utf8_lossy(&outgoing.mime);
+            assert!(!text.replace("\r\n", "").contains(['\r', '\n']), "a lone end of a line");
+            assert!(outgoing.mime.split(|it| *it == b'\n').all(|it| it.len() <= 999), "a long line");
+            assert!(text.split("\r\n\r\n").next().is_some_and(str::is_ascii), "a header beyond ASCII");
+            let read = parse(&outgoing.mime);
+            assert_eq!(read.from.len(), 1, "from more than one");
+            assert_eq!(read.message_ids, [outgoing.message_id.as_str()], "another Message-ID");
+            assert_eq!(read.to.len() + read.cc.len() + read.bcc.len(), outgoing.recipients(), "others get it");
+            let said = author(input, Some(&sender)).map(|it| it.email);
+            assert_eq!(said.as_deref(), Some(outgoing.from.email.as_str()), "from another than was checked");
+        }
+    }
 }
 
 /// A mail as a route's webhook would send it.

@@ -24,7 +24,7 @@ macro_rules! asked {
     )*};
 }
 
-asked!(interaction, sanitise, headers, transfer, tnef, calendar);
+asked!(interaction, sanitise, headers, transfer, tnef, calendar, outgoing);
 
 fn ask(check: fn(&[u8]), input: &[u8]) {
     if catch_unwind(|| check(input)).is_err() {

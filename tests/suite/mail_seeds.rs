@@ -29,6 +29,7 @@ fn the_seeds_of_the_fuzzer_hold_what_is_asked_of_them() {
     ask("transfer", checks::transfer);
     ask("tnef", checks::tnef);
     ask("calendar", checks::calendar);
+    ask("outgoing", checks::outgoing);
 }
 
 #[test]
@@ -36,6 +37,7 @@ fn our_own_mails_hold_what_the_fuzzer_asks() {
     for (name, raw) in fixtures() {
         println!("{name}");
         checks::interaction(&raw);
+        checks::outgoing(&raw);
     }
 }
 

@@ -38,7 +38,7 @@ async fn until_told(hooks: &Receiver, kinds: &[&str]) -> Vec<(String, Value)> {
         let told: Vec<(String, Value)> =
             taken.map(|it| (it.header("webhook-id").to_owned(), serde_json::from_slice(&it.body).unwrap())).collect();
         let has = |kind: &&str| told.iter().any(|(_, event)| event["type"] == **kind);
-        kinds.iter().all(|it| has(it)).then_some(told)
+        kinds.iter().all(has).then_some(told)
     })
     .await
 }

@@ -175,8 +175,9 @@ impl Connection {
                     self.session.room(self.room.is_some())
                 }
                 Action::Take(handed) => {
-                    let reply = self.take(handed).await;
+                    // From here on it has the room that every mail takes while it is accepted.
                     self.room = None;
+                    let reply = self.take(handed).await;
                     self.session.taken(reply)
                 }
             };
@@ -219,7 +220,9 @@ impl Connection {
         }
     }
 
-    async fn take(&self, handed: Handed) -> Reply {
+    async fn take(&self, mut handed: Handed) -> Reply {
+        // In whatever order a client names them the second time, it is the same mail.
+        handed.recipients.sort_unstable();
         let user = handed.user.clone();
         let offer = Offer {
             origin: Origin::Smtp,
@@ -303,8 +306,7 @@ enum Then {
 /// mail without a Message-ID may be meant twice.
 fn key(handed: &Handed) -> Option<String> {
     let id = own_message_id(&handed.mail)?;
-    let mut recipients: Vec<_> = handed.recipients.iter().map(ToString::to_string).collect();
-    recipients.sort_unstable();
+    let recipients: Vec<_> = handed.recipients.iter().map(ToString::to_string).collect();
     let sender = handed.sender.as_ref().map(ToString::to_string).unwrap_or_default();
     let said = [vec![id, sender, sha256_hex(&handed.mail)], recipients].concat().join("\n");
     Some(format!("smtp-{}", sha256_hex(said.as_bytes())))

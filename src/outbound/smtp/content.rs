@@ -64,7 +64,8 @@ impl Session {
         }
         self.state = State::AskedFor(chunk);
         let declared = self.envelope.as_ref().map_or(0, |it| it.declared);
-        Action::Room(declared.max(u64::try_from(chunk.left).unwrap_or(u64::MAX)))
+        let announced = declared.max(u64::try_from(chunk.left).unwrap_or(u64::MAX));
+        Action::Room(announced.min(self.terms.max_size))
     }
 
     /// There is room for the mail's bytes, or there is not.

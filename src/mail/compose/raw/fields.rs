@@ -20,11 +20,10 @@ const LONGEST_NAME: usize = 200;
 const LONGEST_HEAD: usize = 128 << 10;
 
 /// Fields that are written anew, or that belong to those who carried the mail before.
-const LEFT_OUT: [&str; 24] = [
+const LEFT_OUT: [&str; 23] = [
     "authentication-results",
     "bcc",
     "cc",
-    "content-length",
     "date",
     "delivered-to",
     "dkim-signature",
@@ -153,11 +152,12 @@ pub(super) fn put(head: &mut String, name: &str, value: &str) {
     head.push_str("\r\n");
 }
 
-/// Writes a field as it is where that travels, else as it must be written. One whose name fits into no line is left out.
+/// Writes a field as it is where that travels, else as it must be written. One whose name fits into no line is left out,
+/// and so is a length that mailbox files note: it is not true any more.
 pub(super) fn write(head: &mut String, field: &Field) {
     let value: String = field.value.trim().replace(char::is_control, " ");
     let name = field.name.as_str();
-    if name.len() > LONGEST_NAME {
+    if name.len() > LONGEST_NAME || name.eq_ignore_ascii_case("content-length") {
         return;
     }
     if value.is_ascii() && value.split(' ').all(|word| word.len() <= LONGEST_WORD) {
