@@ -137,6 +137,30 @@ on_both! {
         assert_eq!(claim(&store, &lane(), 10).await.jobs.len(), 3);
     }
 
+    async fn a_mail_that_was_never_sent_is_taken_over_smtp_a_second_time(world: World) {
+        let store = world.open().await;
+        let keyed = |id: &str, origin| NewSubmission {
+            origin, key: Some(("order-7".into(), "a".into())), ..new(id)
+        };
+        assert_eq!(store.submit(keyed("sub_1", Origin::Smtp)).await.unwrap(), Submitted::New);
+        let known = |state| Submitted::Repeated { id: "sub_1".into(), state };
+        assert_eq!(store.submit(keyed("sub_2", Origin::Smtp)).await.unwrap(), known(SubmissionState::Queued));
+        assert_eq!(store.cancel_submission("sub_1").await.unwrap(), Cancelled::Done);
+        // Over HTTP whoever submits chose the key: it goes on naming what it named.
+        assert_eq!(store.submit(keyed("sub_2", Origin::Api)).await.unwrap(), known(SubmissionState::Cancelled));
+        assert_eq!(store.submit(keyed("sub_2", Origin::Smtp)).await.unwrap(), Submitted::New);
+        assert_eq!(store.submission("sub_2").await.unwrap().unwrap().state, SubmissionState::Queued);
+    }
+
+    async fn no_two_mails_have_one_message_id(world: World) {
+        let store = world.open().await;
+        submitted(&store, NewSubmission { message_id: "own@example.org".into(), ..new("sub_1") }).await;
+        let second = NewSubmission { message_id: "own@example.org".into(), ..new("sub_2") };
+        assert!(store.submit(second).await.is_err());
+        assert_eq!(store.submission("sub_2").await.unwrap(), None, "nothing of it is stored");
+        assert_eq!(world.count("SELECT COUNT(*) FROM submission_pieces WHERE number > 1").await, 0);
+    }
+
     async fn what_is_staged_belongs_to_one_submission(world: World) {
         let store = world.open().await;
         let stage = store.new_stage().await.unwrap();

@@ -16,6 +16,8 @@ use crate::mail::structure::Part;
 const LONGEST_HEAD: usize = 256 * 1024;
 /// A report encloses one mail; a few is what odd systems do.
 const MOST_ENCLOSED: usize = 8;
+/// And so many submissions may be named by all of them.
+const MOST_NAMED: usize = 32;
 
 /// A Message-ID field at the beginning of a line, however deep it is quoted or indented.
 static QUOTED: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -53,12 +55,19 @@ pub(super) fn submissions(clues: &Clues<'_>) -> Vec<String> {
         Some(String::from_utf8_lossy(&found[1]).into_owned())
     };
     let mut found: Vec<String> = Vec::new();
-    for id in enclosed.chain(in_text(clues.text.as_bytes())).chain(in_text(body(clues))) {
+    // A report may hold as many such fields as its sender likes; one that names more mails than this is about none of ours.
+    let named = enclosed.chain(in_text(clues.text.as_bytes())).chain(in_text(body(clues)));
+    for id in named.filter(|it| is_submission(it)).take(MOST_NAMED) {
         if !found.contains(&id) {
             found.push(id);
         }
     }
     found
+}
+
+/// Whether this is an id as submissions have it.
+fn is_submission(id: &str) -> bool {
+    id.strip_prefix("sub_").is_some_and(|it| it.len() == 32 && it.bytes().all(|it| it.is_ascii_hexdigit()))
 }
 
 /// Whether a part is the mail a report is about, or its header.

@@ -21,6 +21,8 @@ const LONGEST_REPORT: usize = 128 * 1024;
 const MOST_RECIPIENTS: usize = 1000;
 /// In characters; what mail systems say is a line or two.
 const LONGEST_DIAGNOSTIC: usize = 500;
+/// An address has no more letters than this (RFC 5321 §4.5.3.1).
+const LONGEST_ADDRESS: usize = 320;
 
 /// The part with the fields of a delivery report.
 pub(super) fn status_part<'a>(clues: &Clues<'a>) -> Option<&'a Part> {
@@ -61,7 +63,7 @@ pub(super) fn bounces(clues: &Clues<'_>) -> Vec<Bounce> {
         return vec![Bounce { recipient, action: action_of(action.as_deref()), status, diagnostic }];
     }
     let bounce = |it: &status::Recipient| Bounce {
-        recipient: it.address.clone(),
+        recipient: it.address.as_deref().map(|it| it.chars().take(LONGEST_ADDRESS).collect()),
         action: action_of(it.action.as_deref()),
         status: it.status.clone(),
         diagnostic: it.diagnostic.as_deref().map(one_line),

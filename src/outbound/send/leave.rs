@@ -31,6 +31,8 @@ impl Attempt<'_> {
                 (Found::Sent, Some(sent)) => self.is_sent(sent).await,
                 _ => self.draft_is_gone().await,
             },
+            // This call did nothing; the one before it may still have done all.
+            Err(SendError::NotDone(error)) if again => Err(error.into()),
             Err(SendError::NotDone(error)) => {
                 self.row.leaving_at = None;
                 if self.step(Step::NotLeft).await? { Err(error.into()) } else { Ok(Flow::Ends) }

@@ -79,18 +79,27 @@ impl Outbound {
             Err(Failure::Permanent { reason } | Failure::Gone { reason }) => {
                 attempt.fail(reason).await.map(|()| Next::Settled)
             }
+            // Exchange said that it took it, or shows it as sent: what fails since then is only the looking.
+            Err(failure) if attempt.row.was_taken() && self.is_given_up(job, &attempt.row) => {
+                let why = failure.why();
+                let said = format!("Exchange took it; what became of it then could not be looked up: {}", why.text);
+                attempt.sent(None, Some((why.code, said))).await.map(|()| Next::Settled)
+            }
             Err(failure) => self.give_up_in_time(job, &attempt.row, failure).await,
         }
     }
 
     /// A failure that may pass, unless it has been tried for long enough.
     async fn give_up_in_time(&self, job: &Job, row: &Submission, failure: Failure) -> Outcome {
-        let since = row.tried_since();
-        if job.attempt < LEAST_ATTEMPTS || self.clock.now() - since < PATIENCE_MS {
+        if !self.is_given_up(job, row) {
             return Err(failure);
         }
         let reason = failure.why().used_up(job.attempt);
         self.failed(job.claim, row, reason).await.map(|()| Next::Settled)
+    }
+
+    fn is_given_up(&self, job: &Job, row: &Submission) -> bool {
+        job.attempt >= LEAST_ATTEMPTS && self.clock.now() - row.tried_since() >= PATIENCE_MS
     }
 
     /// Room in memory for content on its way.
@@ -101,6 +110,11 @@ impl Outbound {
 }
 
 impl Submission {
+    /// Whether Exchange said that it took it, or it was found sent.
+    fn was_taken(&self) -> bool {
+        self.left_at.is_some() || self.sent_at.is_some()
+    }
+
     /// Since when it has been tried to send it, or could have been.
     fn tried_since(&self) -> UnixMillis {
         self.tried_at.unwrap_or_else(|| self.accepted_at.max(self.send_at.unwrap_or(0)))

@@ -56,7 +56,7 @@ impl Session {
         let envelope = self.envelope.as_mut().filter(|it| !it.recipients.is_empty());
         let is_first = envelope.is_some_and(|it| !std::mem::replace(&mut it.is_chunked, true));
         let is_begun = self.envelope.as_ref().is_some_and(|it| it.is_chunked);
-        if !is_begun && chunk.left > LARGEST_UNASKED {
+        if !is_begun && (self.user.is_none() || chunk.left > LARGEST_UNASKED) {
             return Action::Close(Reply::new(503, "5.5.1", "say MAIL and RCPT first"));
         }
         if !is_first {
@@ -154,7 +154,7 @@ impl Session {
             return self.refuse(Reply::new(503, "5.5.1", "say MAIL and RCPT first"));
         };
         let author = author(&content, envelope.sender.as_ref());
-        let is_stranger = author.is_some_and(|it| Address::parse(&ascii(&it.email)).is_ok_and(|it| !user.may_be(&it)));
+        let is_stranger = author.is_some_and(|it| !Address::parse(&ascii(&it.email)).is_ok_and(|it| user.may_be(&it)));
         if is_stranger {
             return self.refuse(Reply::new(550, "5.7.1", "this user may not send as the address in From"));
         }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{MAIL, signed};
 use crate::model::clock::UnixMillis;
+use crate::model::reason::Code;
 use crate::model::subject::Subject;
 use crate::model::submission::{Origin, SubmissionState};
 use crate::model::thread::Clues;
@@ -159,7 +160,7 @@ impl Writing<'_> {
     async fn take_key(&mut self, it: &NewSubmission) -> Result<Option<Submitted>, StoreError> {
         const INSERT: &str = "INSERT INTO submission_keys (submitted_by, key, submission, fingerprint)
              VALUES ($1, $2, $3, $4) ON CONFLICT (submitted_by, key) DO NOTHING RETURNING 1";
-        const SELECT: &str = "SELECT k.fingerprint, k.submission, s.state FROM submission_keys AS k
+        const SELECT: &str = "SELECT k.fingerprint, k.submission, s.state, s.code FROM submission_keys AS k
              LEFT JOIN submissions AS s ON s.id = k.submission WHERE k.submitted_by = $1 AND k.key = $2";
         let Some((key, fingerprint)) = &it.key else { return Ok(None) };
         let name = || [Value::from(it.by.as_str()), key.as_str().into()];
@@ -173,8 +174,21 @@ impl Writing<'_> {
         if row.text(0)? != *fingerprint {
             return Ok(Some(Submitted::KeyReused));
         }
-        let state = row.maybe_text(2)?.unwrap_or_default();
-        Ok(Some(Submitted::Repeated { id: row.text(1)?, state: super::read::state(&state)? }))
+        let state = super::read::state(&row.maybe_text(2)?.unwrap_or_default())?;
+        let may_have_left = row.maybe_text(3)?.as_deref() == Some(Code::MayHaveLeft.as_str());
+        let is_over = matches!(state, SubmissionState::Failed | SubmissionState::Cancelled) && !may_have_left;
+        // Over SMTP nobody names a key: who hands a mail in again that was never sent wants it sent.
+        if it.origin == Origin::Smtp && is_over {
+            self.take_key_over(it, key).await?;
+            return Ok(None);
+        }
+        Ok(Some(Submitted::Repeated { id: row.text(1)?, state }))
+    }
+
+    async fn take_key_over(&mut self, it: &NewSubmission, key: &str) -> Result<(), StoreError> {
+        const UPDATE: &str = "UPDATE submission_keys SET submission = $3 WHERE submitted_by = $1 AND key = $2";
+        let values = vec![it.by.as_str().into(), key.into(), it.id.as_str().into()];
+        self.tx.rows(UPDATE, values).await.map(drop)
     }
 
     async fn give_key_back(&mut self, it: &NewSubmission) -> Result<(), StoreError> {
@@ -186,7 +200,8 @@ impl Writing<'_> {
         const INSERT: &str =
             "INSERT INTO submissions (id, mailbox, origin, submitted_by, accepted_at, send_at, subject,
                told, recipients, size, content, message_id, thread, answers, save_copy, calls_back)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) RETURNING number";
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+             ON CONFLICT (message_id) DO NOTHING RETURNING number";
         let mut values: Vec<Value> = vec![it.id.as_str().into(), mailbox.into(), it.origin.as_str().into()];
         values.extend([it.by.as_str().into(), self.now.into(), it.send_at.into(), it.subject.as_str().into()]);
         values.extend([it.told.as_str().into(), i64::from(it.recipients).into(), signed(it.size).into()]);
@@ -194,7 +209,7 @@ impl Writing<'_> {
         values.extend([thread.into(), it.answers.as_deref().into(), i64::from(it.save_copy).into()]);
         values.push(i64::from(it.calls_back).into());
         let rows = self.tx.rows(INSERT, values).await?;
-        rows.first().ok_or_else(|| StoreError::Refused("a submission got no number".into()))?.int(0)
+        rows.first().ok_or_else(|| StoreError::Contended("a Message-ID that two mails take at once".into()))?.int(0)
     }
 
     async fn insert_files(&mut self, number: i64, files: &[NewFile]) -> Result<(), StoreError> {

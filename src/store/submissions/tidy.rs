@@ -20,7 +20,9 @@ impl Writing<'_> {
     ) -> Result<u64, StoreError> {
         const SELECT: &str = "SELECT number, id FROM submissions WHERE ended_at < $1 AND ended_at IS NOT NULL
                AND NOT EXISTS (SELECT 1 FROM submission_callbacks AS c JOIN jobs AS j ON j.key = 'callback:' || c.id
-                 WHERE c.number = submissions.number)
+                 AND j.parked_at IS NULL WHERE c.number = submissions.number)
+               AND NOT EXISTS (SELECT 1 FROM submission_callbacks AS c JOIN jobs AS j ON j.key = 'callback:' || c.id
+                 AND j.parked_at IS NOT NULL WHERE c.number = submissions.number)
              ORDER BY ended_at LIMIT $2";
         static KEYS: Listed = Listed::values("DELETE FROM submission_keys WHERE submission IN ({rows})", "?");
         static FILES: Listed = Listed::values("DELETE FROM submission_files WHERE number IN ({rows})", "?");

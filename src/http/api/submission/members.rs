@@ -10,6 +10,10 @@ use crate::mail::addresses::Mailbox;
 
 /// No more of a name that is not known is repeated.
 const SHOWN: usize = 60;
+/// A list of people or files has no more entries than this in any mail that can be sent.
+const MOST_IN_A_LIST: usize = 1000;
+/// So many mistakes are told at once.
+const MOST_PLACES: usize = 100;
 
 /// Everything that was found wrong.
 #[derive(Debug, Default)]
@@ -22,6 +26,9 @@ pub(super) struct Found {
 impl Found {
     /// Notes that something is wrong here.
     pub(super) fn put(&mut self, field: impl Into<String>, detail: impl Into<String>) {
+        if self.places.len() == MOST_PLACES {
+            return;
+        }
         self.places.push(Place { field: field.into(), detail: detail.into() });
     }
 
@@ -120,6 +127,9 @@ impl Members {
     /// A list, each with its place.
     pub(super) fn list(&mut self, name: &'static str, found: &mut Found) -> Option<Vec<(String, Value)>> {
         match self.take(name)? {
+            Value::Array(list) if list.len() > MOST_IN_A_LIST => {
+                self.wrong(name, "has more than 1,000 entries, and no mail may have so many", found)
+            }
             Value::Array(list) => {
                 let place = self.place(name);
                 Some(list.into_iter().enumerate().map(|(at, it)| (format!("{place}[{at}]"), it)).collect())
@@ -246,5 +256,17 @@ mod tests {
         let expected =
             ["to[1]", "to[2].mail", "to[2].email", "to[3].name", "cc", "subject", "Save", "ok", "to[0]", "to[3].email"];
         assert_eq!(fields, expected);
+    }
+
+    #[test]
+    fn what_no_mail_can_have_is_one_mistake_and_mistakes_are_not_told_without_end() {
+        let mut found = Found::default();
+        let long: Vec<_> = (0..=MOST_IN_A_LIST).map(|_| json!(3)).collect();
+        let mut members = Members::of(json!({ "to": long, "cc": [3, 3] }), "", &mut found).unwrap();
+        assert!(members.people("to", &mut found).is_none());
+        members.people("cc", &mut found);
+        assert_eq!(found.places.len(), 3);
+        (0..1000).for_each(|at| found.put(format!("bcc[{at}]"), "is none"));
+        assert_eq!(found.into_places().len(), MOST_PLACES);
     }
 }

@@ -68,10 +68,14 @@ pub(super) async fn written(
     request: Request,
     read: impl FnOnce(Value, Files, &Limits) -> Result<Wanted, Problem>,
 ) -> Result<Response, Problem> {
-    let Taken { json, contents, stage, room: _room } = taken::json(outbound, request).await?;
+    let Taken { json, contents, stage, room } = taken::json(outbound, request).await?;
     let limits = Limits { size: outbound.max_message_size, ..Limits::default() };
     let done = match read(json, contents, &limits) {
-        Ok(wanted) => outbound.accept(offer(by, wanted, stage)).await.map_err(refused),
+        Ok(wanted) => {
+            // Accepting takes room of its own; holding both would keep large mails out for ever.
+            drop(room);
+            outbound.accept(offer(by, wanted, stage)).await.map_err(refused)
+        }
         Err(problem) => Err(problem),
     };
     if done.is_err() {
@@ -100,7 +104,7 @@ pub(super) async fn raw(
     request: Request,
     envelope: Envelope,
 ) -> Result<Response, Problem> {
-    let (mail, _room) = taken::mail(outbound, request).await?;
+    let (mail, room) = taken::mail(outbound, request).await?;
     let author = compose::author(&mail, envelope.sender.as_ref());
     if let (Some(author), Some(sender)) = (author, &envelope.sender)
         && !author.email.eq_ignore_ascii_case(sender.as_str())
@@ -118,6 +122,8 @@ pub(super) async fn raw(
         metadata: serde_json::Map::new(),
         answers: by.answers,
     };
+    // Accepting takes room of its own; holding both would keep large mails out for ever.
+    drop(room);
     outbound.accept(offer).await.map(accepted).map_err(refused)
 }
 

@@ -62,7 +62,7 @@ pub(super) async fn mail(outbound: &Outbound, request: Request) -> Result<(Bytes
     let mut body = Incoming::new(request, outbound.max_message_size, outbound)?;
     let mut mail = Vec::new();
     while let Some(bytes) = body.next().await? {
-        if !room.grow_to((mail.len() + bytes.len()) as u64 * WEIGHT) {
+        if !room.grow_to((mail.len() + bytes.len()) as u64) {
             return Err(busy());
         }
         mail.extend_from_slice(&bytes);

@@ -35,7 +35,8 @@ CREATE TABLE submissions (
     reason TEXT
 );
 CREATE INDEX submissions_of_mailbox ON submissions (mailbox, number);
-CREATE INDEX submissions_message_id ON submissions (message_id);
+-- By its Message-ID a mail is found again in the mailbox, so no two may have the same.
+CREATE UNIQUE INDEX submissions_message_id ON submissions (message_id);
 CREATE INDEX submissions_sent_message_id ON submissions (sent_message_id) WHERE sent_message_id IS NOT NULL;
 CREATE INDEX submissions_open ON submissions (mailbox, state) WHERE state IN ('queued', 'sending');
 CREATE INDEX submissions_slots ON submissions (mailbox, slot_at, recipients) WHERE slot_at IS NOT NULL AND state <> 'cancelled';
