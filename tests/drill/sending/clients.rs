@@ -15,7 +15,7 @@ use super::letters::{Door, Letter};
 use super::smtp::{self, Said};
 
 /// A client that got nowhere for so long gives up, and the drill fails.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(600);
 const WAIT: Duration = Duration::from_millis(200);
 
 /// A promise: the bridge took a letter over.
