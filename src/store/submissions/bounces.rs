@@ -98,15 +98,12 @@ pub(super) const BOUNCES: &str = "SELECT recipient, action, status, diagnostic, 
 fn surest(rows: &[Row], named: &[String], tenant: &str) -> Result<Option<(i64, String)>, StoreError> {
     let mut found: Vec<(usize, u8, i64, String)> = Vec::new();
     for row in rows {
-        if row.text(4)? == tenant {
+        let state = super::read::state(&row.text(2)?)?;
+        // What was taken back never left, so nothing of it can come back.
+        if row.text(4)? == tenant && state != SubmissionState::Cancelled {
             let name = row.text(3)?;
             let at = named.iter().position(|it| *it == name).unwrap_or(named.len());
-            let state = super::read::state(&row.text(2)?)?;
-            let stayed = match state {
-                SubmissionState::Cancelled => 2,
-                SubmissionState::Queued => 1,
-                _ => 0,
-            };
+            let stayed = u8::from(state == SubmissionState::Queued);
             found.push((at, stayed, -row.int(0)?, row.text(1)?));
         }
     }
