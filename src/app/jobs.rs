@@ -46,7 +46,7 @@ const RENEW_STEPS: [u64; 6] = [0, 5, 15, 60, 300, 900];
 /// Patience with one message at first, in seconds.
 const FETCH_STEPS: [u64; 6] = [0, 1, 3, 10, 30, 120];
 /// Patience with one submission, in seconds. When it is given up is its own to say.
-const SEND_STEPS: [u64; 7] = [0, 1, 3, 10, 30, 120, 900];
+const SEND_STEPS: [u64; 7] = [0, 1, 3, 10, 30, 120, 300];
 /// Then it is asked for this often, in seconds: a message must not wait for hours after Graph has recovered …
 const FETCH_TURN: u64 = 900;
 /// … and so many times, which is three days, before it is parked.
