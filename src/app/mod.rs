@@ -8,6 +8,7 @@ mod checks;
 mod credentials;
 mod daemon;
 mod jobs;
+mod keys;
 mod paused;
 mod routes;
 mod sending;
@@ -114,7 +115,8 @@ impl Bridge {
         let public = Listener::bind(config.server.webhook_listen, config.server.webhook_tls.clone())
             .context("server.webhook_listen")?;
         let admin = Listener::bind(config.server.admin_listen, None).context("server.admin_listen")?;
-        let store = Store::open(&config.store.url, Arc::clone(&clock)).await.context("store.url")?;
+        let seal = keys::seal(&config.store)?;
+        let store = Store::open_sealed(&config.store.url, Arc::clone(&clock), seal).await.context("store.url")?;
         let egress = Egress::new(&config.egress)?;
         let tenants = tenants(&config, &egress, &clock)?;
         let mailboxes = mailboxes(&config, &tenants)?;
@@ -257,6 +259,11 @@ impl Bridge {
         parts.spawn(async move {
             watcher.watch_credentials(token).await;
             ("the eye on credentials", Ok(()))
+        });
+        let (token, keeper) = (looping.clone(), Arc::clone(&daemon));
+        parts.spawn(async move {
+            keeper.watch_keys(token).await;
+            ("the eye on keys", Ok(()))
         });
         let (token, metrics) = (looping.clone(), daemon.metrics.clone());
         parts.spawn(async move {
