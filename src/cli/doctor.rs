@@ -129,7 +129,9 @@ fn stand_in(config: &Config) -> (Option<Listener>, Option<String>) {
     let server = &config.server;
     match Listener::bind(server.webhook_listen, server.webhook_tls.clone()) {
         Ok(listener) => (Some(listener), None),
-        Err(error) => (None, Some(format!("no daemon answers at {}, and doctor {error}", reachable(server.admin_listen)))),
+        Err(error) => {
+            (None, Some(format!("no daemon answers at {}, and doctor {error}", reachable(server.admin_listen))))
+        }
     }
 }
 
@@ -218,7 +220,8 @@ mod tests {
         assert_eq!(lines(&fine, 9, false), "pass  token          contoso    Entra issues a token\n");
         assert!(lines(&fine, 9, true).starts_with("\u{1b}[32mpass\u{1b}[0m  token"));
         let entry = crate::ops::doctor::all()[0];
-        let wrong = Finding::of(entry, Step::Clock, "login", vec![("seconds", "90".into()), ("direction", "behind".into())]);
+        let wrong =
+            Finding::of(entry, Step::Clock, "login", vec![("seconds", "90".into()), ("direction", "behind".into())]);
         let shown = lines(&wrong, 5, false);
         let heads: Vec<&str> = shown.lines().map(|it| it.get(..12).unwrap_or_default().trim()).collect();
         assert_eq!(heads, ["warn  clock", "why", "cure", "code"], "{shown}");

@@ -119,7 +119,8 @@ impl Said {
             self.request_id = text("request-id").map(word).unwrap_or_default();
         }
         // No code tells it (learn.microsoft.com/graph/auth-limit-mailbox-access, and as seen).
-        self.by_policy |= text("message").is_some_and(|it| it.contains("[RAOP]") || it.contains("Access to OData is disabled"));
+        self.by_policy |=
+            text("message").is_some_and(|it| it.contains("[RAOP]") || it.contains("Access to OData is disabled"));
         if self.existing.is_none() {
             self.existing = text("message").and_then(named_subscription);
         }
@@ -225,7 +226,9 @@ mod tests {
             let body = format!(r#"{{"error":{{"code":"ErrorAccessDenied","message":"{message}"}}}}"#);
             matches!(error(403, &body), GraphError::AccessDenied(refusal) if refusal.by_policy)
         };
-        assert!(by_policy("Access to OData is disabled: [RAOP] : Blocked by tenant configured AppOnly AccessPolicy settings."));
+        assert!(by_policy(
+            "Access to OData is disabled: [RAOP] : Blocked by tenant configured AppOnly AccessPolicy settings."
+        ));
         assert!(by_policy("Access to OData is disabled."));
         assert!(!by_policy("Access is denied. Check credentials and try again."));
     }

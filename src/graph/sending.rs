@@ -273,7 +273,8 @@ impl Graph {
         filter: &str,
     ) -> Result<Vec<OwnMessage>, GraphError> {
         let filter = utf8_percent_encode(filter, NON_ALPHANUMERIC);
-        let url = self.endpoint.at(format_args!("{}{folder}/messages?$filter={filter}&$select={FIELDS}", User(mailbox)))?;
+        let url =
+            self.endpoint.at(format_args!("{}{folder}/messages?$filter={filter}&$select={FIELDS}", User(mailbox)))?;
         let body = self.ask(&self.room(mailbox), 1, Call::get(operation, url)).await?;
         parse::<WireList>(&body)?.value.into_iter().map(Wire::read).collect()
     }

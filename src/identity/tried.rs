@@ -42,7 +42,8 @@ impl Identity {
         let states = self.state().credentials;
         let mut tried = Vec::new();
         for candidate in candidates {
-            let is_like_an_id = matches!(&candidate.proof, Ok(Proof::Secret(secret)) if uuid::Uuid::try_parse(secret.expose()).is_ok());
+            let is_like_an_id =
+                matches!(&candidate.proof, Ok(Proof::Secret(secret)) if uuid::Uuid::try_parse(secret.expose()).is_ok());
             let outcome = match &candidate.proof {
                 Err(reason) => Err(NotIssued::Unreadable(reason.clone())),
                 Ok(proof) => match self.registration.exchange(proof).await {

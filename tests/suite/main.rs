@@ -42,6 +42,8 @@ mod destination_showing;
 mod destination_smtp;
 mod destination_store;
 mod destination_webhook;
+mod doctor;
+mod doctor_world;
 mod gate;
 mod genesys;
 mod identity_keys;

@@ -134,9 +134,12 @@ pub(super) fn may_send(tenant: &TenantConfig, mailbox: &str, claims: Option<&Cla
     let mut facts = of_tenant(tenant);
     facts.extend([("mailbox", mailbox.to_owned()), ("roles", of_mail.clone())]);
     match () {
-        () if claims.is_some_and(|it| it.holds(SEND)) => {
-            Finding::pass(Step::Send, mailbox, "The token holds Mail.Send; only --round-trip proves that mail leaves", facts)
-        }
+        () if claims.is_some_and(|it| it.holds(SEND)) => Finding::pass(
+            Step::Send,
+            mailbox,
+            "The token holds Mail.Send; only --round-trip proves that mail leaves",
+            facts,
+        ),
         () if of_mail.is_empty() => {
             let why = "Roles of Exchange decide, and only sending proves them: --round-trip sends a mail";
             Finding::skipped(Step::Send, mailbox, why)
@@ -209,7 +212,8 @@ mod tests {
 
     #[test]
     fn sending_is_judged_by_the_token_only_where_it_holds_anything_of_mail() {
-        let claims = |roles: &[&str]| Claims { roles: roles.iter().map(|it| (*it).to_owned()).collect(), ..Claims::default() };
+        let claims =
+            |roles: &[&str]| Claims { roles: roles.iter().map(|it| (*it).to_owned()).collect(), ..Claims::default() };
         for (roles, state) in [
             (&["Mail.Send"][..], State::Pass),
             (&["Mail.ReadWrite"], State::Fail),

@@ -124,7 +124,11 @@ pub(super) fn configured(tenant: &TenantConfig, tried: &[Tried], now: UnixMillis
         }
     }
     if found.is_empty() {
-        let ends = tried.iter().filter_map(|it| it.expires_at).min().map(|at| format!("; the first {}", expiry::told(at, now)));
+        let ends = tried
+            .iter()
+            .filter_map(|it| it.expires_at)
+            .min()
+            .map(|at| format!("; the first {}", expiry::told(at, now)));
         let known = ends.unwrap_or_else(|| "; set `expires` at client secrets to be warned before their end".into());
         let known = match tried.iter().any(|it| it.kind == "client_secret" || it.expires_at.is_some()) {
             true => known,
@@ -185,7 +189,13 @@ mod tests {
 
     fn tried(index: usize, outcome: Result<(), NotIssued>) -> Tried {
         let token = || AccessToken(Secret::new("opaque"));
-        Tried { index, kind: "client_secret", expires_at: None, is_like_an_id: false, outcome: outcome.map(|()| token()) }
+        Tried {
+            index,
+            kind: "client_secret",
+            expires_at: None,
+            is_like_an_id: false,
+            outcome: outcome.map(|()| token()),
+        }
     }
 
     fn refused(code: u32) -> Result<(), NotIssued> {
@@ -212,10 +222,8 @@ mod tests {
     fn a_spare_that_is_refused_is_a_warning_and_the_last_hope_is_a_failure() {
         let (dead, good) = (tried(0, refused(7_000_222)), tried(1, Ok(())));
         let found = tokens(&tenant(), &[dead.clone(), good], Beside::default());
-        let expected = [
-            ("contoso credential 1", State::Warn, "secret_expired"),
-            ("contoso credential 2", State::Pass, "ok"),
-        ];
+        let expected =
+            [("contoso credential 1", State::Warn, "secret_expired"), ("contoso credential 2", State::Pass, "ok")];
         assert_eq!(said(&found), expected);
         let found = tokens(&tenant(), &[dead], Beside::default());
         assert_eq!(said(&found), [("contoso", State::Fail, "secret_expired")]);

@@ -94,7 +94,7 @@ pub const OK: &str = "ok";
 pub const SKIPPED: &str = "skipped";
 
 /// A fact of a finding: its name in the texts and in `details`, and its value.
-pub type Fact = (&'static str, String);
+pub(super) type Fact = (&'static str, String);
 
 /// The end of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]

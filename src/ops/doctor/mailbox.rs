@@ -35,7 +35,12 @@ pub(super) struct Ground<'a> {
 }
 
 /// Whether a mailbox can be read.
-pub(super) fn read(address: &Address, folder: &str, outcome: &Result<Folder, GraphError>, ground: Ground<'_>) -> Finding {
+pub(super) fn read(
+    address: &Address,
+    folder: &str,
+    outcome: &Result<Folder, GraphError>,
+    ground: Ground<'_>,
+) -> Finding {
     match outcome {
         Ok(found) => {
             let total = found.total.map(|it| it.to_string()).unwrap_or_default();
@@ -176,7 +181,9 @@ pub(super) fn written(address: &Address, folder: &str, probe: &Probe, ground: Gr
         }
         Probe::LeftBehind(error) => of(&codes::DRAFT_LEFT_BEHIND, error),
         // The mailbox was read a moment ago: what is denied now is writing.
-        Probe::Refused(error @ GraphError::AccessDenied(refusal)) if !refusal.by_policy => of(&codes::WRITE_DENIED, error),
+        Probe::Refused(error @ GraphError::AccessDenied(refusal)) if !refusal.by_policy => {
+            of(&codes::WRITE_DENIED, error)
+        }
         Probe::Refused(error) => refused(Step::Write, address, folder, error, ground),
     }
 }

@@ -100,15 +100,16 @@ pub async fn examine(setup: &Setup, mut say: impl FnMut(&Finding)) -> Vec<Findin
         .flat_map(|(tenant, served)| tenant.mailboxes.iter().map(move |it| (tenant, it, served.as_ref())))
         .collect();
     // All are read first: what is denied in one is judged by whether others can be read.
-    let reads: Vec<Option<Result<Folder, GraphError>>> = stream::iter(pairs.iter().map(|(_, mailbox, served)| async move {
-        match served {
-            Some(served) => Some(served.graph.folder(&mailbox.address, &mailbox.folder).await),
-            None => None,
-        }
-    }))
-    .buffered(AT_ONCE)
-    .collect()
-    .await;
+    let reads: Vec<Option<Result<Folder, GraphError>>> =
+        stream::iter(pairs.iter().map(|(_, mailbox, served)| async move {
+            match served {
+                Some(served) => Some(served.graph.folder(&mailbox.address, &mailbox.folder).await),
+                None => None,
+            }
+        }))
+        .buffered(AT_ONCE)
+        .collect()
+        .await;
     let mut readable: HashMap<&str, usize> = HashMap::new();
     for ((tenant, ..), read) in pairs.iter().zip(&reads) {
         *readable.entry(&tenant.config.name).or_default() += usize::from(matches!(read, Some(Ok(_))));

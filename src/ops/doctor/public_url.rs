@@ -178,7 +178,8 @@ fn is_for_want_of_a_daemon(entry: &Entry) -> bool {
 
 fn unreached(unshaken: &Unshaken, by_proxy: bool) -> &'static Entry {
     let Unshaken { trouble, was_connected } = unshaken;
-    let is_the_proxys = trouble.is_of_the_first_hop() || matches!(trouble, Trouble::UnknownRoot | Trouble::ProxyRefused);
+    let is_the_proxys =
+        trouble.is_of_the_first_hop() || matches!(trouble, Trouble::UnknownRoot | Trouble::ProxyRefused);
     match trouble {
         _ if by_proxy && is_the_proxys && !was_connected => &codes::PUBLIC_URL_BEHIND_PROXY,
         Trouble::TimedOut if *was_connected => &codes::HANDSHAKE_TOO_SLOW,
@@ -276,7 +277,11 @@ mod tests {
             (Trouble::TimedOut, false, false, "public_url_not_reached"),
             (Trouble::Tls("x".into()), false, false, "public_tls_failed"),
         ] {
-            assert_eq!(unreached(&Unshaken { trouble: trouble.clone(), was_connected }, by_proxy).code, code, "{trouble:?}");
+            assert_eq!(
+                unreached(&Unshaken { trouble: trouble.clone(), was_connected }, by_proxy).code,
+                code,
+                "{trouble:?}"
+            );
         }
     }
 
@@ -297,13 +302,18 @@ mod tests {
         let runs = PublicUrl { nobody: None, ..public };
         let found = judge(&runs, &url, None, &silent);
         assert_eq!((found.state, found.code), (State::Fail, "public_url_not_reached"));
-        assert!(found.cure.is_some_and(|it| it.contains("https://bridge.example/graph/notifications?validationToken=a%20b")));
+        assert!(
+            found
+                .cure
+                .is_some_and(|it| it.contains("https://bridge.example/graph/notifications?validationToken=a%20b"))
+        );
     }
 
     #[test]
     fn addresses_and_ends_are_told() {
         let url = Url::parse("https://bridge.example/").unwrap();
-        let leads = |addresses: &[&str]| leads_home(&url, &addresses.iter().map(|it| it.parse().unwrap()).collect::<Vec<_>>());
+        let leads =
+            |addresses: &[&str]| leads_home(&url, &addresses.iter().map(|it| it.parse().unwrap()).collect::<Vec<_>>());
         assert_eq!(leads(&["10.0.0.1", "fd00::1"]).map(|it| it.code), Some("public_url_private"));
         assert_eq!(leads(&["10.0.0.1", "20.1.1.1"]), None);
         assert_eq!(leads(&[]), None);

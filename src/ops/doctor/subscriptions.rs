@@ -106,10 +106,16 @@ mod tests {
             (vec![of(HERE, 5), of(HERE, 4)], true, vec!["subscription_doubled"]),
             (vec![of(there, 5)], false, vec!["subscription_elsewhere"]),
             (vec![of(there, 5), of(HERE, 5)], true, vec!["subscription_elsewhere"]),
-            (vec![subscription("users/b@contoso.example/mailFolders('inbox')/messages", HERE, DAY)], false, vec!["skipped"]),
+            (
+                vec![subscription("users/b@contoso.example/mailFolders('inbox')/messages", HERE, DAY)],
+                false,
+                vec!["skipped"],
+            ),
         ] {
-            let wanted = Wanted { tenant: &tenant, notification_url: HERE, daemon: runs.then_some("127.0.0.1:9090"), now: 0 };
-            let found: Vec<_> = judge(&address, "inbox", &Ok(listed.clone()), wanted).iter().map(|it| it.code).collect();
+            let wanted =
+                Wanted { tenant: &tenant, notification_url: HERE, daemon: runs.then_some("127.0.0.1:9090"), now: 0 };
+            let found: Vec<_> =
+                judge(&address, "inbox", &Ok(listed.clone()), wanted).iter().map(|it| it.code).collect();
             assert_eq!(found, expected, "{listed:?}");
         }
         let wanted = Wanted { tenant: &tenant, notification_url: HERE, daemon: None, now: 0 };

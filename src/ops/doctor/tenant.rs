@@ -89,9 +89,9 @@ pub(super) async fn hosts(setup: &Setup) -> (Hosts, Vec<Finding>) {
             asked.push(url);
         }
     }
-    let knocks = asked.into_iter().map(|url| async {
-        (url.origin().ascii_serialization(), network::knock(&http, url, &setup.clock).await)
-    });
+    let knocks = asked
+        .into_iter()
+        .map(|url| async { (url.origin().ascii_serialization(), network::knock(&http, url, &setup.clock).await) });
     let hosts: Hosts = stream::iter(knocks).buffered(AT_ONCE).collect().await;
     let answer = |url: &Url| hosts.get(&url.origin().ascii_serialization());
     let mut found: Vec<Finding> = Vec::new();
@@ -197,7 +197,8 @@ async fn serve(
         return None;
     }
     let http = setup.egress.client().and_then(|it| setup.egress.finish(it)).ok()?;
-    let options = Options { answer_within: ANSWER_WITHIN, whole: ANSWER_WITHIN * 2, ..Options::new(Arc::clone(&setup.clock)) };
+    let options =
+        Options { answer_within: ANSWER_WITHIN, whole: ANSWER_WITHIN * 2, ..Options::new(Arc::clone(&setup.clock)) };
     let name = tenant.config.name.clone();
     let graph = Graph::new(endpoints.graph.clone(), name, Arc::new(Fixed(token)), http, options);
     let subscriptions = match &setup.public_url {
@@ -209,10 +210,7 @@ async fn serve(
 
 /// What is needed in the tenant, over all its mailboxes.
 fn needs(tenant: &Tenant) -> Needs {
-    Needs {
-        write: tenant.mailboxes.iter().any(|it| it.write),
-        send: tenant.mailboxes.iter().any(|it| it.send),
-    }
+    Needs { write: tenant.mailboxes.iter().any(|it| it.write), send: tenant.mailboxes.iter().any(|it| it.send) }
 }
 
 /// Steps 5 to 8 for one mailbox. `read` is what came of reading it; `None` where that could not be tried.
@@ -227,7 +225,8 @@ pub(super) async fn mailbox(
     let Some((served, read)) = read else {
         return vec![Finding::skipped(Step::Mailbox, address.as_str(), "Graph cannot be asked: see above")];
     };
-    let ground = Ground { others_work, needs: Needs { write: mailbox.write, send: mailbox.send }, ..served.ground(tenant) };
+    let ground =
+        Ground { others_work, needs: Needs { write: mailbox.write, send: mailbox.send }, ..served.ground(tenant) };
     let mut found = vec![mailbox::read(address, folder, read, ground)];
     let skipped = |step, why: &str| Finding::skipped(step, address.as_str(), why);
     if read.is_err() {
@@ -241,7 +240,9 @@ pub(super) async fn mailbox(
     if mailbox.send && read.is_ok() {
         found.push(claims::may_send(&tenant.config, address.as_str(), served.claims.as_ref()));
     }
-    if let (Some(listed), Some(public), true) = (&served.subscriptions, &setup.public_url, mailbox.receive && read.is_ok()) {
+    if let (Some(listed), Some(public), true) =
+        (&served.subscriptions, &setup.public_url, mailbox.receive && read.is_ok())
+    {
         let notification_url = format!("{}/graph/notifications", public.url.as_str().trim_end_matches('/'));
         let wanted = Wanted {
             tenant: &tenant.config,
