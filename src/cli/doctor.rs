@@ -14,13 +14,14 @@ use super::healthcheck::{named, reachable};
 use super::{TROUBLE, UNUSABLE, complain};
 use crate::app::SystemClock;
 use crate::config::Config;
+use crate::config::problem::{Problem, Problems};
 use crate::egress::Egress;
 use crate::http::{self, Listener};
 use crate::inbound::webhook::Door;
 use crate::inbound::{MailboxConfig, MarkRead, Mode};
 use crate::model::address::Address;
 use crate::model::token::BoxFuture;
-use crate::ops::doctor::{Finding, Journeys, Mailbox, PublicUrl, Setup, State, Step, Tenant, examine};
+use crate::ops::doctor::{Finding, Journeys, Mailbox, PublicUrl, Setup, State, Step, Tenant, examine, unusable};
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
@@ -40,13 +41,7 @@ pub(super) struct DoctorArgs {
 pub(super) async fn doctor(args: DoctorArgs) -> u8 {
     let config = match Config::load(&named(&args.daemon.config), super::environment()) {
         Ok(loaded) => loaded.config,
-        Err(problems) if args.daemon.json => {
-            return super::config::refuse(&problems, true, &mut io::stdout()).unwrap_or(UNUSABLE);
-        }
-        Err(problems) => {
-            complain(&format!("\n{problems}"));
-            return UNUSABLE;
-        }
+        Err(problems) => return refuse(&problems, args.daemon.json),
     };
     match look(&args, &config).await {
         Ok(code) => code,
@@ -55,6 +50,20 @@ pub(super) async fn doctor(args: DoctorArgs) -> u8 {
             UNUSABLE
         }
     }
+}
+
+/// A configuration that cannot be used: each problem as a check, and nothing else was looked at.
+fn refuse(problems: &Problems, json: bool) -> u8 {
+    let place = |it: &Problem| it.origin.as_ref().map_or_else(String::new, |origin| format!("in {origin}"));
+    let found: Vec<Finding> = problems.problems.iter().map(|it| unusable(&it.shown, &it.message, &place(it))).collect();
+    let widest = found.iter().map(|it| it.subject.chars().count()).max().unwrap_or_default();
+    let text = match json {
+        true => format!("{:#}\n", document(&found)),
+        false => found.iter().map(|it| lines(it, widest, false)).collect::<String>() + &summary(&found),
+    };
+    // Nobody reads it any more; the exit code still tells.
+    _ = io::stdout().write_all(text.as_bytes());
+    UNUSABLE
 }
 
 async fn look(args: &DoctorArgs, config: &Config) -> Result<u8, String> {

@@ -5,7 +5,6 @@
 use super::Identity;
 use super::aadsts::Verdict;
 use super::exchange::ExchangeError;
-use super::proof::Proof;
 use crate::model::clock::UnixMillis;
 use crate::model::token::AccessToken;
 
@@ -18,8 +17,6 @@ pub struct Tried {
     pub kind: &'static str,
     /// When it expires, where known.
     pub expires_at: Option<UnixMillis>,
-    /// Whether it is a secret that has the form of an id. Entra's secrets never have; their ids always do.
-    pub is_like_an_id: bool,
     /// A token, or why there is none.
     pub outcome: Result<AccessToken, NotIssued>,
 }
@@ -42,8 +39,6 @@ impl Identity {
         let states = self.state().credentials;
         let mut tried = Vec::new();
         for candidate in candidates {
-            let is_like_an_id =
-                matches!(&candidate.proof, Ok(Proof::Secret(secret)) if uuid::Uuid::try_parse(secret.expose()).is_ok());
             let outcome = match &candidate.proof {
                 Err(reason) => Err(NotIssued::Unreadable(reason.clone())),
                 Ok(proof) => match self.registration.exchange(proof).await {
@@ -53,7 +48,7 @@ impl Identity {
                 },
             };
             let expires_at = states.get(candidate.index).and_then(|it| it.expires_at);
-            tried.push(Tried { index: candidate.index, kind: candidate.kind, expires_at, is_like_an_id, outcome });
+            tried.push(Tried { index: candidate.index, kind: candidate.kind, expires_at, outcome });
         }
         tried
     }

@@ -39,19 +39,12 @@ async fn a_dead_credential_is_told_by_what_killed_it() {
     let tenant = Clinic::new().await.tenant.client_secret().to_owned();
     for (what, credential, refused, code) in [
         ("another secret", secret("wrong~secret", ""), None, "secret_wrong"),
-        ("the id of the secret", secret(ID, ""), None, "secret_id_pasted"),
         ("an expired secret", secret(&tenant, ""), Some(7_000_222), "secret_expired"),
         ("an app that is switched off", secret(&tenant, ""), Some(7_000_112), "application_disabled"),
         ("consent that is missing", secret(&tenant, ""), Some(65_001), "consent_missing"),
         ("Conditional Access", secret(&tenant, ""), Some(53_003), "blocked_by_conditional_access"),
         ("a scope nobody knows", secret(&tenant, ""), Some(500_011), "scope_wrong"),
         ("a code from tomorrow", secret(&tenant, ""), Some(7_999_999), "credential_refused"),
-        (
-            "a file that is not there",
-            "{ kind = \"client_secret\", secret_file = \"/nowhere/secret\" }".to_owned(),
-            None,
-            "credential_unreadable",
-        ),
     ] {
         let clinic = Clinic::new().await.credentials(&credential);
         if let Some(code) = refused {
@@ -299,6 +292,13 @@ async fn people_read_a_line_a_check_with_cause_and_cure_below() {
     assert_eq!(output.status.code(), Some(2));
     let output = clinic.doctor("[server]\npublic_url = 7\n", &[]).await;
     assert_eq!(output.status.code(), Some(2));
+    // What can be seen without asking anybody is said before anybody is asked.
+    let pasted = changed(&clinic.plan.toml(), &format!("{:?}", clinic.tenant.client_secret()), &format!("{ID:?}"));
+    let report = clinic.report_of(&pasted, &[]).await;
+    assert_eq!((report.code, report.codes()), (Some(2), vec!["configuration_unusable".to_owned()]));
+    let check = report.check("configuration_unusable");
+    assert!(check["what"].as_str().unwrap().contains("is the secret's ID; paste its Value"), "{check}");
+    assert!(check["cure"].as_str().unwrap().contains("doctor.toml"), "{check}");
     let unread = changed(&clinic.plan.toml(), "[store]", "[egress]\nca_file = \"/nowhere/roots.pem\"\n[store]");
     let output = clinic.doctor(&unread, &[]).await;
     let said = String::from_utf8(output.stderr).unwrap();

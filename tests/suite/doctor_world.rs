@@ -112,7 +112,7 @@ impl Clinic {
         let begun = Instant::now();
         let mut command = Command::new(env!("CARGO_BIN_EXE_mailspan"));
         command.arg("doctor").arg("--config").arg(&file).args(args);
-        SURROUNDINGS.iter().for_each(|it| drop(command.env_remove(it)));
+        SURROUNDINGS.iter().for_each(|it| _ = command.env_remove(it));
         if let Some(roots) = &self.roots {
             command.env("SSL_CERT_FILE", roots);
         }

@@ -43,6 +43,7 @@ mod destination_smtp;
 mod destination_store;
 mod destination_webhook;
 mod doctor;
+mod doctor_codes;
 mod doctor_world;
 mod gate;
 mod genesys;

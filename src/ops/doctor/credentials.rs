@@ -70,7 +70,7 @@ fn token(tenant: &TenantConfig, credential: &Tried, of: usize, beside: Beside) -
             known("says", verdict.says.to_owned());
             let elsewhere = beside.lives_in.filter(|it| *it != tenant.cloud);
             known("lives_in", elsewhere.map(cloud).unwrap_or_default());
-            let entry = entry(verdict.code, credential.is_like_an_id, elsewhere.is_some());
+            let entry = entry(verdict.code, elsewhere.is_some());
             if beside.clock_is_wrong && entry.code == codes::ASSERTION_OUT_OF_TIME.code {
                 let why = "Entra refuses what is signed with a wrong clock: see the clock above";
                 return Finding::skipped(Step::Token, subject, why);
@@ -82,9 +82,8 @@ fn token(tenant: &TenantConfig, credential: &Tried, of: usize, beside: Beside) -
 }
 
 /// What a code of Entra means for a set-up.
-fn entry(aadsts: Option<u32>, is_like_an_id: bool, lives_elsewhere: bool) -> &'static Entry {
+fn entry(aadsts: Option<u32>, lives_elsewhere: bool) -> &'static Entry {
     match aadsts.unwrap_or_default() {
-        7_000_215 if is_like_an_id => &codes::SECRET_ID_PASTED,
         7_000_215 => &codes::SECRET_WRONG,
         7_000_222 => &codes::SECRET_EXPIRED,
         700_027 | 700_030 => &codes::CERTIFICATE_NOT_REGISTERED,
@@ -106,38 +105,34 @@ fn entry(aadsts: Option<u32>, is_like_an_id: bool, lives_elsewhere: bool) -> &'s
     }
 }
 
-/// What can be said of a credential without Entra: that its end is near, and, where nobody could be asked, that it has the
-/// form of an id.
+/// What can be said of credentials without Entra: which end comes near, and when the next one comes.
 pub(super) fn configured(tenant: &TenantConfig, tried: &[Tried], now: UnixMillis) -> Vec<Finding> {
     let mut found = Vec::new();
     for credential in tried {
-        let subject = || subject(tenant, credential, tried.len());
         let ending = credential.expires_at.filter(|at| expiry::warning(*at, now).is_some());
         if let Some(at) = ending {
             let mut facts = facts(tenant, credential);
             facts.extend([("told", expiry::told(at, now)), ("expires", expiry::day(at))]);
-            found.push(Finding::of(&codes::CREDENTIAL_ENDS_SOON, Step::Configuration, subject(), facts));
-        }
-        if credential.is_like_an_id && matches!(credential.outcome, Err(NotIssued::Unavailable(_))) {
-            let facts = facts(tenant, credential);
-            found.push(Finding::of(&codes::SECRET_LIKE_AN_ID, Step::Configuration, subject(), facts));
+            let subject = subject(tenant, credential, tried.len());
+            found.push(Finding::of(&codes::CREDENTIAL_ENDS_SOON, Step::Configuration, subject, facts));
         }
     }
     if found.is_empty() {
-        let ends = tried
-            .iter()
-            .filter_map(|it| it.expires_at)
-            .min()
-            .map(|at| format!("; the first {}", expiry::told(at, now)));
-        let known = ends.unwrap_or_else(|| "; set `expires` at client secrets to be warned before their end".into());
-        let known = match tried.iter().any(|it| it.kind == "client_secret" || it.expires_at.is_some()) {
-            true => known,
-            false => String::new(),
+        let next = tried.iter().filter_map(|it| it.expires_at).min();
+        let what = match next {
+            Some(at) => format!("No credential ends within 30 days; the next {}", expiry::told(at, now)),
+            None => "No credential is known to end; `expires` at a client secret lets Mailspan warn before".into(),
         };
-        let what = format!("No credential is known to end within 30 days{known}");
         found.push(Finding::pass(Step::Configuration, &tenant.name, what, Vec::new()));
     }
     found
+}
+
+/// A configuration that cannot be used: one of its problems, and where that stands.
+pub fn unusable(key: &str, problem: &str, place: &str) -> Finding {
+    let subject = if key.is_empty() { "configuration" } else { key };
+    let facts = vec![("key", subject.to_owned()), ("problem", problem.to_owned()), ("place", place.to_owned())];
+    Finding::of(&codes::CONFIGURATION_UNUSABLE, Step::Configuration, subject, facts)
 }
 
 fn subject(tenant: &TenantConfig, credential: &Tried, of: usize) -> String {
@@ -189,13 +184,7 @@ mod tests {
 
     fn tried(index: usize, outcome: Result<(), NotIssued>) -> Tried {
         let token = || AccessToken(Secret::new("opaque"));
-        Tried {
-            index,
-            kind: "client_secret",
-            expires_at: None,
-            is_like_an_id: false,
-            outcome: outcome.map(|()| token()),
-        }
+        Tried { index, kind: "client_secret", expires_at: None, outcome: outcome.map(|()| token()) }
     }
 
     fn refused(code: u32) -> Result<(), NotIssued> {
@@ -209,13 +198,12 @@ mod tests {
     #[test]
     fn every_refusal_that_is_known_has_a_cause_of_its_own() {
         for (code, decision) in aadsts::known() {
-            let is_specific = entry(Some(code), false, false).code != codes::CREDENTIAL_REFUSED.code;
+            let is_specific = entry(Some(code), false).code != codes::CREDENTIAL_REFUSED.code;
             assert_eq!(is_specific, decision != Decision::Transient && code != 900_144, "AADSTS{code}");
         }
-        assert_eq!(entry(Some(7_000_215), true, false).code, "secret_id_pasted");
-        assert_eq!(entry(Some(90_002), false, true).code, "tenant_in_other_cloud");
-        assert_eq!(entry(Some(12), false, false).code, "credential_refused");
-        assert_eq!(entry(None, false, false).code, "credential_refused");
+        assert_eq!(entry(Some(90_002), true).code, "tenant_in_other_cloud");
+        assert_eq!(entry(Some(12), false).code, "credential_refused");
+        assert_eq!(entry(None, false).code, "credential_refused");
     }
 
     #[test]
@@ -254,14 +242,10 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_near_and_what_looks_wrong_is_told_without_entra() {
+    fn an_end_that_comes_near_is_told() {
         let ending = Tried { expires_at: Some(13 * DAY), ..tried(0, Ok(())) };
         assert_eq!(said(&configured(&tenant(), &[ending], 0)), [("contoso", State::Warn, "credential_ends_soon")]);
         let far = Tried { expires_at: Some(31 * DAY), ..tried(0, Ok(())) };
         assert_eq!(configured(&tenant(), &[far], 0)[0].state, State::Pass);
-        let id = |outcome| Tried { is_like_an_id: true, ..tried(0, outcome) };
-        let unasked = Err(NotIssued::Unavailable("no connection".into()));
-        assert_eq!(said(&configured(&tenant(), &[id(unasked)], 0))[0].2, "secret_like_an_id");
-        assert_eq!(configured(&tenant(), &[id(refused(7_000_215))], 0)[0].state, State::Pass, "it was said by then");
     }
 }

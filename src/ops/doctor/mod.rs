@@ -21,6 +21,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 
 pub use self::codes::all;
+pub use self::credentials::unusable;
 pub use self::finding::{Entry, Finding, OK, SKIPPED, State, Step};
 pub use self::public_url::PublicUrl;
 pub use self::round_trip::Journeys;

@@ -121,7 +121,7 @@ mod tests {
         let wanted = Wanted { tenant: &tenant, notification_url: HERE, daemon: None, now: 0 };
         let soon = subscription(ours, HERE, DAY - 1);
         assert_eq!(judge(&address, "inbox", &Ok(vec![soon]), wanted)[0].code, "subscription_ends_soon");
-        let refused = Err(GraphError::bad("x"));
+        let refused = Err(GraphError::LeadsElsewhere);
         assert_eq!(judge(&address, "inbox", &refused, wanted)[0].code, "subscriptions_not_listed");
     }
 }

@@ -88,10 +88,6 @@ entries! { PUBLIC:
         "{url} cannot be tried from here: server.allowed_sources lets only Graph's networks in",
         "this machine is not one of the networks in server.allowed_sources",
         "nothing, if Graph pushes (mode `push` in /health); else take the list away for a trial";
-    DESTINATION_NOT_REACHED "destination_not_reached" Warn,
-        "The destination of the route {route} is not reached: {problem}",
-        "the receiver is down, its name is wrong, or a firewall is in between",
-        "try `curl -v {url}` on this machine; correct the destination's url, or let the receiver be started";
     DAEMON_UNREADABLE "daemon_unreadable" Fail,
         "The running daemon does not tell where the probe is: {problem}",
         "the API asks for a token with the scope `read`",

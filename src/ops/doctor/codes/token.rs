@@ -8,13 +8,9 @@ entries! { TOKEN:
         "Credential {credential} ({kind}) cannot be read: {problem}",
         "the file is not there, is not readable for the user Mailspan runs as, or holds something else",
         "put the right file in its place and let the user Mailspan runs as read it (`ls -l`, `id`)";
-    SECRET_ID_PASTED "secret_id_pasted" Fail,
-        "Entra refuses credential {credential}: it is the id of a secret, not the secret (AADSTS{aadsts})",
-        "the column `Secret ID` was copied instead of `Value`; a secret never has the form of an id",
-        "Entra admin centre > App registrations > the app {client_id} > Certificates & secrets > New client secret; copy `Value`, which is shown once, and put it into the place of the old one";
     SECRET_WRONG "secret_wrong" Fail,
         "Entra refuses credential {credential}: the client secret is wrong (AADSTS{aadsts})",
-        "it was cut off when it was copied, was deleted in Entra, or belongs to another app than {client_id}",
+        "it was cut off when it was copied, was deleted in Entra, belongs to another app than {client_id}, or is the secret's id",
         "Entra admin centre > App registrations > the app {client_id} > Certificates & secrets > New client secret; copy `Value` and put it into the place of the old one";
     SECRET_EXPIRED "secret_expired" Fail,
         "Entra refuses credential {credential}: the client secret has expired (AADSTS{aadsts})",
@@ -104,12 +100,12 @@ entries! { TOKEN:
         "The application may do more than Mailspan needs: {roles}",
         "permissions were granted that nothing configured here uses",
         "Entra admin centre > App registrations > the app {client_id} > API permissions: remove them; what is needed here is {needed}";
+    CONFIGURATION_UNUSABLE "configuration_unusable" Fail,
+        "{key}: {problem}",
+        "the configuration cannot be used as it is, so nothing else was looked at",
+        "correct {key} {place}; `mailspan config check` says at once whether it can be used";
     CREDENTIAL_ENDS_SOON "credential_ends_soon" Warn,
         "Credential {credential} ({kind}) {told}",
         "secrets and certificates end on the day chosen when they were made",
         "Entra admin centre > App registrations > the app {client_id} > Certificates & secrets: make the next one, put it into the files (no restart is needed), then remove the old one";
-    SECRET_LIKE_AN_ID "secret_like_an_id" Warn,
-        "Credential {credential} has the form of an id, which no client secret has",
-        "probably the column `Secret ID` was copied instead of `Value`; Entra could not be asked",
-        "Entra admin centre > App registrations > the app {client_id} > Certificates & secrets > New client secret; copy `Value`";
 }
