@@ -22,6 +22,7 @@ use crate::{
     mailbox::Contents,
     options::Options,
     policy::millis,
+    rbac::{Assignments, Elsewhere},
     sent::Departures,
     slots::Slots,
     subscriptions::Subscriptions,
@@ -49,6 +50,9 @@ pub(crate) struct World {
     pub(crate) sent: Departures,
     pub(crate) transport: Transport,
     pub(crate) uploads: Uploads,
+    pub(crate) assignments: Assignments,
+    /// Where the tenant lives, if not in this cloud.
+    pub(crate) elsewhere: Mutex<Option<Elsewhere>>,
 }
 
 /// The mailboxes of the tenant.
