@@ -141,7 +141,9 @@ pub(crate) fn after_work(answer: Answer, fault: Option<FaultAction>) -> Answer {
 
 async fn work(world: &Arc<World>, call: &Call, mailbox: Option<&Arc<Mailbox>>) -> Result<Answer, Answer> {
     permitted(world, call)?;
+    reaches(call, mailbox)?;
     match (&call.target, mailbox) {
+        (Target::Me, _) if call.method == "GET" => world.me(call),
         (Target::Batch, _) if call.method == "POST" && !call.in_batch => batch::run(world, call).await,
         (Target::Batch, _) if call.in_batch => Err(Answer::bad_request("A batch within a batch is not supported.")),
         (Target::Subscriptions, _) if call.method == "POST" => world.subscribe(call).await,
@@ -212,7 +214,27 @@ fn permitted(world: &World, call: &Call) -> Result<(), Answer> {
         Operation::List | Operation::Get | Operation::Delta | Operation::Folder | Operation::Subscriptions => {
             &["Mail.Read", "Mail.ReadWrite", "Mail.ReadBasic", "Mail.ReadBasic.All"]
         }
+        Operation::Me => &["User.Read", "User.ReadWrite"],
         _ => return Ok(()),
     };
-    if world.entra.has_role(call.app, enough) { Ok(()) } else { Err(Answer::access_denied()) }
+    if let Some(on_behalf) = &call.on_behalf {
+        let has = |name: &&str| on_behalf.scopes.iter().any(|it| it.eq_ignore_ascii_case(name));
+        return if enough.iter().any(has) { Ok(()) } else { Err(Answer::access_denied()) };
+    }
+    // Whose `/me` an app's own token would be is said below.
+    if call.operation == Operation::Me || world.entra.has_role(call.app, enough) {
+        Ok(())
+    } else {
+        Err(Answer::access_denied())
+    }
+}
+
+/// A token that stands for a user reaches that user's mailbox and no other.
+pub(crate) fn reaches(call: &Call, mailbox: Option<&Arc<Mailbox>>) -> Result<(), Answer> {
+    match (&call.on_behalf, mailbox) {
+        (Some(on_behalf), Some(mailbox)) if !mailbox.address.eq_ignore_ascii_case(&on_behalf.user) => {
+            Err(Answer::access_denied())
+        }
+        _ => Ok(()),
+    }
 }
