@@ -64,7 +64,7 @@ async fn a_device_waits_for_its_user_and_gets_tokens_once() {
     let (device, user_code) = device_code(&client).await;
     let pending = poll(&client, &device).await;
     assert_eq!((pending.json["error"].as_str(), code_of(&pending)), (Some("authorization_pending"), 70_016));
-    assert_eq!(client.tenant.waiting_codes(), [user_code.clone()]);
+    assert_eq!(client.tenant.waiting_codes(), std::slice::from_ref(&user_code));
     assert!(client.tenant.enter_code(&user_code, MAILBOX));
     assert!(!client.tenant.enter_code(&user_code, MAILBOX));
     let done = poll(&client, &device).await;
