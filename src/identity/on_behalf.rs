@@ -45,13 +45,9 @@ impl Identity {
         })?;
         let scopes = self.endpoints.scopes(&PERMISSIONS);
         self.registration.device_code(&endpoint, &scopes).await.map_err(|error| match error {
-            ExchangeError::Unavailable { reason, after } => {
-                Refused::Token(TokenError::Transient { reason, after })
-            }
+            ExchangeError::Unavailable { reason, after } => Refused::Token(TokenError::Transient { reason, after }),
             ExchangeError::Refused(verdict) if verdict.decision == Decision::SignIn => Refused::Grant(verdict),
-            ExchangeError::Refused(verdict) => {
-                Refused::Token(TokenError::Refused { reason: describe(&verdict) })
-            }
+            ExchangeError::Refused(verdict) => Refused::Token(TokenError::Refused { reason: describe(&verdict) }),
         })
     }
 
@@ -86,9 +82,7 @@ impl Identity {
                     self.accepted(&mut self.held(), &candidate, issued.life, now);
                     return Ok(issued);
                 }
-                Err(NotRedeemed::Exchange(ExchangeError::Refused(verdict)))
-                    if verdict.code == Some(PUBLIC_CLIENT) =>
-                {
+                Err(NotRedeemed::Exchange(ExchangeError::Refused(verdict))) if verdict.code == Some(PUBLIC_CLIENT) => {
                     self.held().is_public = true;
                     tracing::info!(
                         tenant = self.tenant,

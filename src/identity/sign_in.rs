@@ -310,7 +310,8 @@ mod tests {
 
     #[test]
     fn a_user_is_the_mailbox_by_principal_name_or_address() {
-        let me = |name: &str, mail: Option<&str>| Me { user_principal_name: name.into(), mail: mail.map(str::to_owned) };
+        let me =
+            |name: &str, mail: Option<&str>| Me { user_principal_name: name.into(), mail: mail.map(str::to_owned) };
         for (me, expected) in [
             (me("Support@Contoso.com", None), true),
             (me("s1@contoso.onmicrosoft.com", Some("SUPPORT@contoso.com")), true),
