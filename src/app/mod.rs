@@ -2,6 +2,7 @@
 //!
 //! Read top to bottom this is the picture of the house: store, tenants, mailboxes, routes, listeners, the loop.
 
+mod alone;
 mod audits;
 mod callbacks;
 mod checks;
@@ -18,6 +19,7 @@ mod sign_ins;
 mod tenants;
 mod wiring;
 
+pub use alone::Alone;
 pub use audits::NoAudit;
 pub use sign_ins::{Departure, NotTaken, UnderWayState};
 
