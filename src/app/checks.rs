@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::PoisonError;
 
-use super::delegated::OwnWay;
 use super::jobs::Jobs;
 use super::wiring::Wiring;
 use super::{Daemon, sending};
@@ -156,7 +155,7 @@ impl Whole<'_> {
         let fallen_back =
             state.filter(|_| polling).and_then(|it| it.push.reason.clone()).filter(|it| it != "configured");
         let paused = state.and_then(|it| it.paused.clone());
-        let sign_in = wiring.own_ways.get(mailbox).map(OwnWay::sign_in);
+        let sign_in = wiring.own_ways.get(mailbox).map(|it| Box::new(it.sign_in()));
         let not_signed_in = sign_in.as_ref().and_then(|it| it.reason.clone());
         let (status, reason) = if let Some((at, who)) = &paused {
             (Status::Degraded, Some(format!("paused since {} by {who}; resume it to go on", rfc3339(*at))))

@@ -65,6 +65,11 @@ impl NoAnswer {
     pub(super) fn is_nobody(&self) -> bool {
         self.is_nobody
     }
+
+    /// What to say.
+    pub(super) fn into_text(self) -> String {
+        self.text
+    }
 }
 
 /// Ends a command: the exit code, and on standard error why.
@@ -164,6 +169,18 @@ impl Client {
             None => request,
         };
         self.answer(request).await
+    }
+
+    /// Whether a daemon answers at all.
+    pub(super) async fn is_there(&self) -> bool {
+        let live = self.base.join("health/live");
+        let Ok(live) = live else { return false };
+        self.http.get(live).timeout(CONNECT_WITHIN).send().await.is_ok_and(|it| it.status().is_success())
+    }
+
+    /// Where it is asked: host and port.
+    pub(super) fn place(&self) -> &str {
+        self.base.authority()
     }
 
     fn url(&self, path: &[&str]) -> Url {

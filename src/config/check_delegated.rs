@@ -20,7 +20,7 @@ pub(super) fn mailboxes(draft: &Draft, report: &mut Report) {
     for (index, tenant) in draft.tenants.iter().enumerate() {
         let Some(tenant) = tenant else { continue };
         let Some(endpoint) = &tenant.token_endpoint else { continue };
-        let ends_well = endpoint.path_segments().and_then(|it| it.last()) == Some("token");
+        let ends_well = endpoint.path_segments().and_then(|mut it| it.next_back()) == Some("token");
         if !ends_well && delegated.iter().any(|it| belongs(it, tenant, draft)) {
             let message = "must end in /token, because users of delegated mailboxes sign in beside it";
             report.wrong(&Path::default().key("tenants").index(index).key("token_endpoint"), message);

@@ -84,7 +84,7 @@ pub enum Details {
         sending: Option<Sending>,
         /// How the sign-in of its user stands; none where it is reached without a user.
         #[serde(skip_serializing_if = "Option::is_none")]
-        sign_in: Option<SignIn>,
+        sign_in: Option<Box<SignIn>>,
     },
     /// A route.
     Route {

@@ -65,7 +65,7 @@ struct Mailbox {
     /// Messages that need a person.
     parked: u64,
     /// How the sign-in of its user stands; null where it is reached without a user.
-    sign_in: Option<SignIn>,
+    sign_in: Option<Box<SignIn>>,
 }
 
 async fn list(State(daemon): State<Arc<Daemon>>, Query(wanted): Query<Wanted>) -> Result<Json<Page<Mailbox>>, Problem> {

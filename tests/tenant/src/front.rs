@@ -18,7 +18,7 @@ use tokio_util::io::ReaderStream;
 use crate::{
     answer::{Answer, Content, Ending, error_body},
     call::{Call, Prefer},
-    clock::http_date,
+    clock::{held, http_date},
     control,
     entra::{TokenRequest, Unauthorized},
     fault::{FaultAction, Victim},
@@ -138,6 +138,10 @@ async fn token(world: &Arc<World>, tenant: &str, parts: &Parts, body: &Bytes) ->
         basic: basic(&parts.headers),
         login: platform::login(world, tenant, parts),
     };
+    if let Some(elsewhere) = held(&world.elsewhere).clone() {
+        let refusal = elsewhere.refusal();
+        return Answer::json(refusal.status, refusal.json(world.clock.now_ms()));
+    }
     let answer = match world.entra.issue(&request, &world.options, &world.origin, &world.clock) {
         Ok(json) => Answer::json(200, json),
         Err(refusal) => Answer::json(refusal.status, refusal.json(world.clock.now_ms())),

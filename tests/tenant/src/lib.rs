@@ -38,6 +38,7 @@ mod platform;
 mod policy;
 mod proofs;
 mod query;
+mod rbac;
 mod redeem;
 mod refused;
 mod render;

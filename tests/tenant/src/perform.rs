@@ -140,8 +140,7 @@ pub(crate) fn after_work(answer: Answer, fault: Option<FaultAction>) -> Answer {
 }
 
 async fn work(world: &Arc<World>, call: &Call, mailbox: Option<&Arc<Mailbox>>) -> Result<Answer, Answer> {
-    permitted(world, call)?;
-    reaches(call, mailbox)?;
+    permitted(world, call, mailbox)?;
     match (&call.target, mailbox) {
         (Target::Me, _) if call.method == "GET" => world.me(call),
         (Target::Batch, _) if call.method == "POST" && !call.in_batch => batch::run(world, call).await,
@@ -204,8 +203,17 @@ fn not_allowed() -> Answer {
     Answer::error(405, "Request_BadRequest", "Specified HTTP method is not allowed for the request target.")
 }
 
+impl World {
+    /// Permissions of Entra reach every mailbox, roles of Exchange those of their scope.
+    pub(crate) fn granted(&self, app: usize, mailbox: Option<&Mailbox>, enough: &[&str]) -> Result<(), Answer> {
+        let is_granted =
+            self.entra.has_role(app, enough) || self.assignments.reach(&self.entra.client_id(app), mailbox, enough);
+        if is_granted { Ok(()) } else { Err(Answer::access_denied()) }
+    }
+}
+
 /// Reading needs a role that reads mail, changing one that writes it, sending one that sends.
-fn permitted(world: &World, call: &Call) -> Result<(), Answer> {
+fn permitted(world: &World, call: &Call, mailbox: Option<&Arc<Mailbox>>) -> Result<(), Answer> {
     let enough: &[&str] = match call.operation {
         Operation::Patch | Operation::Move | Operation::Delete => &["Mail.ReadWrite"],
         Operation::Draft | Operation::Reply | Operation::Attach | Operation::UploadSession => &["Mail.ReadWrite"],
@@ -217,24 +225,17 @@ fn permitted(world: &World, call: &Call) -> Result<(), Answer> {
         Operation::Me => &["User.Read", "User.ReadWrite"],
         _ => return Ok(()),
     };
-    if let Some(on_behalf) = &call.on_behalf {
-        let has = |name: &&str| on_behalf.scopes.iter().any(|it| it.eq_ignore_ascii_case(name));
-        return if enough.iter().any(has) { Ok(()) } else { Err(Answer::access_denied()) };
-    }
-    // Whose `/me` an app's own token would be is said below.
-    if call.operation == Operation::Me || world.entra.has_role(call.app, enough) {
-        Ok(())
-    } else {
-        Err(Answer::access_denied())
-    }
+    lets(world, call, mailbox.map(AsRef::as_ref), enough)
 }
 
-/// A token that stands for a user reaches that user's mailbox and no other.
-pub(crate) fn reaches(call: &Call, mailbox: Option<&Arc<Mailbox>>) -> Result<(), Answer> {
-    match (&call.on_behalf, mailbox) {
-        (Some(on_behalf), Some(mailbox)) if !mailbox.address.eq_ignore_ascii_case(&on_behalf.user) => {
-            Err(Answer::access_denied())
-        }
-        _ => Ok(()),
-    }
+/// Whether whoever calls may do one of these things in the mailbox. A token that stands for a user reaches that user's
+/// mailbox and no other.
+pub(crate) fn lets(world: &World, call: &Call, mailbox: Option<&Mailbox>, enough: &[&str]) -> Result<(), Answer> {
+    let Some(on_behalf) = &call.on_behalf else {
+        // Whose `/me` an app's own token would be is said elsewhere.
+        return if call.operation == Operation::Me { Ok(()) } else { world.granted(call.app, mailbox, enough) };
+    };
+    let has = |name: &&str| on_behalf.scopes.iter().any(|it| it.eq_ignore_ascii_case(name));
+    let reaches = mailbox.is_none_or(|it| it.address.eq_ignore_ascii_case(&on_behalf.user));
+    if reaches && enough.iter().any(has) { Ok(()) } else { Err(Answer::access_denied()) }
 }

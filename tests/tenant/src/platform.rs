@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     answer::Answer,
+    clock::held,
     fault::{FaultAction, Victim},
     perform::{after_work, before_work},
     query::Query,
@@ -94,6 +95,7 @@ fn discovery(world: &World, tenant: &str, parts: &Parts) -> Answer {
         return Answer::json(400, json!({ "error": "invalid_tenant" }));
     }
     let base = login(world, tenant, parts);
+    let elsewhere = held(&world.elsewhere).clone();
     Answer::json(
         200,
         json!({
@@ -106,6 +108,8 @@ fn discovery(world: &World, tenant: &str, parts: &Parts) -> Answer {
             "response_types_supported": ["code"],
             "subject_types_supported": ["pairwise"],
             "id_token_signing_alg_values_supported": ["RS256"],
+            "msgraph_host": elsewhere.as_ref().map_or("graph.microsoft.com", |it| it.graph_host.as_str()),
+            "tenant_region_sub_scope": elsewhere.as_ref().and_then(|it| it.region.as_deref()),
         }),
     )
 }

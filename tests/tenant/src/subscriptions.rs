@@ -16,7 +16,7 @@ use crate::{
     call::{Call, Owner},
     clock::{from_ms, held},
     item::json_object,
-    perform::reaches,
+    perform::lets,
     render::precise,
     subscription_request::{Wanted, endpoint, expiry, invalid},
     world::{World, random_uuid},
@@ -164,7 +164,8 @@ impl World {
         let now = self.clock.now_ms();
         let wanted = Wanted::read(&json_object(call)?, now)?;
         let (mailbox, folder) = self.watched(&wanted)?;
-        reaches(call, Some(&mailbox))?;
+        let enough = ["Mail.Read", "Mail.ReadWrite", "Mail.ReadBasic", "Mail.ReadBasic.All"];
+        lets(self, call, Some(&mailbox), &enough)?;
         let quota = self.options.subscription_quota;
         held(&self.subscriptions.0).refuse_another(&wanted, &call.owner(), mailbox.number, quota, now)?;
         for url in std::iter::once(&wanted.notification_url).chain(&wanted.lifecycle_url) {
