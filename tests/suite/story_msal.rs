@@ -107,11 +107,12 @@ async fn microsofts_library_signs_users_in_at_the_simulated_tenant_as_at_entra()
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, authority).unwrap();
     let graph = tenant.origin();
+    let scopes = ["User.Read", "Mail.ReadWrite", "Mail.Send"].map(|it| format!("{graph}/{it}"));
     let case = |enters: bool| {
         json!({
             "as": "entra_user", "body": "", "ca": ca, "client_id": tenant.client_id(), "user": SUPPORT,
             "authority": format!("{origin}/{}", tenant.tenant_id()), "control": format!("{graph}/_control"),
-            "scopes": ["User.Read", "Mail.ReadWrite", "Mail.Send"].map(|it| format!("{graph}/{it}")), "enters": enters,
+            "scopes": scopes, "enters": enters,
         })
     };
     let cases = [case(true), case(false)];
