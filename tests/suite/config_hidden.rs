@@ -128,7 +128,7 @@ fn any_secrets() -> impl Strategy<Value = Vec<String>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(6))]
 
     #[test]
     fn nothing_that_is_printed_of_a_configuration_holds_a_secret(secrets in any_secrets()) {

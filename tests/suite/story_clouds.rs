@@ -165,7 +165,7 @@ fn plan(world: &World, crossroads: &Crossroads, cloud: &Cloud) -> Plan {
 
 /// Hands in a mail with a file that goes through a session of its own.
 async fn hand_in(plan: &Plan) -> String {
-    let file = BASE64_STANDARD.encode(noise(5, 5 << 20));
+    let file = BASE64_STANDARD.encode(noise(5, 3_300_000));
     let mail = json!({ "from": SUPPORT, "to": ["ann@customer.example"], "subject": "A large file", "text": "see the file",
         "attachments": [{ "name": "a.bin", "type": "application/octet-stream", "content": file }] });
     plan.submit_as("/messages", "large", &mail).await.unwrap().id()
