@@ -18,8 +18,8 @@ use world::{Announced, World, arguments, mail, until_within};
 
 /// So long a start of very many mailboxes may take.
 const START_WITHIN: Duration = Duration::from_secs(1800);
-/// After a start the bridge is given this long to come to rest.
-const SETTLE: Duration = Duration::from_secs(20);
+/// After a start the bridge is given this long to come to rest: the first minute it does not sweep.
+const SETTLE: Duration = Duration::from_secs(75);
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// One mail takes this long at most, or something is broken.
 const MAIL_WITHIN: Duration = Duration::from_secs(60);
