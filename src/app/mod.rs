@@ -9,6 +9,7 @@ mod credentials;
 mod daemon;
 mod ground;
 mod jobs;
+mod keys;
 mod paused;
 mod routes;
 mod sending;
@@ -189,6 +190,11 @@ impl Bridge {
         parts.spawn(async move {
             watcher.watch_credentials(token).await;
             ("the eye on credentials", Ok(()))
+        });
+        let (token, keeper) = (looping.clone(), Arc::clone(&daemon));
+        parts.spawn(async move {
+            keeper.watch_keys(token).await;
+            ("the eye on keys", Ok(()))
         });
         let (token, metrics) = (looping.clone(), daemon.metrics.clone());
         parts.spawn(async move {
