@@ -103,8 +103,8 @@ fn every_key_in_the_documents_exists() {
     assert!(checked > 150, "{checked} keys");
 }
 
-/// Stand-ins for any key, and keys of an object store's own.
-const OTHERS: [&str; 3] = ["x", "x_file", "allow_http"];
+/// Stand-ins for any key; keys of object stores and of SQLite.
+const OTHERS: [&str; 4] = ["x", "x_file", "allow_http", "synchronous"];
 /// Tables of cargo.
 const TABLES: [&str; 1] = ["workspace.dependencies"];
 
