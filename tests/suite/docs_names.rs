@@ -164,6 +164,8 @@ impl Commands {
 
 #[test]
 fn every_command_in_the_documents_exists_with_its_options() {
+    // A command of its own: at the beginning, behind `&&`, `;` or `--`, and behind variables.
+    let begins = Regex::new(r"(?:^|&& |; | -- )(?:[A-Z_]+=\S+ )*(mailspan [^;&]*)").unwrap();
     let mut commands = Commands::default();
     let (mut wrong, mut checked) = (Vec::new(), 0);
     for page in pages() {
@@ -173,8 +175,6 @@ fn every_command_in_the_documents_exists_with_its_options() {
             let lines: Vec<_> = block.text.lines().map(str::to_owned).enumerate().collect();
             lines.into_iter().map(move |(at, line)| (block.line + at, line))
         });
-        // A command of its own: at the beginning, behind `&&`, `;` or `--`, and behind variables.
-        let begins = Regex::new(r"(?:^|&& |; | -- )(?:[A-Z_]+=\S+ )*(mailspan [^;&]*)").unwrap();
         let called = lines.filter_map(|(line, text)| Some((line, begins.captures(&text)?[1].trim().to_owned())));
         for (line, text) in spans.into_iter().chain(called.collect::<Vec<_>>()) {
             checked += 1;
