@@ -225,3 +225,30 @@ fn every_file_that_the_documents_name_is_there() {
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(checked > 20, "{checked} files");
 }
+
+#[test]
+fn every_word_with_an_underscore_in_the_guides_is_the_programs_own() {
+    let keys = every_key();
+    let mut known: BTreeSet<&str> = keys.iter().flat_map(|it| it.split('.')).collect();
+    known.extend(mailspan::ops::doctor::all().into_iter().map(|it| it.code));
+    known.extend(mailspan::model::reason::Code::ALL.iter().map(|it| it.as_str()));
+    // Values, members of an interaction and of Graph's and Entra's own.
+    known.extend(["client_secret", "managed_identity", "gcc_high", "omitted_too_large", "offline_access"]);
+    known.extend(["reply_to", "save_to_sent_items"]);
+    let word = Regex::new(r"^[a-z]+(?:_[a-z]+)+$").unwrap();
+    let (mut wrong, mut checked) = (Vec::new(), 0);
+    for page in pages()
+        .iter()
+        .filter(|it| ["docs/setup-microsoft-365.md", "docs/faq.md"].contains(&&*it.path.to_string_lossy()))
+    {
+        for (line, span) in page.spans().into_iter().filter(|(_, it)| word.is_match(it) && !it.starts_with("mailspan_"))
+        {
+            checked += 1;
+            if !known.contains(span.as_str()) {
+                wrong.push(format!("{}: nobody knows {span}", page.at(line)));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(checked > 50, "{checked} words");
+}
