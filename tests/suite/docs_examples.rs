@@ -1,5 +1,7 @@
 //! Every configuration that the documents show is one that Mailspan takes, completed where it is a part of one.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -53,7 +55,9 @@ impl Files {
             "token_file" if name.contains("azure") => "e30.e30.AA".to_owned(),
             _ => "swordfish~Value-of-some-length".to_owned(),
         };
-        self.folder.write(&format!("{key}-{name}"), &text)
+        let file = self.folder.write(&format!("{key}-{name}"), &text);
+        std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        file
     }
 
     /// Lets every `…_file` name a file that is there.

@@ -11,12 +11,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
 use crate::office::{Office, letter};
-use crate::world::{Bridge, World, until_so};
-
-/// The file of the store.
-fn file(world: &World) -> PathBuf {
-    PathBuf::from(world.database.url.trim_start_matches("sqlite:").trim_start_matches("//"))
-}
+use crate::world::{Bridge, Plan, World, until_so};
 
 /// `sqlite3 -readonly FILE "VACUUM INTO 'COPY'"`.
 async fn copy(world: &World) -> PathBuf {
@@ -29,15 +24,9 @@ async fn copy(world: &World) -> PathBuf {
     copy
 }
 
-/// Puts the copy in the place of the store, with nothing left of the other's log.
-fn restore(world: &World, copy: &Path) {
-    let store = file(world);
-    for part in ["", "-wal", "-shm"] {
-        let mut old = store.clone().into_os_string();
-        old.push(part);
-        let _ = std::fs::remove_file(old);
-    }
-    std::fs::rename(copy, store).unwrap();
+/// The same bridge on the copy.
+fn restored(plan: Plan, copy: &Path) -> Plan {
+    plan.text("store", "url", &format!("sqlite:{}", copy.display()))
 }
 
 /// What the receiver accepted of a subject: its ids, in the order they came.
@@ -63,7 +52,7 @@ async fn an_older_copy_of_the_store_repeats_what_came_since_with_its_ids_and_los
     bridge.stop().await;
     let third = world.receives("While it was down");
 
-    restore(world, &copied);
+    let plan = restored(office.plan(), &copied);
     let bridge = Bridge::start(&plan).await;
     world.until_read(&third).await;
     until_so("a repetition", async || ids(world, "After the copy").len() == 2).await;
@@ -101,8 +90,7 @@ async fn what_was_queued_in_an_older_copy_can_be_taken_back_before_it_leaves_a_s
     bridge.stop().await;
 
     // The copy does not know that it left: without sending, it is found and taken back.
-    restore(world, &copied);
-    let silent = office.plan_with("send = false");
+    let silent = restored(office.plan_with("send = false"), &copied);
     let bridge = Bridge::start(&silent).await;
     bridge.pass(2 * hour);
     world.until_swept_again(2).await;
@@ -112,6 +100,7 @@ async fn what_was_queued_in_an_older_copy_can_be_taken_back_before_it_leaves_a_s
     assert!((200..300).contains(&taken_back.status), "{}", taken_back.body);
     bridge.stop().await;
 
+    let plan = restored(office.plan(), &copied);
     let bridge = Bridge::start(&plan).await;
     bridge.pass(2 * hour);
     plan.until_state(&id, "cancelled", None).await;
