@@ -74,7 +74,7 @@ fn keys(schema: &Value, root: &Value, table: &str, found: &mut BTreeSet<String>)
     }
 }
 
-fn every_key() -> BTreeSet<String> {
+pub(crate) fn every_key() -> BTreeSet<String> {
     let schema = schema();
     let mut found = BTreeSet::new();
     keys(&schema, &schema, "", &mut found);
