@@ -73,13 +73,24 @@ static TELEMETRY: OnceLock<Telemetry> = OnceLock::new();
 /// # Errors
 /// The filter is unusable, or somebody else has taken this process's log lines or metrics.
 pub fn init(config: &Config) -> Result<Telemetry, TelemetryError> {
+    init_to(config, std::io::stderr)
+}
+
+/// The same with log lines that go somewhere else than to standard error.
+///
+/// # Errors
+/// The filter is unusable, or somebody else has taken this process's log lines or metrics.
+pub fn init_to<W>(config: &Config, writer: W) -> Result<Telemetry, TelemetryError>
+where
+    W: for<'w> fmt::MakeWriter<'w> + Send + Sync + 'static,
+{
     if let Some(telemetry) = TELEMETRY.get() {
         telemetry.refilter(&config.log)?;
         return Ok(telemetry.clone());
     }
     let (filter, handle) = reload::Layer::new(filter(&config.log).map_err(TelemetryError::Filter)?);
     let terminal = std::io::stderr().is_terminal();
-    let subscriber = tracing_subscriber::registry().with(filter).with(lines(config, terminal, std::io::stderr));
+    let subscriber = tracing_subscriber::registry().with(filter).with(lines(config, terminal, writer));
     subscriber.try_init().map_err(|_| TelemetryError::Taken("the log lines"))?;
     let recorder = recorder()?;
     let metrics = recorder.handle();

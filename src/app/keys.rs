@@ -30,7 +30,7 @@ impl Daemon {
                     Ok(true) => {
                         tracing::info!(key = %seal.sealing(), "The keys of store.encryption_key_file were read anew")
                     }
-                    Ok(false) => {}
+                    Ok(false) => told = None,
                     Err(reason) if told.as_ref() != Some(&reason) => {
                         tracing::error!(%reason, "store.encryption_key_file cannot be used; what was read before stays in use");
                         told = Some(reason);

@@ -26,7 +26,8 @@ impl Tenant {
         let identity = Arc::new(identity);
         let tokens: Arc<dyn Tokens> = Arc::clone(&identity) as Arc<dyn Tokens>;
         let endpoint = identity.endpoints().graph.clone();
-        let options = Options { slots: ground.slots(&config.name), ..Options::new(Arc::clone(&ground.clock)) };
+        let (slots, uploads) = (ground.slots(&config.name), identity.endpoints().uploads);
+        let options = Options { slots, uploads, ..Options::new(Arc::clone(&ground.clock)) };
         let graph = Graph::new(endpoint, config.name.clone(), tokens, ground.ways.entra.clone(), options);
         Ok(Self { config: config.clone(), identity, graph: Arc::new(graph) })
     }

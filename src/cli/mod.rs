@@ -78,6 +78,7 @@ pub struct ConfigFiles {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     quiet_panics();
+    no_core_files();
     let code = match cli.command {
         Command::Run(args) => block_on(run::run(args)),
         Command::Demo(args) => block_on(demo::demo(args)),
@@ -104,6 +105,18 @@ fn quiet_panics() {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "A part panicked at {place}; its attempt counts as failed");
     }));
+}
+
+/// What is in memory, tokens and mail, is written to no file when the process is killed by a fault: no core file, and no
+/// program that the system hands cores to. Whoever may not do that goes on without: it is a precaution.
+fn no_core_files() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if setrlimit(Resource::Core, none).is_err() {
+        return;
+    }
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
 fn block_on(command: impl Future<Output = u8>) -> u8 {

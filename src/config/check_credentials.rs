@@ -10,10 +10,14 @@ use super::problem::Report;
 use super::tree::Path;
 use super::{Draft, check_delegated};
 use crate::identity::certificate::Certificate;
+use crate::identity::cloud::clouds_of_login;
 use crate::identity::config::{CredentialConfig, TOKEN_FILE_VARIABLE, TenantConfig};
 use crate::identity::expiry;
 use crate::model::clock::UnixMillis;
 use crate::secrets::SecretSource;
+
+/// In which the platform of a workload identity names the login host of its cloud.
+const AUTHORITY_VARIABLE: &str = "AZURE_AUTHORITY_HOST";
 
 pub(super) fn credentials(tenant: &TenantConfig, draft: &Draft, at: &Path, report: &mut Report) {
     if tenant.credentials.is_empty() && !check_delegated::is_for_users_only(tenant, draft) {
@@ -40,7 +44,13 @@ pub(super) fn credentials(tenant: &TenantConfig, draft: &Draft, at: &Path, repor
                     Err(error) => report.wrong(&at.key(error.key), format!("cannot be used: {}", error.problem)),
                 }
             }
-            CredentialConfig::Federated { token_file } => federated(token_file.as_ref(), &at, report),
+            CredentialConfig::Federated { token_file } => {
+                federated(token_file.as_ref(), &at, report);
+                let told = std::env::var(AUTHORITY_VARIABLE).ok();
+                if let Some(message) = told.and_then(|it| other_cloud(&it, tenant)) {
+                    report.warn(&at.key("kind"), message);
+                }
+            }
             CredentialConfig::ManagedIdentity { identity_client_id, endpoint } => {
                 if identity_client_id.as_deref().is_some_and(|it| !is_guid(it)) {
                     let message = "must be the Client ID of the user-assigned identity, a GUID; leave it out for the \
@@ -84,6 +94,17 @@ fn federated(token_file: Option<&PathBuf>, at: &Path, report: &mut Report) {
     }
 }
 
+/// What is to be said where the platform's own cloud is not the tenant's.
+fn other_cloud(authority: &str, tenant: &TenantConfig) -> Option<String> {
+    let host = Url::parse(authority).ok()?.host_str()?.to_owned();
+    let clouds = clouds_of_login(&host);
+    let is_other = !clouds.is_empty() && !clouds.contains(&tenant.cloud) && tenant.token_endpoint.is_none();
+    let cloud = tenant.cloud.as_str();
+    is_other.then(|| {
+        format!("{AUTHORITY_VARIABLE} names {host}, which is no login of cloud = \"{cloud}\"; see in which cloud the tenant lives")
+    })
+}
+
 /// Tokens come from there, so unencrypted only from this machine or its platform.
 fn platform(url: &Url, at: &Path, report: &mut Report) {
     let is_link_local = matches!(url.host(), Some(Host::Ipv4(ip)) if ip.is_link_local());
@@ -96,5 +117,34 @@ fn platform(url: &Url, at: &Path, report: &mut Report) {
     }
     if has_user(url) || url.query().is_some() || url.fragment().is_some() {
         report.wrong(at, "must be scheme, host and path only; what is asked is put behind it");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_platform_of_another_cloud_is_told() {
+        let tenant = |cloud: &str| -> TenantConfig {
+            toml::from_str(&format!(
+                "name = 'a'\ntenant_id = 't'\nclient_id = 'c'\ncredentials = []\ncloud = '{cloud}'"
+            ))
+            .unwrap()
+        };
+        for (authority, cloud, is_told) in [
+            ("https://login.microsoftonline.com/", "global", false),
+            ("https://login.microsoftonline.com/", "gcc_high", true),
+            ("https://login.microsoftonline.us/", "gcc_high", false),
+            ("https://login.microsoftonline.us/", "dod", false),
+            ("https://login.microsoftonline.us/", "global", true),
+            ("https://login.chinacloudapi.cn/", "china", false),
+            ("https://login.partner.microsoftonline.cn/", "china", false),
+            ("https://login.partner.microsoftonline.cn/", "dod", true),
+            ("https://login.private.example/", "global", false),
+            ("no address", "global", false),
+        ] {
+            assert_eq!(other_cloud(authority, &tenant(cloud)).is_some(), is_told, "{authority} {cloud}");
+        }
     }
 }

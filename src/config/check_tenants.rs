@@ -8,6 +8,7 @@ use super::check_credentials;
 use super::problem::Report;
 use super::shape::nearest;
 use super::tree::Path;
+use crate::identity::cloud::{Endpoints, cloud_of_graph, clouds_of_login};
 use crate::identity::config::TenantConfig;
 use crate::inbound::MailboxConfig;
 
@@ -58,6 +59,26 @@ fn endpoints(tenant: &TenantConfig, at: &Path, report: &mut Report) {
         if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(url)) {
             report.wrong(&at.key(key), "must begin with https://; secrets and tokens are sent there");
         }
+    }
+    one_cloud(tenant, at, report);
+}
+
+/// Tokens of one cloud are refused in another, and the secret would have gone to the wrong one.
+fn one_cloud(tenant: &TenantConfig, at: &Path, report: &mut Report) {
+    let Ok(Endpoints { token, graph, .. }) = Endpoints::of(tenant) else { return };
+    let (Some(login), Some(api)) = (token.host_str(), graph.host_str()) else { return };
+    let (logins, graphs) = (clouds_of_login(login), cloud_of_graph(api));
+    let key = match (&tenant.token_endpoint, &tenant.graph_endpoint) {
+        (Some(_), _) => "token_endpoint",
+        (None, Some(_)) => "graph_endpoint",
+        (None, None) => return,
+    };
+    if let Some(cloud) = graphs.filter(|cloud| !logins.is_empty() && !logins.contains(cloud)) {
+        let message = format!(
+            "{login} and {api} belong to different clouds; remove both endpoints and set cloud = \"{}\", or the one the organisation lives in",
+            cloud.as_str()
+        );
+        report.wrong(&at.key(key), message);
     }
 }
 

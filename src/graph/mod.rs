@@ -65,6 +65,8 @@ pub struct Options {
     pub whole: Duration,
     /// Room for the calls.
     pub slots: Slots,
+    /// The domains of the cloud's Exchange: files go to hosts of these, or to the endpoint itself.
+    pub uploads: &'static [&'static str],
 }
 
 impl Options {
@@ -76,6 +78,7 @@ impl Options {
             idle: Duration::from_secs(15),
             whole: Duration::from_secs(600),
             slots: Slots::default(),
+            uploads: &[],
         }
     }
 }
@@ -90,7 +93,7 @@ impl Graph {
         http: reqwest::Client,
         options: Options,
     ) -> Self {
-        Self { tenant, endpoint: Endpoint::new(endpoint), tokens, http, options }
+        Self { tenant, endpoint: Endpoint::new(endpoint, options.uploads), tokens, http, options }
     }
 
     fn room(&self, mailbox: &crate::model::address::Address) -> Arc<Room> {

@@ -17,12 +17,14 @@ pub(super) struct Endpoint {
     url: Url,
     /// Without a slash at its end.
     base: String,
+    /// The domains of this cloud's Exchange.
+    uploads: &'static [&'static str],
 }
 
 impl Endpoint {
-    pub(super) fn new(url: Url) -> Self {
+    pub(super) fn new(url: Url, uploads: &'static [&'static str]) -> Self {
         let base = url.as_str().trim_end_matches('/').to_owned();
-        Self { url, base }
+        Self { url, base, uploads }
     }
 
     /// The address of something below the endpoint; `path` begins with a slash.
@@ -39,11 +41,24 @@ impl Endpoint {
         }
     }
 
+    /// Whether a file may be brought to this address, which Graph handed out: of this cloud, and over TLS unless the
+    /// endpoint itself is without.
+    pub(super) fn takes_uploads(&self, url: &Url) -> bool {
+        let is_exchange = url.scheme() == "https"
+            && url.port().is_none()
+            && url.domain().is_some_and(|host| self.uploads.iter().any(|domain| is_within(host, domain)));
+        (is_exchange || self.is_home(url)) && url.username().is_empty() && url.password().is_none()
+    }
+
     /// Whether this is the configured server.
     pub(super) fn is_home(&self, url: &Url) -> bool {
         (url.scheme(), url.host(), url.port_or_known_default())
             == (self.url.scheme(), self.url.host(), self.url.port_or_known_default())
     }
+}
+
+fn is_within(host: &str, domain: &str) -> bool {
+    host.strip_suffix(domain).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
 /// The path of a mailbox.
@@ -70,7 +85,7 @@ mod tests {
 
     #[test]
     fn links_are_followed_at_home_only() {
-        let endpoint = Endpoint::new(Url::parse("https://graph.microsoft.com/v1.0").unwrap());
+        let endpoint = Endpoint::new(Url::parse("https://graph.microsoft.com/v1.0").unwrap(), &[]);
         for (link, followed) in [
             ("https://graph.microsoft.com/v1.0/users/a/messages/delta?$skiptoken=x", true),
             ("https://GRAPH.microsoft.com:443/v1.0/me", true),
@@ -85,15 +100,42 @@ mod tests {
         ] {
             assert_eq!(endpoint.follow(link).is_ok(), followed, "{link}");
         }
-        let local = Endpoint::new(Url::parse("http://127.0.0.1:9999/v1.0/").unwrap());
+        let local = Endpoint::new(Url::parse("http://127.0.0.1:9999/v1.0/").unwrap(), &[]);
         assert!(local.follow("http://127.0.0.1:9999/v1.0/x").is_ok());
         assert!(local.follow("http://127.0.0.1:9998/v1.0/x").is_err());
         assert_eq!(local.at(format_args!("/$batch")).unwrap().as_str(), "http://127.0.0.1:9999/v1.0/$batch");
     }
 
     #[test]
+    fn files_go_to_this_cloud_only() {
+        let uploads: &[&str] = &["office365.us", "office365-net.us"];
+        let endpoint = Endpoint::new(Url::parse("https://graph.microsoft.us/v1.0").unwrap(), uploads);
+        for (url, taken) in [
+            ("https://outlook.office365.us/api/v2.0/x?authtoken=1", true),
+            ("https://OUTLOOK.office365.us:443/x", true),
+            ("https://office365.us/x", true),
+            ("https://graph.microsoft.us/v1.0/x", true),
+            ("https://outlook.office.com/x", false),
+            ("https://graph.microsoft.com/v1.0/x", false),
+            ("http://outlook.office365.us/x", false),
+            ("https://outlook.office365.us:8443/x", false),
+            ("https://evil-office365.us/x", false),
+            ("https://office365.us.evil.example/x", false),
+            ("https://outlook.office365.us@evil.example/x", false),
+            ("https://a:b@outlook.office365.us/x", false),
+            ("https://169.254.169.254/x", false),
+            ("ftp://outlook.office365.us/x", false),
+        ] {
+            assert_eq!(endpoint.takes_uploads(&Url::parse(url).unwrap()), taken, "{url}");
+        }
+        let local = Endpoint::new(Url::parse("http://127.0.0.1:9999/v1.0").unwrap(), &[]);
+        assert!(local.takes_uploads(&Url::parse("http://127.0.0.1:9999/upload").unwrap()));
+        assert!(!local.takes_uploads(&Url::parse("https://outlook.office.com/x").unwrap()));
+    }
+
+    #[test]
     fn an_id_is_one_segment_whatever_it_holds() {
-        let endpoint = Endpoint::new(Url::parse("https://graph.microsoft.com/v1.0").unwrap());
+        let endpoint = Endpoint::new(Url::parse("https://graph.microsoft.com/v1.0").unwrap(), &[]);
         let user = Address::parse("a/b+c@contoso.com").unwrap();
         for (id, path) in [
             ("AAkALgAAAAAA=", "/v1.0/users/a%2Fb%2Bc@contoso.com/messages/AAkALgAAAAAA%3D"),
@@ -108,7 +150,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_id_climbs_out_of_its_mailbox(id in ".{1,40}") {
-            let endpoint = Endpoint::new(Url::parse("https://graph.microsoft.com/v1.0").unwrap());
+            let endpoint = Endpoint::new(Url::parse("https://graph.microsoft.com/v1.0").unwrap(), &[]);
             let user = Address::parse("a@contoso.com").unwrap();
             if let Ok(id) = segment(&id) {
                 let url = endpoint.at(format_args!("{}/messages/{id}/$value", User(&user))).unwrap();

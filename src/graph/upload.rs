@@ -76,7 +76,9 @@ impl Graph {
             Ok(body) => {
                 let wire: WireSession = parse(&body)?;
                 let url = Secret::new(wire.upload_url.unwrap_or_default());
-                self.upload_url(&url)?;
+                if self.upload_url(&url).is_none() {
+                    return Err(SendError::NotDone(elsewhere(&url)));
+                }
                 let expires_at = wire.expiration_date_time.as_deref().and_then(parse_rfc3339);
                 Ok(Begun::Session(UploadSession { url, expires_at, next: 0 }))
             }
@@ -87,13 +89,14 @@ impl Graph {
         }
     }
 
-    /// A session that was opened before, with what has come of it. None when it is over: ended, cancelled, or complete,
-    /// which [`Graph::attachments`] of the draft tells apart.
+    /// A session that was opened before, with what has come of it. None when it is over: ended, cancelled, of another cloud,
+    /// or complete, which [`Graph::attachments`] of the draft tells apart.
     ///
     /// # Errors
     /// Everything a call can end in.
     pub async fn resume_upload(&self, mailbox: &Address, url: Secret) -> Result<Option<UploadSession>, GraphError> {
-        let call = Call::presigned("upload_progress", Method::GET, self.upload_url(&url)?);
+        let Some(address) = self.upload_url(&url) else { return Ok(None) };
+        let call = Call::presigned("upload_progress", Method::GET, address);
         match self.ask(&self.room(mailbox), 1, call).await {
             Ok(body) => {
                 let (next, expires_at) = progress(&body)?;
@@ -144,7 +147,8 @@ impl Graph {
         }
         let header = format!("bytes {}-{}/{size}", range.start, range.end - 1);
         let header = HeaderValue::try_from(header).map_err(|_| GraphError::bad("a range that fits no header"))?;
-        let call = Call::presigned("upload", Method::PUT, self.upload_url(&session.url)?).part(bytes, header);
+        let address = self.upload_url(&session.url).ok_or_else(|| SendError::NotDone(elsewhere(&session.url)))?;
+        let call = Call::presigned("upload", Method::PUT, address).part(bytes, header);
         match self.ask_for_status(&self.room(mailbox), 1, call).await {
             Ok((StatusCode::CREATED, _)) => Ok(None),
             Ok((_, body)) => match progress(&body)? {
@@ -163,7 +167,9 @@ impl Graph {
     /// # Errors
     /// Everything else a call can end in.
     pub async fn cancel_upload(&self, mailbox: &Address, url: &Secret) -> Result<(), GraphError> {
-        let call = Call::presigned("cancel_upload", Method::DELETE, self.upload_url(url)?);
+        // One that was never used ends by itself.
+        let Some(address) = self.upload_url(url) else { return Ok(()) };
+        let call = Call::presigned("cancel_upload", Method::DELETE, address);
         match self.ask(&self.room(mailbox), 1, call).await {
             Ok(_) => Ok(()),
             Err(error) if is_over(&error) => Ok(()),
@@ -171,13 +177,17 @@ impl Graph {
         }
     }
 
-    /// Attachments travel as safely as everything else: over TLS, unless the endpoint itself is without.
-    fn upload_url(&self, url: &Secret) -> Result<Url, GraphError> {
-        let url = Url::parse(url.expose()).map_err(|_| GraphError::bad("an upload session without an address"))?;
-        match url.has_host() && (url.scheme() == "https" || self.endpoint.is_home(&url)) {
-            true => Ok(url),
-            false => Err(GraphError::LeadsElsewhere),
-        }
+    /// Attachments go where mail goes and nowhere else: to Exchange of this cloud over TLS, or to the endpoint itself.
+    fn upload_url(&self, url: &Secret) -> Option<Url> {
+        Url::parse(url.expose()).ok().filter(|url| self.endpoint.takes_uploads(url))
+    }
+}
+
+/// Graph's answer leads away from the cloud. The host may be told, the address may not.
+fn elsewhere(url: &Secret) -> GraphError {
+    match Url::parse(url.expose()).ok().as_ref().and_then(Url::host_str) {
+        Some(host) => GraphError::bad(format!("an upload session at {host}, which is no host of this tenant's cloud")),
+        None => GraphError::bad("an upload session without an address"),
     }
 }
 

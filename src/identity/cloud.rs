@@ -15,6 +15,8 @@ pub struct Endpoints {
     pub graph: Url,
     /// What the token is asked for.
     pub scope: String,
+    /// The domains of its Exchange, where large attachments go.
+    pub uploads: &'static [&'static str],
 }
 
 /// An endpoint that cannot be one.
@@ -43,7 +45,7 @@ impl Endpoints {
             }
         }
         let scope = format!("{}/.default", graph.origin().ascii_serialization());
-        Ok(Self { token, graph, scope })
+        Ok(Self { token, graph, scope, uploads: uploads(config.cloud) })
     }
 
     /// An endpoint of the login host that stands beside the one for tokens; `None` where that has another name.
@@ -70,6 +72,34 @@ pub(super) fn hosts(cloud: Cloud) -> (&'static str, &'static str) {
         Cloud::Dod => ("login.microsoftonline.us", "dod-graph.microsoft.us"),
         Cloud::China => ("login.partner.microsoftonline.cn", "microsoftgraph.chinacloudapi.cn"),
     }
+}
+
+/// The domains of a cloud's Exchange. Graph hands out addresses at `outlook.office.com` and `outlook.office365.com`; the
+/// others are those that Microsoft lists for Outlook and its attachments in that cloud (learn.microsoft.com/microsoft-365/
+/// enterprise: urls-and-ip-address-ranges, -gcc-high, -dod, -21vianet).
+fn uploads(cloud: Cloud) -> &'static [&'static str] {
+    match cloud {
+        Cloud::Global => &["office.com", "office365.com", "office.net", "outlook.com", "cloud.microsoft"],
+        Cloud::GccHigh => &["outlook.office365.us", "attachments.office365-net.us"],
+        Cloud::Dod => &["outlook-dod.office365.us", "attachments-dod.office365-net.us", "webmail.apps.mil"],
+        Cloud::China => &["partner.outlook.cn", "office365.cn"],
+    }
+}
+
+/// The clouds that a host of Microsoft's logs in to; none for a host of somebody else. China has two: the older goes on
+/// working (learn.microsoft.com/graph/deployments).
+pub fn clouds_of_login(host: &str) -> &'static [Cloud] {
+    match host {
+        "login.microsoftonline.com" | "login.windows.net" | "sts.windows.net" => &[Cloud::Global],
+        "login.microsoftonline.us" => &[Cloud::GccHigh, Cloud::Dod],
+        "login.partner.microsoftonline.cn" | "login.chinacloudapi.cn" => &[Cloud::China],
+        _ => &[],
+    }
+}
+
+/// The cloud that a host of Graph belongs to; none for a host of somebody else.
+pub fn cloud_of_graph(host: &str) -> Option<Cloud> {
+    [Cloud::Global, Cloud::GccHigh, Cloud::Dod, Cloud::China].into_iter().find(|cloud| hosts(*cloud).1 == host)
 }
 
 fn token_endpoint(login: &str, tenant_id: &str) -> Option<Url> {
@@ -117,6 +147,22 @@ mod tests {
             let found = Endpoints::of(&tenant(&format!("cloud = '{cloud}'"))).unwrap();
             assert_eq!((found.token.as_str(), found.graph.as_str(), found.scope.as_str()), (token, graph, scope));
         }
+    }
+
+    #[test]
+    fn every_host_belongs_to_the_cloud_it_is_written_for_and_no_other() {
+        let clouds = [Cloud::Global, Cloud::GccHigh, Cloud::Dod, Cloud::China];
+        for cloud in clouds {
+            let (login, graph) = hosts(cloud);
+            assert!(clouds_of_login(login).contains(&cloud), "{login}");
+            assert_eq!(cloud_of_graph(graph), Some(cloud));
+            for other in clouds.into_iter().filter(|it| *it != cloud) {
+                assert!(uploads(cloud).iter().all(|it| !uploads(other).contains(it)), "{cloud:?} {other:?}");
+                assert_ne!(hosts(other).1, graph);
+            }
+        }
+        assert_eq!(clouds_of_login("login.chinacloudapi.cn"), [Cloud::China]);
+        assert_eq!((clouds_of_login("login.example"), cloud_of_graph("graph.example")), (&[] as &[Cloud], None));
     }
 
     #[test]

@@ -45,6 +45,18 @@ pub enum Cloud {
     China,
 }
 
+impl Cloud {
+    /// Its name, as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Global => "global",
+            Self::GccHigh => "gcc_high",
+            Self::Dod => "dod",
+            Self::China => "china",
+        }
+    }
+}
+
 /// One way to prove to Entra who we are.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]

@@ -98,7 +98,7 @@ use wake::Notes;
 use writer::{AnyOp, Asked, Op, Trouble, WAITING, Writer};
 
 /// `[store]`.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// `sqlite:path` or `postgres://user@host/db`.
@@ -108,6 +108,18 @@ pub struct Config {
     pub encryption_key_file: Option<PathBuf>,
     /// How long finished records are kept.
     pub retain: Span,
+}
+
+/// The address of a database can hold a password.
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let database = self.url.split(':').next().unwrap_or_default();
+        f.debug_struct("Config")
+            .field("database", &database)
+            .field("encryption_key_file", &self.encryption_key_file)
+            .field("retain", &self.retain)
+            .finish()
+    }
 }
 
 /// An open store. Clones are the same store; when the last one is dropped without [`Store::close`], what was not yet

@@ -25,6 +25,7 @@ fn with_secrets(text: &str, folder: &Folder) -> String {
     let private_key = folder.write("contoso-key.pem", &pair.key);
     let federated = folder.write("azure-identity-token", "e30.e30.AA\n");
     let keys = folder.write("store-keys", "Cw3Qb4WcQ8pYp1rB7nXvH2mK5tLs9eJfUoZ6iDgAkEM=\n");
+    std::fs::set_permissions(&keys, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     text.replace("/run/secrets/mailspan-store-keys", keys.to_str().unwrap())
         .replace("/etc/mailspan/contoso.pem", certificate.to_str().unwrap())
         .replace("/run/secrets/contoso-key.pem", private_key.to_str().unwrap())

@@ -10,6 +10,7 @@ use mailspan_tenant::{MessageState, Options, Tenant};
 use serde_json::Value;
 use tokio::process::Command;
 
+use crate::said;
 use crate::world::{Plan, SUPPORT, options};
 
 /// A second mailbox, of which nothing is broken.
@@ -108,6 +109,7 @@ impl Clinic {
     /// Runs the program. Nothing it says may be a secret, or a sentence with a gap.
     pub(crate) async fn doctor(&self, toml: &str, args: &[&str]) -> Output {
         let file = self.path("doctor.toml");
+        said::secrets_of(toml);
         std::fs::write(&file, toml).unwrap();
         let begun = Instant::now();
         let mut command = Command::new(env!("CARGO_BIN_EXE_mailspan"));
@@ -117,6 +119,7 @@ impl Clinic {
             command.env("SSL_CERT_FILE", roots);
         }
         let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("doctor ends").unwrap();
+        let output = said::printed(output);
         let said = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
         let said = String::from_utf8(said).unwrap();
         let secret = self.tenant.client_secret();

@@ -12,6 +12,8 @@ use mailspan_tenant::Federation;
 use rcgen::{CertificateParams, PKCS_RSA_SHA256};
 use serde_json::{Value, json};
 
+use crate::said;
+
 /// A certificate and its RSA key, in PEM.
 pub(crate) struct Pair {
     pub(crate) certificate: String,
@@ -44,6 +46,7 @@ impl Pair {
 
 /// Puts a file in another's place, as careful people and Kubernetes do.
 pub(crate) fn write(path: &Path, text: &str) {
+    said::secret(text);
     let beside = path.with_extension("new");
     std::fs::write(&beside, text).unwrap();
     std::fs::rename(beside, path).unwrap();

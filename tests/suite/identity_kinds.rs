@@ -33,6 +33,17 @@ pub(crate) enum Kind {
     Managed,
 }
 
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Secret => "client_secret",
+            Self::Certificate => "certificate",
+            Self::Federated => "federated",
+            Self::Managed => "managed_identity",
+        }
+    }
+}
+
 impl Subject {
     pub(crate) fn new(world: &World, kind: Kind) -> Self {
         let files = (world.path("first"), world.path("second"));
@@ -242,37 +253,44 @@ async fn is_rotated(kind: Kind) {
     world.inbox.has_exactly(&["By the old one", "By the new one"]);
 }
 
-macro_rules! table {
-    ($($name:ident => $kind:expr),+) => {$(
-        mod $name {
-            use super::Kind;
-
-            #[tokio::test(flavor = "multi_thread")]
-            async fn works() {
-                super::works($kind).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread")]
-            async fn is_refused_until_it_is_registered() {
-                super::is_refused($kind).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread")]
-            async fn expires_and_is_replaced() {
-                super::expires($kind).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread")]
-            async fn is_rotated_while_mail_flows() {
-                super::is_rotated($kind).await;
-            }
-        }
-    )+};
+/// What befalls a credential.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Works,
+    Refused,
+    Expires,
+    Rotated,
 }
 
-table! {
-    client_secret => Kind::Secret,
-    certificate => Kind::Certificate,
-    federated => Kind::Federated,
-    managed_identity => Kind::Managed
+async fn cell(kind: Kind, fate: Fate) {
+    match fate {
+        Fate::Works => works(kind).await,
+        Fate::Refused => is_refused(kind).await,
+        Fate::Expires => expires(kind).await,
+        Fate::Rotated => is_rotated(kind).await,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_credential_works_is_refused_expires_and_is_rotated_while_mail_flows() {
+    const FATES: [Fate; 4] = [Fate::Works, Fate::Refused, Fate::Expires, Fate::Rotated];
+    let mut table =
+        format!("| {:<16} |", "credential") + &FATES.map(|it| format!(" {:<8} |", format!("{it:?}"))).concat();
+    let mut bad = Vec::new();
+    let rows = async {
+        for kind in [Kind::Secret, Kind::Certificate, Kind::Federated, Kind::Managed] {
+            table += &format!("\n| {:<16} |", kind.name());
+            // A cell that panics is told in its place, and the others go on.
+            for (fate, told) in FATES.map(|fate| (fate, tokio::task::spawn_local(cell(kind, fate)))) {
+                let is_good = told.await.is_ok();
+                table += &format!(" {:<8} |", if is_good { "yes" } else { "NO" });
+                if !is_good {
+                    bad.push((kind.name(), fate));
+                }
+            }
+        }
+    };
+    tokio::task::LocalSet::new().run_until(rows).await;
+    println!("{table}");
+    assert!(bad.is_empty(), "{bad:?}\n{table}");
 }

@@ -108,6 +108,9 @@ async fn execute(url: &str, sql: String) {
 
 impl Drop for World {
     fn drop(&mut self) {
+        if self.is_sqlite() && !std::thread::panicking() {
+            crate::leaks::assert_none_stored(std::path::Path::new(self.url.trim_start_matches("sqlite:")));
+        }
         let Some((server, name)) = self.server.take() else { return };
         let drop = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -9,18 +9,14 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::receiver::Answer;
+use crate::said;
 use crate::world::{SUPPORT, World, until, until_so};
 use crate::world_program::Program;
 
 async fn mailspan(file: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_mailspan"))
-        .args(args)
-        .arg("--config")
-        .arg(file)
-        .env_remove("MAILSPAN_TOKEN_FILE")
-        .output()
-        .await
-        .unwrap()
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mailspan"));
+    let command = command.args(args).arg("--config").arg(file).env_remove("MAILSPAN_TOKEN_FILE");
+    said::printed(command.output().await.unwrap())
 }
 
 /// What it prints, when it ends with 0.

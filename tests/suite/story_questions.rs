@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tokio::process::Command;
 
+use crate::said;
 use crate::world::{Bridge, Plan, SUPPORT, World, until_so};
 
 /// What a command printed and exited with.
@@ -16,7 +17,7 @@ struct Printed {
 /// Types a command.
 async fn mailspan(args: &[&str]) -> Printed {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mailspan"));
-    let output = command.args(args).env_remove("MAILSPAN_TOKEN_FILE").output().await.unwrap();
+    let output = said::printed(command.args(args).env_remove("MAILSPAN_TOKEN_FILE").output().await.unwrap());
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Printed { code: output.status.code().unwrap(), out: text(output.stdout), complaint: text(output.stderr) }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
+use crate::said;
 use crate::world::{SUPPORT, World};
 use crate::world_program::Program;
 
@@ -26,7 +27,7 @@ async fn send(file: &Path, args: &[&str], input: &str) -> Output {
     // Who refuses its arguments reads no input.
     let _ = to.write_all(input.as_bytes()).await;
     drop(to);
-    child.wait_with_output().await.unwrap()
+    said::printed(child.wait_with_output().await.unwrap())
 }
 
 fn said(output: &Output) -> (Option<i32>, String, String) {

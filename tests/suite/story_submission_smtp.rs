@@ -212,6 +212,37 @@ async fn passwords_travel_encrypted_and_nothing_slips_in_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn passwords_that_are_guessed_at_once_are_no_more_than_one_after_the_other() {
+    let world = World::new().await;
+    let (plan, listen) = listening(&world);
+    let bridge = Bridge::start(&plan).await;
+    let mut guesses = tokio::task::JoinSet::new();
+    let mut clients = Vec::new();
+    for _ in 0..64 {
+        let mut client = Client::connect(listen).await;
+        client.ask("EHLO client.example", "250").await;
+        clients.push(client);
+    }
+    for (number, mut client) in clients.into_iter().enumerate() {
+        guesses.spawn(async move {
+            client.say(format!("{}\r\n", login(&format!("guess {number}"))).as_bytes()).await;
+            client.reply().await
+        });
+    }
+    let (mut looked_at, mut not_looked_at) = (0, 0);
+    while not_looked_at < 54 {
+        let reply = guesses.join_next().await.expect("54 that are not looked at").unwrap();
+        match &reply[..3] {
+            "454" => not_looked_at += 1,
+            "535" => looked_at += 1,
+            _ => panic!("{reply}"),
+        }
+    }
+    assert!(looked_at <= 10, "{looked_at}");
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mail_that_is_coming_in_is_taken_when_the_bridge_stops_and_nothing_after_it() {
     let world = World::new().await;
     let (plan, listen) = listening(&world);

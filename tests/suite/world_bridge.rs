@@ -18,6 +18,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::said;
 use crate::world::{DEADLINE, Inbox, SIGNING_SECRET, TURN, until_so};
 
 /// A configuration in the making.
@@ -34,7 +35,9 @@ impl Plan {
     pub(crate) fn new(store: &str) -> Self {
         let (public, admin) = (free_port(), free_port());
         let empty = Self { public, admin, tables: BTreeMap::new(), lists: String::new(), receiving: 0 };
-        let log = std::env::var("MAILSPAN_STORY_LOG").unwrap_or_else(|_| "off".into());
+        let is_kept = said::FOLDER.is_some();
+        let usual = if is_kept { said::IN_DETAIL } else { "off" };
+        let log = std::env::var("MAILSPAN_STORY_LOG").unwrap_or_else(|_| usual.into());
         empty
             .text("server", "webhook_listen", &public.to_string())
             .text("server", "admin_listen", &admin.to_string())
@@ -44,6 +47,7 @@ impl Plan {
             .text("sync", "sweep_interval", "1s")
             .text("sync", "poll_interval", "1s")
             .text("telemetry", "log", &log)
+            .value("telemetry", "redact", if is_kept { "false" } else { "true" })
     }
 
     /// Sets a key to a text.
@@ -125,7 +129,9 @@ impl Plan {
 
     /// Writes the configuration file.
     pub(crate) fn write(&self, path: &Path) {
-        std::fs::write(path, self.toml()).unwrap();
+        let configuration = self.toml();
+        said::secrets_of(&configuration);
+        std::fs::write(path, configuration).unwrap();
     }
 
     /// Where Graph posts to.
@@ -136,8 +142,9 @@ impl Plan {
     /// A page of the private listener: status and text.
     pub(crate) async fn page(&self, path: &str) -> Option<(u16, String)> {
         let answer = client().get(format!("http://{}{path}", self.admin)).send().await.ok()?;
-        let status = answer.status().as_u16();
-        Some((status, answer.text().await.ok()?))
+        let (status, text) = (answer.status().as_u16(), answer.text().await.ok()?);
+        said::heard(&text);
+        Some((status, text))
     }
 
     /// `/health`: status and content.
@@ -231,7 +238,10 @@ impl Bridge {
         let file = folder.path().join("mailspan.toml");
         plan.write(&file);
         let config = Config::load(&[file], std::iter::empty()).unwrap_or_else(|it| panic!("{it}")).config;
-        let metrics = telemetry::init(&config.telemetry).unwrap();
+        let metrics = match said::log() {
+            Some(log) => telemetry::init_to(&config.telemetry, log).unwrap(),
+            None => telemetry::init(&config.telemetry).unwrap(),
+        };
         let clock = Arc::new(Passing::default());
         let bridge = mailspan::app::Bridge::build(config, metrics, Arc::clone(&clock) as _).await.unwrap();
         let daemon = bridge.daemon();
@@ -253,6 +263,11 @@ impl Bridge {
 
     /// Stops it in order.
     pub(crate) async fn stop(self) {
+        if said::FOLDER.is_some() {
+            for mailbox in self.daemon.store.mailboxes().await.unwrap_or_default() {
+                mailbox.subscription.iter().for_each(|it| said::kept_secret(it.client_state.expose()));
+            }
+        }
         self.stop.cancel();
         tokio::time::timeout(DEADLINE, self.task).await.expect("the bridge stops").unwrap().unwrap();
     }

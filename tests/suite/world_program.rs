@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::said;
 use crate::world::{DEADLINE, Plan, until_so};
 
 /// A running `mailspan run`.
@@ -34,10 +35,16 @@ impl Program {
         tokio::spawn(async move {
             let mut lines = lines.lines();
             while let Ok(Some(line)) = lines.next_line().await {
+                said::heard(&line);
                 kept.lock().unwrap().push(line);
             }
         });
         Self { child, log }
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
     }
 
     /// What it has written to standard error so far.
@@ -63,7 +70,7 @@ impl Program {
 
     /// Sends a signal by its name and does not wait.
     pub(crate) async fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it runs").to_string();
+        let id = self.id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().await.unwrap().success());
     }
 

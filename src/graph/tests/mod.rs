@@ -95,6 +95,7 @@ impl Fake {
             answer_within: Duration::from_millis(400),
             idle: Duration::from_millis(200),
             whole: Duration::from_secs(2),
+            uploads: &["office.com"],
             ..Options::new(clock.clone())
         };
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();

@@ -199,20 +199,22 @@ impl Connection {
 
     async fn check(&mut self, login: &Login) -> Result<User, Reply> {
         let (now, name) = (self.shared.now(), login.name.as_str());
-        let patience = self.shared.guard().patience(self.peer, name, now);
-        let Some(patience) = patience else {
+        let begun = self.shared.guard().begin(self.peer, name, now);
+        let Some(begun) = begun else {
             count("blocked");
             return Err(Reply::new(454, "4.7.0", "too many passwords were wrong; try again in a quarter of an hour"));
         };
-        tokio::time::sleep(patience).await;
+        if !begun.wait.is_zero() {
+            tokio::time::sleep(begun.wait).await;
+        }
         match self.shared.users.known(login) {
             Some(user) => {
-                self.shared.guard().right(self.peer, name, self.shared.now());
+                self.shared.guard().right(begun, self.peer, name, self.shared.now());
                 count("accepted");
                 Ok(user)
             }
             None => {
-                self.shared.guard().wrong(self.peer, name, self.shared.now());
+                self.shared.guard().wrong(begun, name, self.shared.now());
                 count("refused");
                 tracing::warn!(peer = %self.peer, "A login over SMTP was refused: no such user, or another password");
                 Err(Reply::new(535, "5.7.8", "no such user, or another password"))

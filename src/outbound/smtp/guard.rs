@@ -1,7 +1,8 @@
 //! Who has had too much: connections at once, passwords that were wrong, mails in a minute. Rules over what happened,
 //! in bounded memory; the time is an argument.
 //!
-//! A wrong password costs its address a growing wait and at last a quarter of an hour outside; a user under attack from
+//! A password counts as wrong from the moment it comes until it proves right, so guessing many at once is no quicker than one
+//! after the other. A wrong password costs its address a growing wait and at last a quarter of an hour outside; a user under attack from
 //! many addresses waits as well. Whoever guesses must not lock out who knows: an address that knew the password within
 //! the last day waits no longer for what others did to its user, and may be wrong ten times as often.
 
@@ -50,6 +51,15 @@ pub(super) enum Full {
     Blocked,
 }
 
+/// A password that is being looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Begun {
+    /// How long the answer has to wait.
+    pub(super) wait: Duration,
+    /// Whether it counts against its user until it proves right.
+    counts_for_user: bool,
+}
+
 /// Wrong passwords of late.
 #[derive(Debug)]
 struct Memory<K>(HashMap<K, (u32, UnixMillis)>);
@@ -70,6 +80,13 @@ impl<K: Eq + Hash + Clone> Memory<K> {
         let count = self.wrong(key, now).saturating_add(1);
         make_room(&mut self.0, |(_, last)| *last, now - BLOCK_MS);
         self.0.insert(key.clone(), (count, now));
+    }
+
+    /// One that was counted proved right.
+    fn take_back(&mut self, key: &K) {
+        if let Some((count, _)) = self.0.get_mut(key) {
+            *count = count.saturating_sub(1);
+        }
     }
 }
 
@@ -131,8 +148,8 @@ impl Guard {
         }
     }
 
-    /// How long an answer to a password has to wait; `None`: it is not even looked at.
-    pub(super) fn patience(&self, address: IpAddr, user: &str, now: UnixMillis) -> Option<Duration> {
+    /// A password comes. `None`: it is not even looked at.
+    pub(super) fn begin(&mut self, address: IpAddr, user: &str, now: UnixMillis) -> Option<Begun> {
         let address = party(address);
         let of_address = self.addresses.wrong(&address, now);
         let is_known = self.known.get(&(address, user.to_owned())).is_some_and(|it| now - it < KNOWN_MS);
@@ -142,19 +159,28 @@ impl Guard {
             return None;
         }
         let wait = u64::from(of_address.max(of_user / 5)) * WAIT_MS;
-        Some(Duration::from_millis(wait.min(LONGEST_WAIT_MS)))
+        self.addresses.add(&address, now);
+        // Who knew it before logs in all day long, and must not keep an attack on his user in memory.
+        if !is_known {
+            self.users.add(&user.to_owned(), now);
+        }
+        Some(Begun { wait: Duration::from_millis(wait.min(LONGEST_WAIT_MS)), counts_for_user: !is_known })
     }
 
     /// A password was wrong.
-    pub(super) fn wrong(&mut self, address: IpAddr, user: &str, now: UnixMillis) {
-        self.addresses.add(&party(address), now);
-        self.users.add(&user.to_owned(), now);
+    pub(super) fn wrong(&mut self, begun: Begun, user: &str, now: UnixMillis) {
+        if !begun.counts_for_user {
+            self.users.add(&user.to_owned(), now);
+        }
     }
 
     /// A password was right.
-    pub(super) fn right(&mut self, address: IpAddr, user: &str, now: UnixMillis) {
+    pub(super) fn right(&mut self, begun: Begun, address: IpAddr, user: &str, now: UnixMillis) {
         let address = party(address);
         self.addresses.0.remove(&address);
+        if begun.counts_for_user {
+            self.users.take_back(&user.to_owned());
+        }
         make_room(&mut self.known, |at| *at, now - KNOWN_MS);
         self.known.insert((address, user.to_owned()), now);
     }
@@ -177,6 +203,16 @@ mod tests {
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
+    /// One login: how long its answer waits, and whether it is looked at.
+    fn tries(guard: &mut Guard, address: IpAddr, user: &str, now: UnixMillis, is_right: bool) -> Option<u64> {
+        let begun = guard.begin(address, user, now)?;
+        match is_right {
+            true => guard.right(begun, address, user, now),
+            false => guard.wrong(begun, user, now),
+        }
+        Some(begun.wait.as_secs())
+    }
+
     fn there(number: u32) -> IpAddr {
         IpAddr::V4(std::net::Ipv4Addr::from(number))
     }
@@ -184,49 +220,81 @@ mod tests {
     #[test]
     fn wrong_passwords_cost_more_and_more_and_at_last_the_door_is_shut() {
         let mut guard = Guard::default();
-        let mut waits = Vec::new();
-        for number in 0..10 {
-            waits.push(guard.patience(HERE, "desk", number).map(|it| it.as_secs()));
-            guard.wrong(HERE, "desk", number);
-        }
+        let waits: Vec<_> = (0..10).map(|number| tries(&mut guard, HERE, "desk", number, false)).collect();
         assert_eq!(waits, [0, 1, 2, 3, 4, 5, 6, 7, 8, 8].map(Some));
-        assert_eq!(guard.patience(HERE, "other", 10), None);
+        assert_eq!(guard.begin(HERE, "other", 10), None);
         assert_eq!(guard.admit(HERE, 10), Err(Full::Blocked));
         assert_eq!(guard.admit(there(9), 10), Ok(()), "others are not meant");
         assert_eq!(guard.admit(HERE, 10 + BLOCK_MS), Ok(()));
-        assert_eq!(guard.patience(HERE, "desk", 10 + BLOCK_MS), Some(Duration::ZERO));
+        assert_eq!(tries(&mut guard, HERE, "desk", 10 + BLOCK_MS, false), Some(0));
+    }
+
+    #[test]
+    fn many_guesses_at_once_are_no_more_than_as_many_one_after_the_other() {
+        let mut guard = Guard::default();
+        let begun: Vec<_> = (0..64).map(|_| guard.begin(HERE, "desk", 0)).collect();
+        let waits: Vec<_> = begun.iter().flatten().map(|it| it.wait.as_secs()).collect();
+        assert_eq!(waits, [0, 1, 2, 3, 4, 5, 6, 7, 8, 8], "the rest is not looked at");
+        begun.into_iter().flatten().for_each(|it| guard.wrong(it, "desk", 1));
+        assert_eq!((guard.addresses.wrong(&HERE, 1), guard.users.wrong(&"desk".to_owned(), 1)), (10, 10));
+    }
+
+    #[test]
+    fn many_right_logins_at_once_leave_nothing_behind() {
+        let mut guard = Guard::default();
+        let begun: Vec<_> = (0..5).filter_map(|_| guard.begin(HERE, "desk", 0)).collect();
+        begun.into_iter().for_each(|it| guard.right(it, HERE, "desk", 0));
+        assert_eq!((guard.addresses.wrong(&HERE, 1), guard.users.wrong(&"desk".to_owned(), 1)), (0, 0));
+        assert!((0..64).all(|now| tries(&mut guard, HERE, "desk", now, true) == Some(0)));
+        assert_eq!(guard.users.wrong(&"desk".to_owned(), 64), 0);
+    }
+
+    #[test]
+    fn who_hangs_up_before_the_answer_was_wrong() {
+        let mut guard = Guard::default();
+        for _ in 0..MOST_WRONG {
+            guard.begin(HERE, "desk", 0);
+        }
+        assert_eq!((guard.begin(HERE, "desk", 1), guard.admit(HERE, 1)), (None, Err(Full::Blocked)));
     }
 
     #[test]
     fn who_knows_the_password_is_not_locked_out_by_who_guesses() {
         let mut guard = Guard::default();
-        guard.right(HERE, "desk", 0);
+        tries(&mut guard, HERE, "desk", 0, true);
         for number in 1..=MOST_WRONG_OF_USER {
-            guard.wrong(there(number), "desk", 1);
+            tries(&mut guard, there(number), "desk", 1, false);
         }
-        assert_eq!(guard.patience(there(1_000), "desk", 2), None, "a stranger");
-        assert_eq!(guard.patience(HERE, "desk", 2), Some(Duration::ZERO));
-        assert_eq!(guard.patience(there(1_000), "other", 2), Some(Duration::ZERO));
-        assert_eq!(guard.patience(HERE, "desk", KNOWN_MS), Some(Duration::ZERO), "the attack is over by then");
+        assert_eq!(tries(&mut guard, there(1_000), "desk", 2, true), None, "a stranger");
+        assert_eq!(tries(&mut guard, HERE, "desk", 2, true), Some(0));
+        assert_eq!(tries(&mut guard, there(1_000), "other", 2, true), Some(0));
+        assert_eq!(tries(&mut guard, there(2_000), "desk", 1 + BLOCK_MS, true), Some(0), "what he did kept nothing");
+        assert_eq!(tries(&mut guard, HERE, "desk", KNOWN_MS, true), Some(0), "the attack is over by then");
     }
 
     #[test]
     fn one_program_with_a_wrong_password_does_not_shut_out_another_beside_it() {
         let mut guard = Guard::default();
-        guard.right(HERE, "crm", 0);
-        (0..MOST_WRONG).for_each(|_| guard.wrong(HERE, "desk", 1));
-        assert_eq!((guard.admit(HERE, 2), guard.patience(HERE, "desk", 2)), (Ok(()), None));
-        assert_eq!(guard.patience(HERE, "crm", 2), Some(Duration::from_millis(LONGEST_WAIT_MS)));
-        (0..MOST_WRONG_OF_KNOWN).for_each(|_| guard.wrong(HERE, "crm", 3));
-        assert_eq!((guard.admit(HERE, 4), guard.patience(HERE, "crm", 4)), (Err(Full::Blocked), None));
+        tries(&mut guard, HERE, "crm", 0, true);
+        for _ in 0..MOST_WRONG {
+            tries(&mut guard, HERE, "desk", 1, false);
+        }
+        assert_eq!((guard.admit(HERE, 2), guard.begin(HERE, "desk", 2)), (Ok(()), None));
+        assert_eq!(tries(&mut guard, HERE, "crm", 2, false), Some(8));
+        for _ in 0..MOST_WRONG_OF_KNOWN {
+            tries(&mut guard, HERE, "crm", 3, false);
+        }
+        assert_eq!((guard.admit(HERE, 4), guard.begin(HERE, "crm", 4)), (Err(Full::Blocked), None));
     }
 
     #[test]
     fn a_right_password_forgives_the_address_its_wrong_ones() {
         let mut guard = Guard::default();
-        (0..9).for_each(|_| guard.wrong(HERE, "desk", 0));
-        guard.right(HERE, "desk", 1);
-        assert_eq!(guard.patience(HERE, "desk", 2), Some(Duration::ZERO));
+        for _ in 0..9 {
+            tries(&mut guard, HERE, "desk", 0, false);
+        }
+        tries(&mut guard, HERE, "desk", 1, true);
+        assert_eq!(tries(&mut guard, HERE, "desk", 2, true), Some(0));
     }
 
     #[test]
@@ -254,9 +322,9 @@ mod tests {
     fn what_is_remembered_has_bounds() {
         let mut guard = Guard::default();
         for number in 0..u32::try_from(REMEMBERED).unwrap() + 100 {
-            guard.wrong(there(number), &number.to_string(), i64::from(number));
-            guard.right(there(number), &number.to_string(), i64::from(number));
-            guard.wrong(there(number), &number.to_string(), i64::from(number));
+            for is_right in [false, true, false] {
+                tries(&mut guard, there(number), &number.to_string(), i64::from(number), is_right);
+            }
         }
         assert!(guard.addresses.0.len() <= REMEMBERED && guard.users.0.len() <= REMEMBERED);
         assert!(guard.known.len() <= REMEMBERED);

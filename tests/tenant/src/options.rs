@@ -11,6 +11,10 @@ use crate::policy::NotificationPolicy;
 pub struct Options {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// The origin it is known by in its links and scopes, where that is another than its address, as behind a proxy.
+    pub public_origin: Option<String>,
+    /// The origin of the addresses that files are brought to. Exchange has one of its own.
+    pub upload_origin: Option<String>,
     /// The directory (tenant) id.
     pub tenant_id: String,
     /// The application (client) id of the first app.
@@ -70,6 +74,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            public_origin: None,
+            upload_origin: None,
             tenant_id: "6f1d3c7e-0b52-4b57-9a53-2f7d6a1e8c40".to_owned(),
             client_id: "b9a1c8d2-73f4-4e0a-8a55-51c2e7d90f13".to_owned(),
             secrets: vec!["tenant~secret.with+signs/and=more".to_owned()],

@@ -2,7 +2,7 @@
 //!
 //! Every method acts at once and from the tenant's side, as people and Microsoft do, not through Graph.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use bytes::Bytes;
@@ -78,11 +78,13 @@ impl Tenant {
     /// Starts a tenant on the running Tokio runtime.
     pub async fn start(options: Options) -> io::Result<Self> {
         let listener = TcpListener::bind(options.listen).await?;
-        let origin = format!("http://{}", listener.local_addr()?);
+        let address = listener.local_addr()?;
+        let origin = options.public_origin.clone().unwrap_or_else(|| format!("http://{address}"));
         let stop = CancellationToken::new();
         let courier = Courier::new(options.notifications.clone(), &options.trusted_roots, stop.clone())?;
         let world = Arc::new(World {
             entra: Entra::new(&options),
+            address,
             origin,
             seed: fastrand::u64(..),
             clock: Clock::default(),
@@ -135,7 +137,12 @@ impl Tenant {
         self.stop.cancelled().await;
     }
 
-    /// `http://127.0.0.1:port`
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.world.address
+    }
+
+    /// `http://127.0.0.1:port`, or the name it is known by.
     pub fn origin(&self) -> String {
         self.world.origin.clone()
     }

@@ -73,7 +73,8 @@ impl World {
         let (name, token) = (random_uuid().simple().to_string(), random_uuid().simple().to_string());
         let url = format!(
             "{}/api/v2.0/Users('{}')/Messages('{id}')/AttachmentSessions('{name}')?authtoken={token}",
-            self.origin, mailbox.guid
+            self.options.upload_origin.as_ref().unwrap_or(&self.origin),
+            mailbox.guid
         );
         let lifetime = i64::try_from(self.options.upload_lifetime.as_millis()).unwrap_or(i64::MAX);
         let until_ms = self.clock.now_ms().saturating_add(lifetime);

@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError, RwLock, atomic::Ordering},
 };
 
@@ -32,7 +33,9 @@ use crate::{
 /// Everything.
 pub(crate) struct World {
     pub(crate) options: Options,
-    /// `http://127.0.0.1:port`
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// `http://127.0.0.1:port`, or the name it is known by.
     pub(crate) origin: String,
     /// Tells this tenant's ids and tokens from another's.
     pub(crate) seed: u64,

@@ -1,0 +1,88 @@
+//! Keys of stored mail while a bridge runs: one that is missing is told by its name, parks nothing and loses nothing, and when
+//! it is there again, mail goes on.
+
+use std::time::Duration;
+
+use mailspan::store::Seal;
+use serde_json::Value;
+
+use crate::identity_keys::write;
+use crate::receiver::Answer;
+use crate::world::{Bridge, Plan, SUPPORT, World, until_so};
+
+const A: &str = "Cw3Qb4WcQ8pYp1rB7nXvH2mK5tLs9eJfUoZ6iDgAkEM=";
+const B: &str = "7f1c0e9b6a2d4835c1b0f7e6d5a49382716f5e4d3c2b1a09f8e7d6c5b4a39281";
+
+fn id(key: &str) -> String {
+    Seal::of_text(key).unwrap().sealing().to_string()
+}
+
+async fn until_store_says(plan: &Plan, what: &str) {
+    let says = |it: &Value| match what {
+        "ok" => it["status"] == "ok",
+        _ => it["status"] == "degraded" && it["reason"].as_str().is_some_and(|it| it.contains(what)),
+    };
+    plan.until_check("store", "store", what, says).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_under_a_key_that_is_missing_waits_until_the_key_is_there_again() {
+    let world = World::new().await;
+    let keys = world.path("store-keys");
+    write(&keys, A);
+    let plan = world
+        .bare_plan()
+        .mailbox(SUPPORT, "")
+        .route("all", "retry = [\"0s\", \"1s\", \"1s\", \"1s\"]", &world.inbox)
+        .text("store", "encryption_key_file", &keys.display().to_string());
+    world.inbox.usually_answers(Answer::Status(503));
+    let bridge = Bridge::start(&plan).await;
+    until_store_says(&plan, "ok").await;
+    world.receives("Under the old key");
+    until_so("a delivery that failed", async || !world.inbox.received().is_empty()).await;
+    bridge.stop().await;
+    let attempts = world.inbox.received().len();
+
+    // Replaced, and the old one forgotten.
+    write(&keys, B);
+    world.inbox.usually_answers(Answer::Status(200));
+    let bridge = Bridge::start(&plan).await;
+    until_store_says(&plan, &format!("the key {}, which store.encryption_key_file does not hold", id(A))).await;
+    world.receives("Under the new key");
+    world.inbox.until_has(&["Under the new key"]).await;
+    for _ in 0..5 {
+        bridge.pass(Duration::from_secs(61));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(world.inbox.received().len(), attempts + 1, "nothing is handed over that cannot be read");
+    let route = plan.check("route", "all").await;
+    assert_eq!((&route["parked"], &route["queue_depth"]), (&0.into(), &1.into()), "{route}");
+    let waits = world.texts("SELECT code FROM jobs WHERE kind = 'deliver' AND parked_at IS NULL").await;
+    assert_eq!(waits, ["misconfigured"]);
+
+    // Added while it runs.
+    write(&keys, &format!("{B}\n{A}\n"));
+    bridge.pass(Duration::from_secs(61));
+    world.inbox.until_has(&["Under the old key", "Under the new key"]).await;
+    until_store_says(&plan, "ok").await;
+    bridge.stop().await;
+    world.inbox.has_exactly(&["Under the old key", "Under the new key"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_file_that_is_damaged_while_the_bridge_runs_is_told_and_what_was_read_holds() {
+    let world = World::new().await;
+    let keys = world.path("store-keys");
+    write(&keys, A);
+    let plan = world.plan().text("store", "encryption_key_file", &keys.display().to_string());
+    let bridge = Bridge::start(&plan).await;
+    write(&keys, "half a k");
+    bridge.daemon.store.seal().unwrap().refresh().unwrap_err();
+    until_store_says(&plan, "the keys read before stay in use, because ").await;
+    world.receives("All the same");
+    world.inbox.until_has(&["All the same"]).await;
+    write(&keys, A);
+    bridge.daemon.store.seal().unwrap().refresh().unwrap();
+    until_store_says(&plan, "ok").await;
+    bridge.stop().await;
+}
