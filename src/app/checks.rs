@@ -58,6 +58,7 @@ impl Daemon {
         let left_behind = left_behind(&wiring.routes, &counts);
         checks.extend(wiring.routes.iter().chain(&left_behind).map(|name| whole.route_check(name)));
         checks.extend(whole.callbacks_check());
+        checks.push(self.reloads.check());
         Health::of(checks)
     }
 

@@ -3,7 +3,7 @@
 //! Whoever begins something takes the wiring of that moment and keeps it to the end: an attempt is made by one
 //! configuration. What did not change in the configuration is the same in the next wiring, with all it remembers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -19,7 +19,7 @@ use crate::config::route::RouteConfig;
 use crate::delivery::Delivery;
 use crate::http::api::Access;
 use crate::inbound::{Inbound, MailboxConfig, Watched};
-use crate::model::work::MailboxId;
+use crate::model::work::{Lane, MailboxId};
 use crate::outbound::Outbound;
 
 /// What is made of one configuration.
@@ -38,6 +38,12 @@ pub(super) struct Wiring {
     /// How callbacks are made, where they are configured.
     pub(super) callbacks: Option<RoutePlan>,
     pub(super) access: Arc<Access>,
+    /// Tenants that are configured no longer: what was set up in them is taken down with what they had.
+    pub(super) parted: Vec<Tenant>,
+    /// Whoever works in a mailbox with this wiring holds a clone of its presence.
+    presences: HashMap<MailboxId, Arc<()>>,
+    /// The lanes of the mailboxes.
+    lanes: HashSet<Lane>,
 }
 
 impl Wiring {
@@ -48,7 +54,8 @@ impl Wiring {
     pub(super) fn build(config: Config, ground: &Ground, before: Option<&Self>) -> anyhow::Result<Self> {
         let tenants = tenants(&config, ground, before.map_or(&[], |it| &it.tenants))?;
         let (routes, plans) = routes::routes(&config, ground, before)?;
-        let inbound = inbound(&config, ground, &tenants, &plans, before)?;
+        let parted = parted(&tenants, before);
+        let inbound = inbound(&config, ground, (&tenants, &parted), &plans, before)?;
         let outbound = Arc::new(sending::outbound(&config, ground, &inbound, before)?);
         let delivery = Delivery {
             store: ground.store.clone(),
@@ -59,24 +66,47 @@ impl Wiring {
             links: ground.links.clone(),
         };
         Ok(Self {
+            presences: inbound.mailboxes.keys().map(|it| (it.clone(), Arc::default())).collect(),
+            lanes: inbound.mailboxes.keys().map(Lane::mailbox).collect(),
             mailboxes: config.mailboxes.iter().map(Config::mailbox_id).collect(),
             routes: config.routes.iter().map(|it| it.name.clone()).collect(),
             callbacks: callbacks::plan(&outbound),
             access: Arc::new(Access::new(&config.api_tokens, config.server.content_url.is_some())),
             delivery: Arc::new(delivery),
             tenants,
+            parted,
             inbound,
             outbound,
             plans,
             config,
         })
     }
+
+    /// Whether work in this lane is known here. Work in a mailbox that is not configured is left alone.
+    pub(super) fn works_in(&self, lane: &Lane) -> bool {
+        lane.of_mailbox().is_none() || self.lanes.contains(lane)
+    }
+
+    /// To be held by whoever works in this mailbox.
+    pub(super) fn presence(&self, mailbox: &MailboxId) -> Option<Arc<()>> {
+        self.presences.get(mailbox).cloned()
+    }
+
+    /// Whether nobody works in this mailbox with this wiring, once it is not the present one any more.
+    pub(super) fn is_left(&self, mailbox: &MailboxId) -> bool {
+        self.presences.get(mailbox).is_none_or(|it| Arc::strong_count(it) == 1)
+    }
+}
+
+fn parted(tenants: &[Tenant], before: Option<&Wiring>) -> Vec<Tenant> {
+    let known = before.into_iter().flat_map(|it| it.tenants.iter().chain(&it.parted));
+    known.filter(|it| !tenants.iter().any(|tenant| tenant.config.name == it.config.name)).cloned().collect()
 }
 
 fn inbound(
     config: &Config,
     ground: &Ground,
-    tenants: &[Tenant],
+    (tenants, parted): (&[Tenant], &[Tenant]),
     plans: &RoutePlans,
     before: Option<&Wiring>,
 ) -> anyhow::Result<Inbound> {
@@ -84,6 +114,7 @@ fn inbound(
         store: ground.store.clone(),
         clock: Arc::clone(&ground.clock),
         mailboxes: mailboxes(config, tenants, before)?,
+        tenants: tenants.iter().chain(parted).map(|it| (it.config.name.clone(), Arc::clone(&it.graph))).collect(),
         hints: Arc::clone(&ground.hints),
         rules: config.routes.iter().map(RouteConfig::rule).collect(),
         renderings: renderings(config, &content_url(config, ground.admin), plans)?,

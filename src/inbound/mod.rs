@@ -9,6 +9,7 @@ pub mod hints;
 mod look;
 pub mod loops;
 mod mark;
+mod part;
 mod reports;
 mod returned;
 mod subscribe;
@@ -45,6 +46,8 @@ pub struct Inbound {
     pub clock: SharedClock,
     /// The watched mailboxes.
     pub mailboxes: HashMap<MailboxId, Watched>,
+    /// The Graph of each tenant by its name, also of those whose last mailbox is gone.
+    pub tenants: HashMap<String, Arc<Graph>>,
     /// Hints from notifications.
     pub hints: Arc<Hints>,
     /// The routes' rules, in the order of the configuration.

@@ -64,6 +64,11 @@ impl Standing {
         Self { state: State::OnTrial, ..Self::default() }
     }
 
+    /// Nothing that is known of it counts any more: one delivery at a time, from now on, until one succeeds.
+    pub(super) fn probe(&mut self, now: UnixMillis) {
+        *self = Self { why: self.why.take(), state: State::Paused { until: now, probes: 0 }, ..Self::default() };
+    }
+
     /// Whether so many waiting deliveries that failed put a route on trial at the start.
     pub(super) fn wants_trial(retrying: u64) -> bool {
         retrying >= DIFFERENT as u64
