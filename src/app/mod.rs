@@ -10,8 +10,8 @@ mod daemon;
 mod due;
 mod ground;
 mod jobs;
+mod keys;
 mod paused;
-
 mod reload;
 mod routes;
 mod sending;
@@ -206,6 +206,11 @@ impl Bridge {
         parts.spawn(async move {
             follower.follow_configuration(source, token).await;
             ("the eye on the configuration", Ok(()))
+        });
+        let (token, keeper) = (looping.clone(), Arc::clone(&daemon));
+        parts.spawn(async move {
+            keeper.watch_keys(token).await;
+            ("the eye on keys", Ok(()))
         });
         let (token, metrics) = (looping.clone(), daemon.metrics.clone());
         parts.spawn(async move {

@@ -163,7 +163,7 @@ impl Daemon {
         };
         match loaded {
             Ok(loaded) => {
-                if let Err(error) = self.take_over(loaded).await {
+                if let Err(error) = Box::pin(self.take_over(loaded)).await {
                     self.refuse(format!("{error:#}"));
                 }
             }

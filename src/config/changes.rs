@@ -67,6 +67,7 @@ pub const AT_START: &[AtStart] = keys![
     server.webhook_tls,
     server.allowed_sources,
     store.url,
+    store.encryption_key_file,
     egress.proxy,
     egress.ca_file,
     limits.memory_budget,

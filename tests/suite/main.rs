@@ -86,6 +86,7 @@ mod store_model;
 mod store_open;
 mod store_replicas;
 mod store_returned;
+mod store_sealed;
 mod store_submissions;
 mod store_threads;
 mod store_turns;
