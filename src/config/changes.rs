@@ -182,3 +182,114 @@ impl<T: fmt::Display> Differing<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use std::path::PathBuf;
+
+    const BASE: &str = r#"
+        [server]
+        public_url = "https://bridge.example.com"
+        [[tenants]]
+        name = "contoso"
+        tenant_id = "9a7e1c52-4f0b-4d6e-8a55-0c1d2e3f4a5b"
+        client_id = "3f6b0d1e-7c2a-4e8f-9b10-5d4c3b2a1f0e"
+        credentials = [{ kind = "client_secret", secret = "swordfish~Value" }]
+        [[mailboxes]]
+        address = "support@contoso.com"
+        [[routes]]
+        name = "first"
+        subject = "order [0-9]+"
+        destination = { kind = "maildir", path = "first" }
+        [[routes]]
+        name = "second"
+        destination = { kind = "maildir", path = "second" }
+    "#;
+
+    fn config(text: &str) -> Config {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let files: Vec<PathBuf> = vec![file.path().to_owned()];
+        Config::load(&files, std::iter::empty()).unwrap_or_else(|it| panic!("{it}")).config
+    }
+
+    #[test]
+    fn what_is_different_is_told_by_name() {
+        let more = |text: &str| format!("{BASE}\n{text}");
+        let swapped = {
+            let (head, routes) = BASE.split_once("[[routes]]").unwrap();
+            let (first, second) = routes.split_once("[[routes]]").unwrap();
+            format!("{head}[[routes]]{second}[[routes]]{first}")
+        };
+        for (text, expected) in [
+            (BASE.to_owned(), "nothing changed"),
+            (more("[limits]\nmemory_budget = \"1GiB\""), "nothing changed"),
+            (BASE.replace("swordfish", "herring"), "tenant contoso changed"),
+            (more("[[mailboxes]]\naddress = \"sales@contoso.com\""), "mailbox contoso/sales@contoso.com added"),
+            (
+                BASE.replace("\"support@", "\"desk@"),
+                "mailbox contoso/desk@contoso.com added; mailbox contoso/support@contoso.com removed",
+            ),
+            (
+                BASE.replace("support@contoso.com\"", "support@contoso.com\"\nreceive = false"),
+                "mailbox contoso/support@contoso.com changed",
+            ),
+            (BASE.replace("[0-9]+", "[0-9]*"), "route first changed"),
+            (BASE.replace("\"second\" }", "\"third\" }"), "route second changed"),
+            (BASE.replace("name = \"second\"", "name = \"third\""), "route third added; route second removed"),
+            (swapped, "the order of the routes changed"),
+            (
+                more("[routing]\nunmatched = \"ignore\"\n[telemetry]\nlog = \"debug\""),
+                "[routing], telemetry.log changed",
+            ),
+            (
+                more("[[api_tokens]]\nname = \"ops\"\ntoken = \"0123456789abcdef\"\nscopes = [\"read\"]"),
+                "[[api_tokens]] changed",
+            ),
+        ] {
+            let (old, mut new) = (config(BASE), config(&text));
+            keep_at_start(&old, &mut new);
+            assert_eq!(Changes::between(&old, &new).to_string(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn long_lists_are_counted_and_cut() {
+        let routes = |count: usize| -> String {
+            let route = |n| format!("[[routes]]\nname = \"r{n}\"\ndestination = {{ kind = \"maildir\", path = \"p\" }}\n");
+            BASE.to_owned() + "\n" + &(0..count).map(route).collect::<String>()
+        };
+        let told = |count| Changes::between(&config(BASE), &config(&routes(count))).to_string();
+        assert_eq!(told(2), "routes r0, r1 added");
+        assert_eq!(told(12), "12 routes added, among them r0, r1, r2, r3, r4, r5, r6, r7, r8, r9");
+    }
+
+    #[test]
+    fn what_counts_at_the_start_stays_and_is_named() {
+        let running = config(BASE);
+        let mut wanted = config(&format!(
+            "{BASE}\n[store]\nurl = \"sqlite:other.db\"\nretain = \"1d\"\n[limits]\nmemory_budget = \"2GiB\"\nmax_message_size = \"1GiB\"\n\
+             [telemetry]\nformat = \"text\""
+        ));
+        let names = keep_at_start(&running, &mut wanted);
+        assert_eq!(names, ["store.url", "limits.memory_budget", "telemetry.format", "limits.max_message_size"]);
+        assert_eq!(wanted.store.url, running.store.url);
+        assert_ne!(wanted.store.retain, running.store.retain);
+        assert!(wanted.limits.max_message_size <= wanted.limits.memory_budget);
+        assert!(keep_at_start(&running, &mut wanted).is_empty());
+    }
+
+    #[test]
+    fn the_manual_names_every_key_that_counts_at_the_start_only() {
+        let manual = include_str!("../../docs/configuration.md");
+        let (_, told) = manual.split_once("These keys count **at the start only**").unwrap();
+        let (told, _) = told.split_once("\n\n").unwrap();
+        let mut told: Vec<&str> = told.split('`').skip(1).step_by(2).filter(|it| it.contains('.')).collect();
+        let mut names: Vec<&str> = AT_START.iter().map(|it| it.name).collect();
+        told.sort_unstable();
+        names.sort_unstable();
+        assert_eq!(told, names);
+    }
+}

@@ -294,6 +294,19 @@ mod tests {
     }
 
     #[test]
+    fn a_route_that_leads_elsewhere_is_probed_at_once_whatever_the_old_place_asked_for() {
+        let busy = Failure::Transient { reason: "429".into(), after: Some(Duration::from_secs(3600)) };
+        for last in [Failure::Gone { reason: "410".into() }, busy, Failure::transient("no answer")] {
+            let mut standing = failing(10, 3, 5 * MINUTE);
+            standing.heard(&Err(last), 1, 5 * MINUTE);
+            standing.probe(6 * MINUTE);
+            assert_eq!((standing.room(8, 6 * MINUTE), standing.failures()), (1, 0));
+            assert!(standing.wants_loan(6 * MINUTE));
+            assert_eq!(standing.heard(&Ok(Next::Settled), 2, 7 * MINUTE), Change::Resumed(7 * MINUTE));
+        }
+    }
+
+    #[test]
     fn after_a_restart_a_route_that_had_failures_tries_one_at_a_time() {
         assert!(!Standing::wants_trial(2) && Standing::wants_trial(3));
         let mut standing = Standing::on_trial();

@@ -124,6 +124,7 @@ mod story_privacy;
 mod story_program;
 mod story_questions;
 mod story_reload;
+mod story_reload_drift;
 mod story_reload_files;
 mod story_removed;
 mod story_replying;

@@ -103,7 +103,8 @@ async fn a_mailbox_that_is_switched_off_and_on_is_registered_anew_and_finds_the_
     let world = World::new().await;
     let on = told(&world);
     let off = world.bare_plan().mailbox(SUPPORT, "receive = false").route("all", "", &world.inbox);
-    let gone = world.bare_plan().route("all", "", &world.inbox);
+    let gone = world.bare_plan().mailbox(SALES, "").route("all", "", &world.inbox);
+    world.tenant.add_mailbox(SALES);
     let live = Live::start(&world, &on).await;
     let registered = async || {
         until("one subscription", async || {

@@ -182,12 +182,14 @@ async fn a_kill_in_the_middle_of_a_change_leaves_what_a_restart_puts_right() {
     let world = World::new().await;
     let plan = told(&world);
     let file = world.path("mailspan.toml");
+    world.tenant.add_mailbox("sales@contoso.example");
     let mut sent = Vec::new();
     for turn in 0..6_u64 {
         let live = Live::start_by(&plan, &file).await;
         sent.push(format!("Before {turn}"));
         world.receives(sent.last().unwrap());
-        let without = world.bare_plan().route("all", "", &world.inbox).on(&live.at);
+        let without = world.bare_plan().mailbox("sales@contoso.example", "").on(&live.at);
+        let without = without.route("all", "", &world.inbox);
         without.write(&live.file);
         live.program.signal("HUP").await;
         // From before it is read until after the subscription is gone.
