@@ -258,7 +258,8 @@ mod tests {
     #[test]
     fn long_lists_are_counted_and_cut() {
         let routes = |count: usize| -> String {
-            let route = |n| format!("[[routes]]\nname = \"r{n}\"\ndestination = {{ kind = \"maildir\", path = \"p\" }}\n");
+            let route =
+                |n| format!("[[routes]]\nname = \"r{n}\"\ndestination = {{ kind = \"maildir\", path = \"p\" }}\n");
             BASE.to_owned() + "\n" + &(0..count).map(route).collect::<String>()
         };
         let told = |count| Changes::between(&config(BASE), &config(&routes(count))).to_string();
