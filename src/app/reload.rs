@@ -130,7 +130,7 @@ impl Daemon {
                 looks += 1;
                 let is_due_again = looks >= AGAIN_AFTER && self.reloads.is_refused();
                 if was_asked || is_due_again || source.has_changed() {
-                    source = self.reload(source).await;
+                    source = self.reload(source, was_asked).await;
                     looks = 0;
                 }
             }
@@ -139,7 +139,7 @@ impl Daemon {
     }
 
     /// Reads everything anew, as it is once nobody writes to it, and takes it over.
-    async fn reload(&self, mut source: Source) -> Source {
+    async fn reload(&self, mut source: Source, was_asked: bool) -> Source {
         let loaded = loop {
             until_still(&source).await;
             let mut reading = source.clone();
@@ -156,7 +156,7 @@ impl Daemon {
                     }
                 }
                 Err(error) => {
-                    self.refuse(format!("reading it broke off: {error}"));
+                    self.refuse(format!("reading it broke off: {error}"), was_asked);
                     return source;
                 }
             }
@@ -164,16 +164,17 @@ impl Daemon {
         match loaded {
             Ok(loaded) => {
                 if let Err(error) = Box::pin(self.take_over(loaded)).await {
-                    self.refuse(format!("{error:#}"));
+                    self.refuse(format!("{error:#}"), was_asked);
                 }
             }
-            Err(problems) => self.refuse(told(&problems)),
+            Err(problems) => self.refuse(told(&problems), was_asked),
         }
         source
     }
 
-    fn refuse(&self, reason: String) {
-        if self.reloads.refused(reason.clone(), self.now()) {
+    /// Says so once, and to whoever asked.
+    fn refuse(&self, reason: String, was_asked: bool) {
+        if self.reloads.refused(reason.clone(), self.now()) || was_asked {
             count("refused");
             tracing::error!(
                 reason,
@@ -223,6 +224,7 @@ impl Daemon {
         self.jobs.swap(wiring, redirected);
         let wiring = self.jobs.present();
         silence(before, &wiring);
+        self.removed.lock().unwrap_or_else(PoisonError::into_inner).extend(changes.routes.removed.iter().cloned());
         // The old folder's cursor must not be written once the new folder is watched.
         while !moved.iter().all(|it| before.is_left(it)) {
             tokio::time::sleep(LEFT_TURN).await;

@@ -3,6 +3,7 @@
 
 use crate::world::{Inbox, SUPPORT, World, mail_to, until_so};
 use crate::world_live::Live;
+use crate::world_program::Program;
 
 const SALES: &str = "sales@contoso.example";
 
@@ -48,14 +49,15 @@ async fn push_that_one_replica_gives_up_is_taken_back_by_the_other() {
     let public = format!("http://{}", on.public);
     let off = world.bare_plan().text("server", "public_url", &public).mailbox(SUPPORT, "receive = false");
     let keeps = Live::start_by(&on, &world.path("keeps.toml")).await;
-    let before = world.tenant.subscriptions_of(SUPPORT)[0].id.clone();
-    let gives_up = Live::start_by(&off.route("all", "", &world.inbox), &world.path("gives-up.toml")).await;
-    let is_another = async || {
-        let standing = world.tenant.subscriptions_of(SUPPORT);
-        standing.len() == 1 && standing[0].id != before
-    };
-    until_so("another subscription", is_another).await;
-    assert_eq!(gives_up.program.terminate().await, Some(0));
+    assert_eq!(world.tenant.subscriptions_of(SUPPORT).len(), 1);
+    // While the one that wants it stands still, the other does as its own configuration says.
+    keeps.program.signal("STOP").await;
+    let off = off.route("all", "", &world.inbox);
+    let gives_up = Program::start(&off, &world.path("gives-up.toml"));
+    until_so("no subscription", async || world.tenant.subscriptions_of(SUPPORT).is_empty()).await;
+    keeps.program.signal("CONT").await;
+    assert_eq!(gives_up.terminate().await, Some(0));
+    until_so("a subscription", async || world.tenant.subscriptions_of(SUPPORT).len() == 1).await;
     world.receives("For whoever wants it");
     world.inbox.until_has(&["For whoever wants it"]).await;
     keeps.at.until_check("mailbox", SUPPORT, "push is back", |it| it["mode"] == "push").await;
