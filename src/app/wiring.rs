@@ -8,15 +8,17 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use super::delegated::{OwnWay, own_ways};
 use super::ground::Ground;
 use super::jobs::{RoutePlan, RoutePlans};
-use super::routes::{content_url, first_wait, in_turn, renderings};
+use super::routes::{content_url, first_wait, in_turn, renderings, sign_in_base};
 use super::tenants::{Tenant, tenants};
 use super::{callbacks, routes, sending};
 use crate::config::Config;
 use crate::config::limits::Unmatched;
 use crate::config::route::RouteConfig;
 use crate::delivery::Delivery;
+use crate::graph::Graph;
 use crate::http::api::Access;
 use crate::inbound::{Inbound, MailboxConfig, Watched};
 use crate::model::work::{Lane, MailboxId};
@@ -31,6 +33,10 @@ pub(super) struct Wiring {
     pub(super) mailboxes: Arc<[MailboxId]>,
     /// In the order they are asked.
     pub(super) routes: Arc<[String]>,
+    /// Mailboxes that are reached on behalf of their users.
+    pub(super) own_ways: HashMap<MailboxId, OwnWay>,
+    /// What links of sign-ins begin with.
+    pub(super) sign_in_base: String,
     pub(super) inbound: Inbound,
     pub(super) delivery: Arc<Delivery>,
     pub(super) outbound: Arc<Outbound>,
@@ -38,8 +44,6 @@ pub(super) struct Wiring {
     /// How callbacks are made, where they are configured.
     pub(super) callbacks: Option<RoutePlan>,
     pub(super) access: Arc<Access>,
-    /// Tenants that are configured no longer: what was set up in them is taken down with what they had.
-    pub(super) parted: Vec<Tenant>,
     /// Whoever works in a mailbox with this wiring holds a clone of its presence.
     presences: HashMap<MailboxId, Arc<()>>,
     /// The lanes of the mailboxes.
@@ -54,8 +58,8 @@ impl Wiring {
     pub(super) fn build(config: Config, ground: &Ground, before: Option<&Self>) -> anyhow::Result<Self> {
         let tenants = tenants(&config, ground, before.map_or(&[], |it| &it.tenants))?;
         let (routes, plans) = routes::routes(&config, ground, before)?;
-        let parted = parted(&tenants, before);
-        let inbound = inbound(&config, ground, (&tenants, &parted), &plans, before)?;
+        let own_ways = own_ways(&config, ground, &tenants, before.map(|it| &it.own_ways));
+        let inbound = inbound(&config, ground, (&tenants, &own_ways), &plans, before)?;
         let outbound = Arc::new(sending::outbound(&config, ground, &inbound, before)?);
         let delivery = Delivery {
             store: ground.store.clone(),
@@ -73,8 +77,9 @@ impl Wiring {
             callbacks: callbacks::plan(&outbound),
             access: Arc::new(Access::new(&config.api_tokens, config.server.content_url.is_some())),
             delivery: Arc::new(delivery),
+            sign_in_base: sign_in_base(&config, ground.admin),
+            own_ways,
             tenants,
-            parted,
             inbound,
             outbound,
             plans,
@@ -98,23 +103,36 @@ impl Wiring {
     }
 }
 
-fn parted(tenants: &[Tenant], before: Option<&Wiring>) -> Vec<Tenant> {
-    let known = before.into_iter().flat_map(|it| it.tenants.iter().chain(&it.parted));
-    known.filter(|it| !tenants.iter().any(|tenant| tenant.config.name == it.config.name)).cloned().collect()
+/// What mailboxes that are configured no longer were reached by, where no tenant has it any more: what was set up in them is
+/// taken down with that.
+fn parted(
+    mailboxes: &HashMap<MailboxId, Watched>,
+    tenants: &[Tenant],
+    before: Option<&Wiring>,
+) -> HashMap<MailboxId, Arc<Graph>> {
+    let Some(before) = before else { return HashMap::new() };
+    let known = before.inbound.mailboxes.iter().map(|(id, it)| (id, &it.graph)).chain(&before.inbound.parted);
+    let has_tenant = |id: &MailboxId| tenants.iter().any(|it| it.config.name == id.tenant);
+    let is_tenants = |graph| before.tenants.iter().any(|it| Arc::ptr_eq(&it.graph, graph));
+    let is_in_use = |id: &MailboxId, graph| mailboxes.contains_key(id) || has_tenant(id) && is_tenants(graph);
+    let parted = known.filter(|(id, graph)| !is_in_use(id, graph));
+    parted.map(|(id, graph)| (id.clone(), Arc::clone(graph))).collect()
 }
 
 fn inbound(
     config: &Config,
     ground: &Ground,
-    (tenants, parted): (&[Tenant], &[Tenant]),
+    ways: (&[Tenant], &HashMap<MailboxId, OwnWay>),
     plans: &RoutePlans,
     before: Option<&Wiring>,
 ) -> anyhow::Result<Inbound> {
+    let mailboxes = mailboxes(config, ways, before)?;
     Ok(Inbound {
         store: ground.store.clone(),
         clock: Arc::clone(&ground.clock),
-        mailboxes: mailboxes(config, tenants, before)?,
-        tenants: tenants.iter().chain(parted).map(|it| (it.config.name.clone(), Arc::clone(&it.graph))).collect(),
+        parted: parted(&mailboxes, ways.0, before),
+        mailboxes,
+        tenants: ways.0.iter().map(|it| (it.config.name.clone(), Arc::clone(&it.graph))).collect(),
         hints: Arc::clone(&ground.hints),
         rules: config.routes.iter().map(RouteConfig::rule).collect(),
         renderings: renderings(config, &content_url(config, ground.admin), plans)?,
@@ -135,13 +153,14 @@ fn inbound(
 
 fn mailboxes(
     config: &Config,
-    tenants: &[Tenant],
+    (tenants, own_ways): (&[Tenant], &HashMap<MailboxId, OwnWay>),
     before: Option<&Wiring>,
 ) -> anyhow::Result<HashMap<MailboxId, Watched>> {
     let graphs: HashMap<&str, _> = tenants.iter().map(|it| (it.config.name.as_str(), &it.graph)).collect();
     let mailbox = |it: &MailboxConfig| {
         let id = Config::mailbox_id(it);
-        let graph = graphs.get(id.tenant.as_str()).with_context(|| format!("mailbox {id}: there is no such tenant"))?;
+        let graph = own_ways.get(&id).map(|it| &it.graph).or_else(|| graphs.get(id.tenant.as_str()).copied());
+        let graph = graph.with_context(|| format!("mailbox {id}: there is no such tenant"))?;
         let silent_sweeps = before.and_then(|it| it.inbound.mailboxes.get(&id)).map(|it| Arc::clone(&it.silent_sweeps));
         let watched =
             Watched { config: it.clone(), graph: Arc::clone(graph), silent_sweeps: silent_sweeps.unwrap_or_default() };

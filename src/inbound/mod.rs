@@ -46,8 +46,10 @@ pub struct Inbound {
     pub clock: SharedClock,
     /// The watched mailboxes.
     pub mailboxes: HashMap<MailboxId, Watched>,
-    /// The Graph of each tenant by its name, also of those whose last mailbox is gone.
+    /// The Graph of each tenant by its name.
     pub tenants: HashMap<String, Arc<Graph>>,
+    /// The Graph of mailboxes that are configured no longer and were reached by a way of their own.
+    pub parted: HashMap<MailboxId, Arc<Graph>>,
     /// Hints from notifications.
     pub hints: Arc<Hints>,
     /// The routes' rules, in the order of the configuration.
@@ -231,6 +233,8 @@ pub enum Access {
     /// Without a user: client credentials.
     #[default]
     Application,
+    /// On behalf of its user, who signs in once: `mailspan sign-in`.
+    Delegated,
 }
 
 /// When a message is marked read.

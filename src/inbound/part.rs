@@ -32,7 +32,8 @@ impl Inbound {
         self.hints.forget(mailbox);
         // What has ended by itself needs nobody's help.
         if known.expires_at > now {
-            let Some(graph) = self.tenants.get(&mailbox.tenant) else {
+            let graph = self.parted.get(mailbox).or_else(|| self.tenants.get(&mailbox.tenant));
+            let Some(graph) = graph else {
                 let left = u64::try_from(known.expires_at - now).unwrap_or(0);
                 return Ok(Next::Again { after: Duration::from_millis(left) });
             };
