@@ -186,6 +186,18 @@ const METRICS: &[(&str, Kind, Unit, &str)] = {
     use Kind::{Counter, Gauge, Histogram};
     use Unit::{Bytes, Count, Seconds};
     &[
+        (
+            "mailspan_configuration_reloads_total",
+            Counter,
+            Count,
+            "Times the configuration was read anew, by outcome: applied, unchanged or refused",
+        ),
+        (
+            "mailspan_configuration_loaded_timestamp_seconds",
+            Gauge,
+            Seconds,
+            "When the configuration in force was read, in Unix time",
+        ),
         ("mailspan_notifications_total", Counter, Count, "Notifications received from Graph, by result"),
         ("mailspan_notification_ack_seconds", Histogram, Seconds, "Time to acknowledge a notification"),
         ("mailspan_graph_requests_total", Counter, Count, "Requests to Graph, by operation and status"),

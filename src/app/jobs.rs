@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::ground::Ground;
-use super::paused::PausedMailboxes;
+use super::paused::{HeldLanes, PausedMailboxes};
 use super::wiring::Wiring;
 use crate::model::backoff::{Backoff, Then};
 use crate::model::clock::rfc3339;
@@ -68,6 +68,9 @@ pub(super) struct Jobs {
     present: watch::Sender<Arc<Wiring>>,
     pub(super) standings: Mutex<HashMap<Lane, Standing>>,
     pub(super) paused_mailboxes: PausedMailboxes,
+    /// Mailboxes that are on their way to another folder.
+    pub(super) moving: HeldLanes,
+    redirected: Mutex<Vec<Lane>>,
 }
 
 impl Wiring {
@@ -82,12 +85,25 @@ impl Wiring {
 impl Jobs {
     pub(super) fn new(ground: Ground, wiring: Wiring, paused_mailboxes: PausedMailboxes) -> Self {
         let present = watch::Sender::new(Arc::new(wiring));
-        Self { ground, present, standings: Mutex::default(), paused_mailboxes }
+        let (standings, redirected) = (Mutex::default(), Mutex::default());
+        Self { ground, present, standings, paused_mailboxes, moving: HeldLanes::default(), redirected }
     }
 
     /// The wiring of this moment. Whoever begins something with it ends it with it.
     pub(super) fn present(&self) -> Arc<Wiring> {
         Arc::clone(&self.present.borrow())
+    }
+
+    /// Puts another wiring in the place of the present one, which ends what was begun with it. What is known of
+    /// `redirected` routes belongs to the places they led to before.
+    pub(super) fn swap(&self, wiring: Wiring, redirected: Vec<Lane>) {
+        self.redirected.lock().unwrap_or_else(PoisonError::into_inner).extend(redirected);
+        self.present.send_replace(Arc::new(wiring));
+    }
+
+    /// Hears of every swap.
+    pub(super) fn swaps(&self) -> watch::Receiver<Arc<Wiring>> {
+        self.present.subscribe()
     }
 
     /// How a route stands.
@@ -110,14 +126,19 @@ impl RoutePlan {
 
 impl Works for Jobs {
     fn attempt<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Outcome> {
-        let wiring = self.present();
+        // Taken together: whoever swaps knows from then on who is still at work with the old one.
+        let (wiring, presence) = {
+            let present = self.present.borrow();
+            (Arc::clone(&present), job.work.mailbox().and_then(|it| present.presence(it)))
+        };
         Box::pin(async move {
+            let _presence = presence;
             match &job.work {
                 Work::Look { mailbox } => wiring.inbound.look(mailbox).await,
                 Work::Sweep { mailbox } => wiring.inbound.sweep(mailbox).await,
                 Work::Fetch { mailbox, message } => wiring.inbound.fetch(job, mailbox, *message).await,
                 Work::Mark { mailbox } => wiring.inbound.mark(mailbox).await,
-                Work::Renew { mailbox } => wiring.inbound.renew(mailbox).await,
+                Work::Renew { mailbox } => wiring.inbound.renew(job, mailbox).await,
                 Work::Deliver { route, interaction } => wiring.delivery.deliver(job, route, interaction).await,
                 Work::Audit { mailbox } => wiring.audit(mailbox).await,
                 Work::Send { mailbox, submission } => wiring.outbound.send(job, mailbox, *submission).await,
@@ -146,10 +167,13 @@ impl Works for Jobs {
     }
 
     fn room(&self, lane: &Lane) -> u32 {
-        match self.present().route(lane) {
+        let wiring = self.present();
+        match wiring.route(lane) {
             Some(route) => route.room,
             // What is due stays due until the mailbox is resumed.
             None if self.paused_mailboxes.holds(lane) => 0,
+            // Nor is it lost: another replica may know the mailbox, and it may be configured again.
+            None if !wiring.works_in(lane) || self.moving.holds(lane) => 0,
             None if lane.0.starts_with("mailbox:") => MAILBOX_ROOM,
             None if lane.0.starts_with("sending:") => SENDING_ROOM,
             None if lane.0.starts_with("subscriptions:") => SUBSCRIPTIONS_ROOM,
@@ -176,13 +200,18 @@ impl Works for Jobs {
         }
     }
 
+    fn redirected(&self) -> Vec<Lane> {
+        std::mem::take(&mut *self.redirected.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn stands(&self, lane: &Lane, standing: &Standing) {
         let mut standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
         let before = standings.insert(lane.clone(), standing.clone());
         let was_paused = before.is_some_and(|it| it.paused_until().is_some());
         let failures = standing.failures();
         match standing.paused_until() {
-            Some(until) if !was_paused => {
+            // A route that was led elsewhere is probed at once and was not found out.
+            Some(until) if !was_paused && until > self.ground.clock.now() => {
                 let (until, reason) = (rfc3339(until), standing.why());
                 tracing::warn!(
                     lane = lane.0,

@@ -44,6 +44,12 @@ const ROOM_PATIENCE: Duration = Duration::from_secs(3);
 /// … and how long it stays away then. Neither is counted as an attempt.
 const ROOM_WAIT: Duration = Duration::from_secs(5);
 
+/// A new route reaches all replicas within so long, in milliseconds. A delivery of a route that one of them does not know
+/// is left to the others …
+const ROLLOUT_MS: i64 = 10 * 60 * 1000;
+/// … who find it after this.
+const LEFT_TO_OTHERS: Duration = Duration::from_secs(5);
+
 /// Everything the delivery jobs work with, wired by the roof.
 pub struct Delivery {
     /// What is on disk.
@@ -109,6 +115,10 @@ impl Delivery {
             return Err(Failure::permanent(format!("loop suspected: {reason}")).coded(Code::LoopSuspected));
         }
         let Some(to) = self.routes.get(route) else {
+            if self.store.is_shared() && self.clock.now() - job.created_at < ROLLOUT_MS {
+                let reason = "the route is not configured here, perhaps not yet; another replica may know it".into();
+                return Err(Failure::Postponed { reason, after: LEFT_TO_OTHERS });
+            }
             return Err(Failure::permanent("the route is no longer configured").coded(Code::RouteRemoved));
         };
         let facts = Facts::read(&row.facts)?;

@@ -61,6 +61,9 @@ pub trait Works: Send + Sync + 'static {
     fn longest(&self, lane: &Lane) -> Duration;
     /// How a route stands has changed; for health and metrics.
     fn stands(&self, lane: &Lane, standing: &Standing);
+    /// Routes that lead elsewhere than a moment ago: what is known of how they stand belongs to the old place. Each is
+    /// told once.
+    fn redirected(&self) -> Vec<Lane>;
 }
 
 /// The loop and what it remembers between two turns.
@@ -145,6 +148,7 @@ impl<W: Works> Runner<W> {
     /// Claims what can start now and starts it. Returns how long there is nothing to do unless something happens;
     /// `None` when nothing can ever be claimed again.
     async fn take_work(&mut self) -> Option<Duration> {
+        self.probe_redirected();
         self.lend_probes().await;
         loop {
             let now = self.clock.now();
@@ -163,9 +167,12 @@ impl<W: Works> Runner<W> {
                 let next = probes.chain(self.agenda.next_after(now)).min();
                 return Some(next.map_or(BACKSTOP, |at| millis(at - now)).min(BACKSTOP));
             }
+            // How long an attempt takes at the longest may be another matter a moment later; the claim goes by this.
+            let longest: HashMap<Lane, Duration> =
+                ready.iter().map(|(lane, _)| (lane.clone(), self.works.longest(lane))).collect();
             let rooms = ready.into_iter().map(|(lane, room)| {
                 // The lease outlives the attempt by construction: it is computed, not configured.
-                let lease = self.works.longest(&lane) + LEASE_MARGIN;
+                let lease = longest.get(&lane).copied().unwrap_or_default() + LEASE_MARGIN;
                 Room { lane, room, lease_ms: i64::try_from(lease.as_millis()).unwrap_or(i64::MAX) }
             });
             match self.store.claim(rooms.collect()).await {
@@ -176,7 +183,8 @@ impl<W: Works> Runner<W> {
                         self.agenda.set(lane, next);
                     }
                     for job in claims.jobs {
-                        self.start(job);
+                        let most = longest.get(&job.work.lane()).copied().unwrap_or_default();
+                        self.start(job, most);
                     }
                     if contended {
                         // Another replica holds these rows at this moment; its commit decides.
@@ -201,7 +209,7 @@ impl<W: Works> Runner<W> {
         room.saturating_sub(self.in_flight.get(lane).copied().unwrap_or(0))
     }
 
-    fn start(&mut self, job: Job) {
+    fn start(&mut self, job: Job, most: Duration) {
         let lane = job.work.lane();
         *self.in_shares.entry(self.works.share(&lane).0.to_owned()).or_default() += 1;
         *self.in_flight.entry(lane).or_default() += 1;
@@ -209,7 +217,7 @@ impl<W: Works> Runner<W> {
         let attempted = job.clone();
         let handle = self.attempts.spawn(async move {
             let begun = Instant::now();
-            let timeout = works.plan(&attempted.work).timeout;
+            let timeout = works.plan(&attempted.work).timeout.min(most);
             let outcome = match tokio::time::timeout(timeout, works.attempt(&attempted)).await {
                 Ok(outcome) => outcome,
                 Err(_) => {
@@ -291,6 +299,17 @@ impl<W: Works> Runner<W> {
                     tracing::error!(lane = lane.0, reason = %error, "What failed while {lane} was paused waits for its own schedule");
                 }
             });
+        }
+    }
+
+    /// Whoever was failing and leads elsewhere now proves itself at once, with one at a time.
+    fn probe_redirected(&mut self) {
+        let now = self.clock.now();
+        for lane in self.works.redirected() {
+            if let Some(standing) = self.standings.get_mut(&lane) {
+                standing.probe(now);
+                self.works.stands(&lane, standing);
+            }
         }
     }
 

@@ -230,6 +230,11 @@ impl Store {
         }
     }
 
+    /// Whether other replicas may work on it, whose configuration may be another one just now.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.db(), Db::Postgres(_))
+    }
+
     /// Hears of every job that is made due, after its commit. To be called before reading the agenda.
     pub fn wakes(&self) -> Wakes {
         self.0.notes.listen()

@@ -52,6 +52,10 @@ impl Works for HangingTenant {
     }
 
     fn stands(&self, _: &Lane, _: &Standing) {}
+
+    fn redirected(&self) -> Vec<Lane> {
+        Vec::new()
+    }
 }
 
 #[tokio::test]
