@@ -13,7 +13,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::agenda::Agenda;
-use super::settle;
+use super::settle::{self, STORE_PATIENCE};
 use super::standing::{Change, Standing};
 use crate::model::backoff::Backoff;
 use crate::model::clock::{SharedClock, UnixMillis};
@@ -31,8 +31,8 @@ const JOBS_PER_CLAIM: u32 = 512;
 const LANES_PER_CLAIM: usize = 64;
 /// How often the table's own agenda is read, in case a hint was lost.
 const BACKSTOP: Duration = Duration::from_secs(30);
-/// A claim that failed (the store is unavailable) is tried again after this.
-const STORE_PATIENCE: Duration = Duration::from_millis(500);
+/// How long after the grace of a stop what is left is given back.
+const GIVING_BACK: Duration = Duration::from_secs(5);
 
 /// Jobs that are due but that nobody could claim are looked at again after this.
 const CONTENTION_PATIENCE: Duration = Duration::from_millis(10);
@@ -81,6 +81,8 @@ pub struct Runner<W> {
     attempts: JoinSet<Ended>,
     running: HashMap<Id, Job>,
     settling: JoinSet<()>,
+    /// Whether the last claim found no store: then what others made due meanwhile was not heard.
+    was_away: bool,
 }
 
 struct Ended {
@@ -105,6 +107,7 @@ impl<W: Works> Runner<W> {
             attempts: JoinSet::new(),
             running: HashMap::new(),
             settling: JoinSet::new(),
+            was_away: false,
         }
     }
 
@@ -170,6 +173,9 @@ impl<W: Works> Runner<W> {
             });
             match self.store.claim(rooms.collect()).await {
                 Ok(claims) => {
+                    if std::mem::take(&mut self.was_away) && !self.read_agenda().await {
+                        return None;
+                    }
                     let contended =
                         claims.jobs.is_empty() && claims.next.iter().any(|(_, next)| next.is_some_and(|at| at <= now));
                     for (lane, next) in claims.next {
@@ -188,8 +194,11 @@ impl<W: Works> Runner<W> {
                     return None;
                 }
                 Err(error) => {
-                    tracing::error!(reason = %error, "No job can be claimed; trying again shortly");
-                    return Some(STORE_PATIENCE);
+                    if !error.is_told() {
+                        tracing::error!(reason = %error, "No job can be claimed; trying again shortly");
+                    }
+                    self.was_away = true;
+                    return Some(settle::around(STORE_PATIENCE));
                 }
             }
         }
@@ -260,14 +269,9 @@ impl<W: Works> Runner<W> {
     }
 
     fn write(&mut self, job: Job, end: End, took: Duration) {
-        let store = self.store.clone();
-        self.settling.spawn(async move {
-            match store.settle_after(job.claim, end, took).await {
-                Ok(true) => {}
-                Ok(false) => tracing::warn!(job = job.claim.id, "The lease was lost; whoever holds it now settles the job"),
-                Err(error) => tracing::error!(job = job.claim.id, reason = %error, "An outcome could not be written; the job is due again when its lease ends"),
-            }
-        });
+        let lease = self.works.longest(&job.work.lane()) + LEASE_MARGIN;
+        let until = Instant::now() + lease.saturating_sub(took);
+        self.settling.spawn(settle::write(self.store.clone(), job, end, took, until));
     }
 
     /// What this attempt says of its route.
@@ -311,6 +315,7 @@ impl<W: Works> Runner<W> {
                     self.last_lent.insert(lane, job);
                 }
                 Ok(None) => {}
+                Err(error) if error.is_told() => return,
                 Err(error) => tracing::error!(lane = lane.0, reason = %error, "{lane} is not probed this time"),
             }
         }
@@ -334,6 +339,7 @@ impl<W: Works> Runner<W> {
         match self.store.agenda(horizon).await {
             Ok(lanes) => lanes.into_iter().for_each(|(lane, at)| self.agenda.bring(lane, at)),
             Err(StoreError::Closed) => return false,
+            Err(error) if error.is_told() => self.was_away = true,
             Err(error) => tracing::error!(reason = %error, "The agenda cannot be read; trying again shortly"),
         }
         true
@@ -351,7 +357,9 @@ impl<W: Works> Runner<W> {
             settle::log(&job, None, Some(&end), now, grace);
             self.write(job, end, grace);
         }
-        while self.settling.join_next().await.is_some() {}
+        // A store that is away must not keep a daemon from ending: the leases do the rest.
+        let deadline = deadline.max(tokio::time::Instant::now()) + GIVING_BACK;
+        while let Ok(Some(_)) = tokio::time::timeout_at(deadline, self.settling.join_next()).await {}
     }
 }
 

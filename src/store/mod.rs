@@ -24,6 +24,7 @@ mod audited;
 mod books;
 mod called_back;
 mod claim;
+mod connect;
 mod db;
 mod delivered;
 mod deliveries;
@@ -36,15 +37,18 @@ mod journeys;
 mod listed;
 mod mailboxes;
 mod messages;
+mod migrate;
 mod names;
 mod open;
 mod pauses;
 mod pieces;
 mod planned;
 mod rates;
+mod reach;
 mod replay;
 mod returned;
 mod secrets;
+mod server;
 mod settle;
 mod submissions;
 mod take_up;
@@ -73,6 +77,7 @@ pub use mailboxes::{Cursor, MailboxState, Push, Subscription};
 pub use messages::{Delivery, Message};
 pub use pieces::PIECE;
 pub use replay::Replayed;
+pub use server::Connections;
 pub use settle::End;
 pub use submissions::{
     Bounce, Callback, Cancelled, Ledger, NewFile, NewSubmission, OpenSubmissions, Slot, Step, Submission,
@@ -146,8 +151,8 @@ impl Store {
         let reader = Lookups { db: db.clone(), names: names.clone(), closing: closing.clone() };
         let runtime = tokio::runtime::Handle::current();
         tasks.spawn_blocking(move || runtime.block_on(reader.read(waiting)));
-        if let Db::Postgres(pool) = &db {
-            tasks.spawn(notes.clone().hear(pool.clone(), closing.clone()));
+        if let Db::Postgres(server) = &db {
+            tasks.spawn(notes.clone().hear(server.clone(), closing.clone()));
         }
         Ok(Self(Arc::new(Inner {
             db,

@@ -2,20 +2,18 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Executor, PgConnection, SqlitePool};
+use sqlx::{ConnectOptions, Connection as _, SqlitePool};
 
+use super::connect;
 use super::db::Db;
 use super::error::StoreError;
 use crate::model::clock::UnixMillis;
 
 static FOR_SQLITE: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
-static FOR_POSTGRES: Migrator = sqlx::migrate!("src/store/migrations/postgres");
 
 /// Before 3.51.3 a commit that met two checkpoints could be lost in silence (sqlite.org/releaselog/3_51_3.html).
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
@@ -25,12 +23,7 @@ const STATEMENTS: usize = 512;
 const BUSY: Duration = Duration::from_secs(10);
 /// How long to wait for a connection.
 const ACQUIRE: Duration = Duration::from_secs(10);
-/// A statement that hangs and a transaction whose client is gone must not hold rows for ever. And every join here is over
-/// a short list of keys: following the index is right however large the table grew since the statement was planned.
-const SESSION: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s';
-    SET enable_hashjoin = off; SET enable_mergejoin = off";
 const READERS: u32 = 4;
-const CONNECTIONS: u32 = 10;
 /// The write-ahead log is folded into the file every this many pages (16 MiB), not every 4 MiB: fewer fsyncs under load.
 const CHECKPOINT_PAGES: &str = "4000";
 
@@ -44,7 +37,7 @@ pub(super) struct Opened {
 pub(super) async fn open(url: &str, now: UnixMillis) -> Result<Opened, StoreError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
         Some("sqlite") => sqlite(url, now).await,
-        Some("postgres" | "postgresql") => Ok(Opened { db: postgres(url).await?, only: None }),
+        Some("postgres" | "postgresql") => Ok(Opened { db: Db::Postgres(connect::open(url).await?), only: None }),
         _ => Err(StoreError::Open("store.url must be sqlite:path or postgres://user@host/database".into())),
     }
 }
@@ -116,30 +109,6 @@ async fn release_leases(writer: &SqlitePool, now: UnixMillis) -> Result<(), sqlx
          due_at = CASE WHEN again_at < $1 THEN again_at ELSE $1 END
          WHERE leased_until IS NOT NULL AND parked_at IS NULL";
     sqlx::query(RELEASE).bind(now).execute(writer).await.map(drop)
-}
-
-async fn postgres(url: &str) -> Result<Db, StoreError> {
-    let options = PgConnectOptions::from_str(url)
-        .map_err(|_| {
-            StoreError::Open("store.url is no address of a database: write postgres://user@host/database".into())
-        })?
-        .application_name("mailspan")
-        .statement_cache_capacity(STATEMENTS)
-        .disable_statement_logging();
-    let place = format!("{}:{}", options.get_host(), options.get_port());
-    let refused = |error: sqlx::Error| StoreError::Open(format!("{place}: {}", StoreError::from(error)));
-    // A pool would go on trying for as long as it waits for a connection; one connection says at once what is wrong.
-    let first = PgConnection::connect_with(&options).await.map_err(refused)?;
-    first.close().await.map_err(refused)?;
-    let pool = PgPoolOptions::new()
-        .max_connections(CONNECTIONS)
-        .acquire_timeout(ACQUIRE)
-        .after_connect(|connection, _| Box::pin(async move { connection.execute(SESSION).await.map(drop) }))
-        .connect_with(options)
-        .await
-        .map_err(refused)?;
-    FOR_POSTGRES.run(&pool).await.map_err(|error| outdated(&place, &error))?;
-    Ok(Db::Postgres(pool))
 }
 
 /// SQLite's own answer to all of these is "unable to open database file".
