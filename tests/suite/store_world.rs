@@ -58,6 +58,11 @@ impl World {
         Some(Self { url, clock, dir: None, server: Some((server, name)) })
     }
 
+    /// A PostgreSQL that somebody else made and removes.
+    pub(crate) fn at(url: &str) -> Self {
+        Self { url: url.to_owned(), clock: Arc::new(HandClock(AtomicI64::new(START))), dir: None, server: None }
+    }
+
     pub(crate) async fn open(&self) -> Store {
         Store::open(&self.url, self.clock.clone() as SharedClock).await.unwrap()
     }
