@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 
 use super::Daemon;
-use super::jobs::Jobs;
+use super::wiring::Wiring;
 use crate::inbound::Watched;
 use crate::model::clock::UnixMillis;
 use crate::model::outcome::{Failure, Next, Outcome};
@@ -46,7 +46,7 @@ pub(super) fn first_audits(mailboxes: &[MailboxId], now: UnixMillis) -> Vec<NewJ
     mailboxes.iter().zip(1..).map(due).collect()
 }
 
-impl Jobs {
+impl Wiring {
     /// Job Audit: the mail of a day and a bit, and the result kept.
     pub(super) async fn audit(&self, mailbox: &MailboxId) -> Outcome {
         let Some(watched) = self.inbound.mailboxes.get(mailbox).filter(|it| it.config.receive) else {
@@ -122,18 +122,18 @@ impl Daemon {
     pub async fn audit(&self, mailbox: Option<&MailboxId>, since: UnixMillis) -> Result<AuditReport, NoAudit> {
         let _only = self.audits.try_acquire().map_err(|_| NoAudit::Busy)?;
         let window = (since, self.clock.now());
-        let watched = &self.jobs.inbound.mailboxes;
-        let is_read = |id: &MailboxId| watched.get(id).is_some_and(|it| it.config.receive);
+        let wiring = self.jobs.present();
+        let is_read = |id: &MailboxId| wiring.inbound.mailboxes.get(id).is_some_and(|it| it.config.receive);
         let mut asked: Vec<MailboxId> = match mailbox {
             Some(mailbox) => vec![mailbox.clone()],
-            None => self.mailboxes.clone(),
+            None => wiring.mailboxes.to_vec(),
         };
         asked.retain(is_read);
         if asked.is_empty() && mailbox.is_some() {
             return Err(NoAudit::NotRead);
         }
         asked.sort_unstable();
-        let report = async |mailbox: MailboxId| self.jobs.report(&mailbox, window).await;
+        let report = async |mailbox: MailboxId| wiring.report(&mailbox, window).await;
         let mut reports: Vec<MailboxReport> = stream::iter(asked).map(report).buffered(AT_ONCE).collect().await;
         let outbound = match self.store.ledgers(since).await {
             Ok(ledgers) => {
@@ -143,7 +143,7 @@ impl Daemon {
             // Nothing is said of what leaves, so nothing balances.
             Err(error) => {
                 let unread = |it: &MailboxId| MailboxReport::unreadable(it, &error.to_string());
-                reports.extend(self.mailboxes.first().map(unread));
+                reports.extend(wiring.mailboxes.first().map(unread));
                 Vec::new()
             }
         };
@@ -152,7 +152,7 @@ impl Daemon {
 
     /// Since when finished records are kept.
     pub fn retained_since(&self) -> UnixMillis {
-        let retain = i64::try_from(self.jobs.retain.as_millis()).unwrap_or(i64::MAX);
+        let retain = self.jobs.present().config.store.retain.millis();
         self.clock.now().saturating_sub(retain)
     }
 }

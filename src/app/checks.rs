@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::PoisonError;
 
+use super::jobs::Jobs;
+use super::wiring::Wiring;
 use super::{Daemon, sending};
 use crate::model::clock::{UnixMillis, rfc3339};
 use crate::model::work::{Lane, MailboxId};
@@ -16,8 +18,8 @@ impl Daemon {
     /// How everything is, now.
     pub async fn health(&self) -> Health {
         let now = self.clock.now();
-        let mut checks: Vec<Check> =
-            self.identities.iter().filter_map(|(name, _)| self.tenant_check(name, now)).collect();
+        let wiring = self.jobs.present();
+        let mut checks: Vec<Check> = wiring.tenants.iter().map(|it| it.check(now)).collect();
         let database = self.store.database();
         let failed = |error: &dyn std::fmt::Display| Check {
             kind: "store",
@@ -48,14 +50,14 @@ impl Daemon {
         // Without the count the rest still stands.
         let open = self.store.open_submissions(now).await.unwrap_or_default();
         let states: HashMap<MailboxId, MailboxState> = states.into_iter().map(|it| (it.mailbox.clone(), it)).collect();
-        checks.extend(self.mailboxes.iter().map(|it| {
-            let sending = sending::sending(&self.jobs.outbound, it, &open, now);
-            self.mailbox_check(it, states.get(it), &counts, &why, sending, now)
+        let whole = Whole { jobs: &self.jobs, wiring: &wiring, counts: &counts, why: &why, now };
+        checks.extend(wiring.mailboxes.iter().map(|it| {
+            let sending = sending::sending(&wiring.outbound, it, &open, now);
+            whole.mailbox_check(it, states.get(it), sending)
         }));
-        let left_behind = left_behind(&self.routes, &counts);
-        let routes = self.routes.iter().chain(&left_behind);
-        checks.extend(routes.map(|name| self.route_check(name, &counts, &why, now)));
-        checks.extend(self.callbacks_check(&counts, &why, now));
+        let left_behind = left_behind(&wiring.routes, &counts);
+        checks.extend(wiring.routes.iter().chain(&left_behind).map(|name| whole.route_check(name)));
+        checks.extend(whole.callbacks_check());
         Health::of(checks)
     }
 
@@ -72,20 +74,75 @@ impl Daemon {
         why
     }
 
-    fn mailbox_check(
-        &self,
-        mailbox: &MailboxId,
-        state: Option<&MailboxState>,
-        counts: &HashMap<Lane, LaneCount>,
-        why: &HashMap<Lane, String>,
-        sending: Option<Sending>,
-        now: UnixMillis,
-    ) -> Check {
+    /// Sets the gauges that are read, not counted.
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floating point by the exposition format")]
+    pub async fn read_gauges(&self) {
+        let (now, wiring) = (self.clock.now(), self.jobs.present());
+        if let Ok(counts) = self.store.counts().await {
+            let counts: HashMap<Lane, LaneCount> = counts.into_iter().map(|it| (it.lane.clone(), it)).collect();
+            for mailbox in wiring.mailboxes.iter() {
+                let parked = counts.get(&Lane::mailbox(mailbox)).map_or(0, |it| it.parked);
+                metrics::gauge!("mailspan_parked_messages", "mailbox" => mailbox.to_string()).set(parked as f64);
+            }
+            let callbacks = counts.get(&Lane::callbacks());
+            metrics::gauge!("mailspan_callbacks_waiting").set(callbacks.map_or(0, |it| it.waiting) as f64);
+            metrics::gauge!("mailspan_callbacks_parked").set(callbacks.map_or(0, |it| it.parked) as f64);
+            // A route that was seen once keeps its gauges, down to nought.
+            let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+            removed.extend(left_behind(&wiring.routes, &counts));
+            for route in wiring.routes.iter().chain(removed.iter()) {
+                let count = counts.get(&Lane::route(route));
+                let oldest = count.and_then(|it| it.oldest_created_at).map_or(0, |at| (now - at).max(0));
+                metrics::gauge!("mailspan_queue_depth", "route" => route.clone())
+                    .set(count.map_or(0, |it| it.waiting) as f64);
+                metrics::gauge!("mailspan_queue_oldest_seconds", "route" => route.clone()).set(oldest as f64 / 1000.0);
+                metrics::gauge!("mailspan_parked", "route" => route.clone())
+                    .set(count.map_or(0, |it| it.parked) as f64);
+                let paused = self.jobs.standing(&Lane::route(route)).paused_until().is_some();
+                metrics::gauge!("mailspan_route_paused", "route" => route.clone()).set(f64::from(u8::from(paused)));
+            }
+        }
+        if let Ok(states) = self.store.mailboxes().await {
+            for state in states.iter().filter(|it| wiring.inbound.mailboxes.contains_key(&it.mailbox)) {
+                let name = state.mailbox.to_string();
+                let push = if state.push.state == PushState::Push { 1.0 } else { 0.0 };
+                metrics::gauge!("mailspan_mailbox_push", "mailbox" => name.clone()).set(push);
+                if let Some(Audited { at, unaccounted }) = state.audited {
+                    metrics::gauge!("mailspan_audit_imbalance", "mailbox" => name.clone()).set(unaccounted as f64);
+                    metrics::gauge!("mailspan_audit_last_timestamp_seconds", "mailbox" => name.clone())
+                        .set(at as f64 / 1000.0);
+                }
+                if let Some(subscription) = &state.subscription {
+                    let seconds = subscription.expires_at as f64 / 1000.0;
+                    metrics::gauge!("mailspan_subscription_expiry_timestamp_seconds", "mailbox" => name).set(seconds);
+                }
+            }
+        }
+        let memory = &self.jobs.ground.memory;
+        let (free, all) = (memory.free() as f64, memory.all() as f64);
+        metrics::gauge!("mailspan_memory_budget_bytes", "state" => "used").set(all - free);
+        metrics::gauge!("mailspan_memory_budget_bytes", "state" => "free").set(free);
+    }
+}
+
+/// What the checks of mailboxes and routes are made of.
+struct Whole<'a> {
+    jobs: &'a Jobs,
+    wiring: &'a Wiring,
+    counts: &'a HashMap<Lane, LaneCount>,
+    /// Why the job that has been parked the longest was, by lane.
+    why: &'a HashMap<Lane, String>,
+    now: UnixMillis,
+}
+
+impl Whole<'_> {
+    fn mailbox_check(&self, mailbox: &MailboxId, state: Option<&MailboxState>, sending: Option<Sending>) -> Check {
+        let Self { wiring, counts, why, now, .. } = *self;
         let lane = Lane::mailbox(mailbox);
-        let receives = self.jobs.inbound.mailboxes.get(mailbox).is_none_or(|it| it.config.receive);
+        let receives = wiring.inbound.mailboxes.get(mailbox).is_none_or(|it| it.config.receive);
         let count = counts.get(&lane);
         let polling = state.is_none_or(|it| it.push.state == PushState::Polling);
-        let sync = &self.jobs.inbound.sync;
+        let sync = &wiring.inbound.sync;
         let last_sync_at = state.and_then(|it| it.last_sync_at);
         let lag = last_sync_at.map(|at| now - at);
         // With push a quiet mailbox is read at its sweeps only.
@@ -137,7 +194,7 @@ impl Daemon {
                 paused_at: shown(paused.as_ref().map(|it| it.0)),
                 paused_by: paused.map(|it| it.1),
                 subscription_expires_at: shown(state.and_then(|it| it.subscription.as_ref()).map(|it| it.expires_at)),
-                last_notification_at: shown(self.jobs.inbound.hints.last_heard(mailbox)),
+                last_notification_at: shown(self.jobs.ground.hints.last_heard(mailbox)),
                 last_sync_at: shown(last_sync_at),
                 lag_seconds: lag.map(|lag| lag / 1000),
                 waiting: count.map_or(0, |it| it.fetches),
@@ -147,31 +204,18 @@ impl Daemon {
         }
     }
 
-    fn route_check(
-        &self,
-        name: &str,
-        counts: &HashMap<Lane, LaneCount>,
-        why: &HashMap<Lane, String>,
-        now: UnixMillis,
-    ) -> Check {
-        let is_configured = self.routes.iter().any(|it| it == name);
-        let lane = Lane::route(name);
-        let what = ("route", "the route", "deliveries");
-        self.hand_over_check(what, name, &lane, is_configured, (counts, why, now))
+    fn route_check(&self, name: &str) -> Check {
+        let is_configured = self.wiring.routes.iter().any(|it| it == name);
+        self.hand_over_check(("route", "the route", "deliveries"), name, &Lane::route(name), is_configured)
     }
 
     /// How the callbacks stand, where there are any or could be.
-    fn callbacks_check(
-        &self,
-        counts: &HashMap<Lane, LaneCount>,
-        why: &HashMap<Lane, String>,
-        now: UnixMillis,
-    ) -> Option<Check> {
+    fn callbacks_check(&self) -> Option<Check> {
         let lane = Lane::callbacks();
-        let is_configured = self.jobs.callbacks.is_some();
+        let is_configured = self.wiring.callbacks.is_some();
         let what = ("callbacks", "outbound.callback", "callbacks");
-        let check = || self.hand_over_check(what, "outbound.callback", &lane, is_configured, (counts, why, now));
-        (is_configured || counts.contains_key(&lane)).then(check)
+        let check = || self.hand_over_check(what, "outbound.callback", &lane, is_configured);
+        (is_configured || self.counts.contains_key(&lane)).then(check)
     }
 
     fn hand_over_check(
@@ -180,8 +224,8 @@ impl Daemon {
         name: &str,
         lane: &Lane,
         is_configured: bool,
-        (counts, why, now): (&HashMap<Lane, LaneCount>, &HashMap<Lane, String>, UnixMillis),
     ) -> Check {
+        let Self { counts, why, now, .. } = *self;
         let count = counts.get(lane);
         let standing = self.jobs.standing(lane);
         let paused = standing.paused_until();
@@ -230,57 +274,6 @@ impl Daemon {
                 parked,
             },
         }
-    }
-
-    /// Sets the gauges that are read, not counted.
-    #[expect(clippy::cast_precision_loss, reason = "gauges are floating point by the exposition format")]
-    pub async fn read_gauges(&self) {
-        let now = self.clock.now();
-        if let Ok(counts) = self.store.counts().await {
-            let counts: HashMap<Lane, LaneCount> = counts.into_iter().map(|it| (it.lane.clone(), it)).collect();
-            for mailbox in &self.mailboxes {
-                let parked = counts.get(&Lane::mailbox(mailbox)).map_or(0, |it| it.parked);
-                metrics::gauge!("mailspan_parked_messages", "mailbox" => mailbox.to_string()).set(parked as f64);
-            }
-            let callbacks = counts.get(&Lane::callbacks());
-            metrics::gauge!("mailspan_callbacks_waiting").set(callbacks.map_or(0, |it| it.waiting) as f64);
-            metrics::gauge!("mailspan_callbacks_parked").set(callbacks.map_or(0, |it| it.parked) as f64);
-            // A route that was seen once keeps its gauges, down to nought.
-            let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
-            removed.extend(left_behind(&self.routes, &counts));
-            for route in self.routes.iter().chain(removed.iter()) {
-                let count = counts.get(&Lane::route(route));
-                let oldest = count.and_then(|it| it.oldest_created_at).map_or(0, |at| (now - at).max(0));
-                metrics::gauge!("mailspan_queue_depth", "route" => route.clone())
-                    .set(count.map_or(0, |it| it.waiting) as f64);
-                metrics::gauge!("mailspan_queue_oldest_seconds", "route" => route.clone()).set(oldest as f64 / 1000.0);
-                metrics::gauge!("mailspan_parked", "route" => route.clone())
-                    .set(count.map_or(0, |it| it.parked) as f64);
-                let paused = self.jobs.standing(&Lane::route(route)).paused_until().is_some();
-                metrics::gauge!("mailspan_route_paused", "route" => route.clone()).set(f64::from(u8::from(paused)));
-            }
-        }
-        if let Ok(states) = self.store.mailboxes().await {
-            for state in states.iter().filter(|it| self.jobs.inbound.mailboxes.contains_key(&it.mailbox)) {
-                let name = state.mailbox.to_string();
-                let push = if state.push.state == PushState::Push { 1.0 } else { 0.0 };
-                metrics::gauge!("mailspan_mailbox_push", "mailbox" => name.clone()).set(push);
-                if let Some(Audited { at, unaccounted }) = state.audited {
-                    metrics::gauge!("mailspan_audit_imbalance", "mailbox" => name.clone()).set(unaccounted as f64);
-                    metrics::gauge!("mailspan_audit_last_timestamp_seconds", "mailbox" => name.clone())
-                        .set(at as f64 / 1000.0);
-                }
-                if let Some(subscription) = &state.subscription {
-                    let seconds = subscription.expires_at as f64 / 1000.0;
-                    metrics::gauge!("mailspan_subscription_expiry_timestamp_seconds", "mailbox" => name).set(seconds);
-                }
-            }
-        }
-        let inbound = &self.jobs.inbound;
-        let free = inbound.memory.free() as f64;
-        let all = inbound.memory.all() as f64;
-        metrics::gauge!("mailspan_memory_budget_bytes", "state" => "used").set(all - free);
-        metrics::gauge!("mailspan_memory_budget_bytes", "state" => "free").set(free);
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Daemon;
+use super::tenants::Tenant;
 use crate::identity::{CredentialState, IdentityState, expiry};
 use crate::model::clock::UnixMillis;
 use crate::ops::health::{Check, Credential, Details, Status, shown};
@@ -17,19 +18,21 @@ const TURN: Duration = Duration::from_secs(2);
 impl Daemon {
     /// Watches every tenant's credentials until the stop. Tenants do not wait for each other.
     pub(super) async fn watch_credentials(&self, stop: CancellationToken) {
-        let watching = self.identities.iter().map(|(_, identity)| async move {
+        let wiring = self.jobs.present();
+        let watching = wiring.tenants.iter().map(|it| async move {
             loop {
-                identity.watch().await;
+                it.identity.watch().await;
                 tokio::time::sleep(TURN).await;
             }
         });
         stop.run_until_cancelled(futures_util::future::join_all::<_>(watching)).await;
     }
+}
 
-    /// How a tenant's credentials are.
-    pub(super) fn tenant_check(&self, name: &str, now: UnixMillis) -> Option<Check> {
-        let (_, identity) = self.identities.iter().find(|(it, _)| it == name)?;
-        Some(check(identity.state(), now))
+impl Tenant {
+    /// How its credentials are.
+    pub(super) fn check(&self, now: UnixMillis) -> Check {
+        check(self.identity.state(), now)
     }
 }
 

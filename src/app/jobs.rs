@@ -4,16 +4,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
+use super::ground::Ground;
 use super::paused::PausedMailboxes;
-use crate::delivery::Delivery;
-use crate::inbound::Inbound;
+use super::wiring::Wiring;
 use crate::model::backoff::{Backoff, Then};
 use crate::model::clock::rfc3339;
 use crate::model::outcome::Outcome;
 use crate::model::token::BoxFuture;
 use crate::model::work::{Job, Lane, Work};
 use crate::ops::tidy;
-use crate::outbound::Outbound;
 use crate::queue::{Plan, Standing, Works};
 
 /// Requests one mailbox may have in flight. Graph allows four per app and mailbox and counts until its own end, so
@@ -53,6 +54,7 @@ const FETCH_TURN: u64 = 900;
 const FETCH_TURNS: usize = 288;
 
 /// One route's share of the house.
+#[derive(Clone)]
 pub(super) struct RoutePlan {
     /// How many deliveries run at once.
     pub(super) room: u32,
@@ -62,23 +64,30 @@ pub(super) struct RoutePlan {
 
 /// All the work there is.
 pub(super) struct Jobs {
-    pub(super) inbound: Inbound,
-    pub(super) delivery: Delivery,
-    pub(super) outbound: Arc<Outbound>,
-    pub(super) routes: HashMap<String, RoutePlan>,
-    /// Callbacks, where they are configured.
-    pub(super) callbacks: Option<RoutePlan>,
-    pub(super) retain: Duration,
+    pub(super) ground: Ground,
+    present: watch::Sender<Arc<Wiring>>,
     pub(super) standings: Mutex<HashMap<Lane, Standing>>,
     pub(super) paused_mailboxes: PausedMailboxes,
 }
 
-impl Jobs {
+impl Wiring {
     fn route(&self, lane: &Lane) -> Option<&RoutePlan> {
         match lane.of_route() {
-            Some(name) => self.routes.get(name),
+            Some(name) => self.plans.get(name),
             None => self.callbacks.as_ref().filter(|_| *lane == Lane::callbacks()),
         }
+    }
+}
+
+impl Jobs {
+    pub(super) fn new(ground: Ground, wiring: Wiring, paused_mailboxes: PausedMailboxes) -> Self {
+        let present = watch::Sender::new(Arc::new(wiring));
+        Self { ground, present, standings: Mutex::default(), paused_mailboxes }
+    }
+
+    /// The wiring of this moment. Whoever begins something with it ends it with it.
+    pub(super) fn present(&self) -> Arc<Wiring> {
+        Arc::clone(&self.present.borrow())
     }
 
     /// How a route stands.
@@ -101,18 +110,19 @@ impl RoutePlan {
 
 impl Works for Jobs {
     fn attempt<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Outcome> {
+        let wiring = self.present();
         Box::pin(async move {
             match &job.work {
-                Work::Look { mailbox } => self.inbound.look(mailbox).await,
-                Work::Sweep { mailbox } => self.inbound.sweep(mailbox).await,
-                Work::Fetch { mailbox, message } => self.inbound.fetch(job, mailbox, *message).await,
-                Work::Mark { mailbox } => self.inbound.mark(mailbox).await,
-                Work::Renew { mailbox } => self.inbound.renew(mailbox).await,
-                Work::Deliver { route, interaction } => self.delivery.deliver(job, route, interaction).await,
-                Work::Audit { mailbox } => self.audit(mailbox).await,
-                Work::Send { mailbox, submission } => self.outbound.send(job, mailbox, *submission).await,
-                Work::Callback { callback } => self.outbound.call_back(job, callback).await,
-                Work::Tidy => tidy::tidy(&self.inbound.store, &self.inbound.clock, self.retain).await,
+                Work::Look { mailbox } => wiring.inbound.look(mailbox).await,
+                Work::Sweep { mailbox } => wiring.inbound.sweep(mailbox).await,
+                Work::Fetch { mailbox, message } => wiring.inbound.fetch(job, mailbox, *message).await,
+                Work::Mark { mailbox } => wiring.inbound.mark(mailbox).await,
+                Work::Renew { mailbox } => wiring.inbound.renew(mailbox).await,
+                Work::Deliver { route, interaction } => wiring.delivery.deliver(job, route, interaction).await,
+                Work::Audit { mailbox } => wiring.audit(mailbox).await,
+                Work::Send { mailbox, submission } => wiring.outbound.send(job, mailbox, *submission).await,
+                Work::Callback { callback } => wiring.outbound.call_back(job, callback).await,
+                Work::Tidy => tidy::tidy(&self.ground.store, &self.ground.clock, wiring.config.store.retain.0).await,
             }
         })
     }
@@ -127,7 +137,7 @@ impl Works for Jobs {
             Work::Send { .. } => upkeep(SEND_TIMEOUT, &SEND_STEPS),
             Work::Mark { .. } | Work::Tidy => upkeep(SMALL_TIMEOUT, &UPKEEP_STEPS),
             Work::Renew { .. } => upkeep(SMALL_TIMEOUT, &RENEW_STEPS),
-            Work::Deliver { .. } | Work::Callback { .. } => match self.route(&work.lane()) {
+            Work::Deliver { .. } | Work::Callback { .. } => match self.present().route(&work.lane()) {
                 Some(route) => route.plan.clone(),
                 // A route that left the configuration: its deliveries are parked at their next attempt.
                 None => Plan { timeout: SMALL_TIMEOUT, backoff: seconds(&[0], Then::Park) },
@@ -136,7 +146,7 @@ impl Works for Jobs {
     }
 
     fn room(&self, lane: &Lane) -> u32 {
-        match self.route(lane) {
+        match self.present().route(lane) {
             Some(route) => route.room,
             // What is due stays due until the mailbox is resumed.
             None if self.paused_mailboxes.holds(lane) => 0,
@@ -158,7 +168,7 @@ impl Works for Jobs {
     }
 
     fn longest(&self, lane: &Lane) -> Duration {
-        match self.route(lane) {
+        match self.present().route(lane) {
             Some(route) => route.plan.timeout,
             None if lane.0.starts_with("mailbox:") => FETCH_TIMEOUT,
             None if lane.0.starts_with("sending:") => SEND_TIMEOUT,

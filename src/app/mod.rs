@@ -7,16 +7,19 @@ mod callbacks;
 mod checks;
 mod credentials;
 mod daemon;
+mod ground;
 mod jobs;
 mod paused;
 mod routes;
 mod sending;
+mod tenants;
+mod wiring;
 
 pub use audits::NoAudit;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -26,39 +29,22 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::config::limits::Unmatched;
-use crate::config::route::RouteConfig;
-use crate::delivery::{Content, Delivery};
-use crate::egress::Egress;
-use crate::graph::Graph;
-use crate::http::api::Access;
 use crate::http::{self, Listener};
-use crate::identity::{Identity, Ways};
-use crate::inbound::hints::Hints;
+use crate::inbound::Watched;
 use crate::inbound::webhook::Door;
-use crate::inbound::{Inbound, Removed, Watched, loops};
-use crate::mail::kept::KeptMail;
-use crate::memory::Budget;
 use crate::model::clock::{Clock, SharedClock, UnixMillis};
-use crate::model::link::LinkKey;
-use crate::model::token::Tokens;
 use crate::model::work::{MailboxId, NewJob, Work};
 use crate::outbound::smtp::Submissions;
 use crate::queue::Runner;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
+use ground::Ground;
 use jobs::Jobs;
 use paused::PausedMailboxes;
-use routes::{content_url, first_wait, in_turn, renderings};
+use wiring::Wiring;
 
 /// How often the recorder folds its histograms, so that they do not grow while nobody scrapes.
 const UPKEEP_TURN: Duration = Duration::from_secs(5);
-/// The part of the memory budget that may hold mail ready for several routes.
-const KEPT_SHARE: u64 = 8;
-
-/// The store's secret that signs links to content.
-const LINKS: &str = "links";
-
 /// The system's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
@@ -76,14 +62,9 @@ pub struct Daemon {
     pub draining: AtomicBool,
     /// What is on disk.
     pub store: Store,
-    /// Who may ask the API.
-    pub access: Access,
     /// The metrics recorder.
     pub metrics: Telemetry,
     clock: SharedClock,
-    identities: Vec<(String, Arc<Identity>)>,
-    mailboxes: Vec<MailboxId>,
-    routes: Vec<String>,
     /// Routes that are no longer configured and were seen to have deliveries left.
     removed: Mutex<BTreeSet<String>>,
     jobs: Arc<Jobs>,
@@ -96,7 +77,6 @@ pub struct Daemon {
 /// A wired bridge that has bound its listeners and has not begun to run.
 pub struct Bridge {
     daemon: Arc<Daemon>,
-    hints: Arc<Hints>,
     public: Listener,
     admin: Listener,
     submissions: Option<Submissions>,
@@ -114,78 +94,29 @@ impl Bridge {
         let public = Listener::bind(config.server.webhook_listen, config.server.webhook_tls.clone())
             .context("server.webhook_listen")?;
         let admin = Listener::bind(config.server.admin_listen, None).context("server.admin_listen")?;
-        let store = Store::open(&config.store.url, Arc::clone(&clock)).await.context("store.url")?;
-        let egress = Egress::new(&config.egress)?;
-        let tenants = tenants(&config, &egress, &clock)?;
-        let mailboxes = mailboxes(&config, &tenants)?;
-        let (routes, plans) = routes::routes(&config, &egress, &clock)?;
-        let links = LinkKey::new(&store.secret(LINKS).await?);
-        let content_url = content_url(&config, admin.address()?);
-        watch(&store, &mailboxes).await?;
-
-        let hints = Arc::new(Hints::default());
-        for state in store.mailboxes().await? {
-            if let Some(known) = state.subscription {
-                hints.expect(&known.id, &state.mailbox, known.client_state);
-            }
-        }
-        let memory = Budget::new(config.limits.memory_budget.0);
-        let kept = usize::try_from(config.limits.memory_budget.0 / KEPT_SHARE).unwrap_or(usize::MAX);
-        let kept = Arc::new(KeptMail::new(kept));
-        let daemon_mailboxes: Vec<MailboxId> = mailboxes.keys().cloned().collect();
-        let first_jobs = first_jobs(&config, &daemon_mailboxes, clock.now());
-        let inbound = Inbound {
-            store: store.clone(),
-            clock: Arc::clone(&clock),
-            mailboxes,
-            hints: Arc::clone(&hints),
-            rules: config.routes.iter().map(RouteConfig::rule).collect(),
-            renderings: renderings(&config, &content_url, &plans)?,
-            multiple_destinations: config.routing.multiple_destinations,
-            park_unmatched: config.routing.unmatched == Unmatched::Park,
-            public_url: config.server.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
-            sync: config.sync.clone(),
-            max_message_size: config.limits.max_message_size.0,
-            memory: memory.clone(),
-            kept: Arc::clone(&kept),
-            first_waits: config.routes.iter().map(|it| (it.name.clone(), first_wait(it))).collect(),
-            in_turn: in_turn(&config),
-            thread_names: loops::thread_names(&store).await.context("store.url")?,
-            loops: config.routing.loops(),
-            removed: Removed::default(),
-        };
-        let content = Content::new(kept);
-        let outbound = Arc::new(sending::outbound(&config, &inbound, &memory, &egress)?);
-        let submissions = sending::listener(&config, &outbound)?;
-        let delivery = Delivery { store: store.clone(), clock: Arc::clone(&clock), routes, content, memory, links };
-        let jobs = Arc::new(Jobs {
-            inbound,
-            delivery,
-            callbacks: callbacks::plan(&outbound),
-            outbound,
-            routes: plans,
-            retain: config.store.retain.0,
-            standings: Mutex::default(),
-            paused_mailboxes: PausedMailboxes::read(&store).await?,
-        });
-        let door = Door { hints: Arc::clone(&hints), clock: Arc::clone(&clock) };
+        let ground = Ground::open(&config, clock, admin.address()?).await?;
+        let wiring = Wiring::build(config, &ground, None)?;
+        watch(&ground.store, &wiring.inbound.mailboxes).await?;
+        let config = &wiring.config;
+        let first_jobs = first_jobs(config, &wiring.mailboxes, ground.clock.now());
+        let submissions = sending::listener(config, &wiring.outbound)?;
+        let door = Door { hints: Arc::clone(&ground.hints), clock: Arc::clone(&ground.clock) };
         let public_router = http::public(door, config.server.allowed_sources.clone().unwrap_or_default());
+        let downloads = http::downloads(config.limits.memory_budget.0);
+        let grace = config.server.shutdown_timeout.0;
+        let paused = PausedMailboxes::read(&ground.store).await?;
+        let jobs = Arc::new(Jobs::new(ground, wiring, paused));
         let daemon = Arc::new(Daemon {
             draining: AtomicBool::new(false),
-            access: Access::new(&config.api_tokens, config.server.content_url.is_some()),
-            store,
+            store: jobs.ground.store.clone(),
             metrics,
-            clock,
-            identities: tenants.into_iter().map(|(name, tenant)| (name, tenant.identity)).collect(),
-            mailboxes: daemon_mailboxes,
-            routes: config.routes.iter().map(|route| route.name.clone()).collect(),
+            clock: Arc::clone(&jobs.ground.clock),
             removed: Mutex::default(),
             jobs,
-            downloads: Arc::new(Semaphore::new(http::downloads(config.limits.memory_budget.0))),
+            downloads: Arc::new(Semaphore::new(downloads)),
             audits: Semaphore::new(1),
         });
-        let grace = config.server.shutdown_timeout.0;
-        Ok(Self { daemon, hints, public, admin, submissions, public_router, first_jobs, grace })
+        Ok(Self { daemon, public, admin, submissions, public_router, first_jobs, grace })
     }
 
     /// Where the public listener is bound.
@@ -220,7 +151,7 @@ impl Bridge {
     /// # Errors
     /// A part ended by itself; everything else was drained before this returns.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { daemon, hints, public, admin, submissions, public_router, first_jobs, grace } = self;
+        let Self { daemon, public, admin, submissions, public_router, first_jobs, grace } = self;
         let (public_handle, admin_handle) = (public.handle(), admin.handle());
         let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
 
@@ -232,7 +163,7 @@ impl Bridge {
 
         let looping = CancellationToken::new();
         let runner = Runner::new(daemon.store.clone(), Arc::clone(&daemon.jobs), Arc::clone(&daemon.clock));
-        let (token, hint_store, hint_clock) = (looping.clone(), daemon.store.clone(), Arc::clone(&daemon.clock));
+        let token = looping.clone();
         parts.spawn(async move {
             runner.run(token, grace).await;
             ("the job loop", Ok(()))
@@ -243,7 +174,8 @@ impl Bridge {
                 ("the submission listener", submissions.run(token, grace).await.map_err(anyhow::Error::from))
             });
         }
-        let token = looping.clone();
+        let (token, hints) = (looping.clone(), Arc::clone(&daemon.jobs.ground.hints));
+        let (hint_store, hint_clock) = (daemon.store.clone(), Arc::clone(&daemon.clock));
         parts.spawn(async move {
             hints.run(hint_store, hint_clock, token).await;
             ("the hint worker", Ok(()))
@@ -282,38 +214,6 @@ impl Bridge {
             None => admin_ended.context("the private listener")?,
         }
     }
-}
-
-/// One tenant: its tokens and its Graph.
-struct Tenant {
-    identity: Arc<Identity>,
-    graph: Arc<Graph>,
-}
-
-fn tenants(config: &Config, egress: &Egress, clock: &SharedClock) -> anyhow::Result<HashMap<String, Tenant>> {
-    let client = egress.finish(egress.client()?)?;
-    let ways = Ways { entra: client.clone(), platform: egress.finish(egress.client()?.no_proxy())? };
-    let tenant = |it: &crate::identity::config::TenantConfig| {
-        let identity =
-            Identity::new(it, ways.clone(), Arc::clone(clock)).with_context(|| format!("tenant {}", it.name))?;
-        let identity = Arc::new(identity);
-        let tokens: Arc<dyn Tokens> = Arc::clone(&identity) as Arc<dyn Tokens>;
-        let endpoint = identity.endpoints().graph.clone();
-        let options = crate::graph::Options::new(Arc::clone(clock));
-        let graph = Arc::new(Graph::new(endpoint, it.name.clone(), tokens, client.clone(), options));
-        anyhow::Ok((it.name.clone(), Tenant { identity, graph }))
-    };
-    config.tenants.iter().map(tenant).collect()
-}
-
-fn mailboxes(config: &Config, tenants: &HashMap<String, Tenant>) -> anyhow::Result<HashMap<MailboxId, Watched>> {
-    let mailbox = |it: &crate::inbound::MailboxConfig| {
-        let id = Config::mailbox_id(it);
-        let tenant = tenants.get(&id.tenant).with_context(|| format!("mailbox {id}: there is no such tenant"))?;
-        let graph = Arc::clone(&tenant.graph);
-        anyhow::Ok((id, Watched { config: it.clone(), graph, silent_sweeps: AtomicU32::new(0) }))
-    };
-    config.mailboxes.iter().map(mailbox).collect()
 }
 
 /// Writes down which folder of each mailbox is watched; many together, so that they share commits.

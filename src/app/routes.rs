@@ -7,30 +7,40 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use super::ground::Ground;
 use super::jobs::{RoutePlan, RoutePlans};
+use super::wiring::Wiring;
 use crate::config::Config;
 use crate::config::route::{Order, RouteConfig};
 use crate::delivery::{Rendering, Route};
 use crate::destinations::{self, Destination};
-use crate::egress::Egress;
-use crate::model::clock::SharedClock;
 
-/// Every configured route, ready for deliveries, and how its jobs are attempted.
+/// Every configured route, ready for deliveries, and how its jobs are attempted. A destination that did not change keeps
+/// its connections and its tokens.
 pub(super) fn routes(
     config: &Config,
-    egress: &Egress,
-    clock: &SharedClock,
+    ground: &Ground,
+    before: Option<&Wiring>,
 ) -> anyhow::Result<(HashMap<String, Route>, RoutePlans)> {
     let (mut routes, mut plans) = (HashMap::new(), HashMap::new());
     for route in &config.routes {
-        let destination: Arc<dyn Destination> = destinations::build(&route.destination, egress, Arc::clone(clock))
-            .with_context(|| format!("route {}", route.name))?;
+        let destination = match before.and_then(|it| same_destination(it, route)) {
+            Some(same) => same,
+            None => destinations::build(&route.destination, &ground.egress, Arc::clone(&ground.clock))
+                .with_context(|| format!("route {}", route.name))?,
+        };
         let plan = RoutePlan::new(u32::from(route.concurrency.get()), destination.timeout(), route.backoff());
         plans.insert(route.name.clone(), plan);
         let max_message_size = route.max_message_size.0;
         routes.insert(route.name.clone(), Route { destination, max_message_size });
     }
     Ok((routes, plans))
+}
+
+fn same_destination(before: &Wiring, route: &RouteConfig) -> Option<Arc<dyn Destination>> {
+    let known = before.config.routes.iter().find(|it| it.name == route.name)?;
+    let known = (known.destination == route.destination).then_some(known)?;
+    before.delivery.routes.get(&known.name).map(|it| Arc::clone(&it.destination))
 }
 
 /// The routes that take the mails of a conversation one after the other.

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use super::ground::Ground;
+use super::wiring::Wiring;
 use crate::config::Config;
-use crate::egress::Egress;
 use crate::inbound::Inbound;
-use crate::memory::Budget;
 use crate::model::clock::UnixMillis;
 use crate::model::work::MailboxId;
 use crate::ops::health::{Sending, Status};
 use crate::outbound::smtp::Submissions;
-use crate::outbound::{Outbound, OwnIds, Sender, Troubles, UploadPace};
+use crate::outbound::{Outbound, Sender};
 use crate::store::OpenSubmissions;
 
 /// Mail that could have left this long ago, and trouble in the mailbox: that is no passing trouble any more.
@@ -21,26 +21,26 @@ const LATE_MS: i64 = 60_000;
 /// The outbound journey; it reaches the mailboxes as the inbound one does.
 pub(super) fn outbound(
     config: &Config,
+    ground: &Ground,
     inbound: &Inbound,
-    memory: &Budget,
-    egress: &Egress,
+    before: Option<&Wiring>,
 ) -> anyhow::Result<Outbound> {
     let sending = config.mailboxes.iter().filter(|it| it.send);
     let sender =
         |it: &crate::inbound::MailboxConfig| Sender { mailbox: Config::mailbox_id(it), send_as: it.send_as.clone() };
     Ok(Outbound {
-        store: inbound.store.clone(),
-        clock: Arc::clone(&inbound.clock),
+        store: ground.store.clone(),
+        clock: Arc::clone(&ground.clock),
         senders: sending.map(sender).collect(),
         graphs: inbound.mailboxes.iter().map(|(id, it)| (id.clone(), Arc::clone(&it.graph))).collect(),
-        memory: memory.clone(),
+        memory: ground.memory.clone(),
         max_message_size: config.outbound.max_message_size.0,
         pace: config.outbound.pace(),
-        uploads: UploadPace::default(),
-        troubles: Troubles::default(),
-        own_ids: OwnIds::default(),
-        thread_names: inbound.thread_names.clone(),
-        callback: super::callbacks::destination(config, egress, &inbound.clock)?,
+        uploads: ground.uploads.clone(),
+        troubles: ground.troubles.clone(),
+        own_ids: ground.own_ids.clone(),
+        thread_names: ground.thread_names.clone(),
+        callback: super::callbacks::destination(config, ground, before)?,
     })
 }
 

@@ -52,7 +52,7 @@ pub use show::Setting;
 pub use tree::Origin;
 
 /// All of the configuration.
-#[derive(Clone, JsonSchema)]
+#[derive(Clone, PartialEq, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Config {
     /// The two listeners and how the outside reaches them.

@@ -19,7 +19,7 @@ use crate::model::route::Rule;
 use crate::model::units::{Size, Span};
 
 /// One route (`[[routes]]`).
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteConfig {
     /// The name everything else uses for it: logs, metrics, API.
@@ -106,6 +106,13 @@ pub enum Order {
 #[serde(try_from = "String")]
 #[schemars(with = "String")]
 pub struct SubjectPattern(pub regex::Regex);
+
+/// Two are the same that are written alike.
+impl PartialEq for SubjectPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
 
 impl TryFrom<String> for SubjectPattern {
     type Error = String;

@@ -11,7 +11,7 @@ use super::network::Network;
 use crate::model::units::Span;
 
 /// `[server]`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServerConfig {
     /// The public listener: Graph's notifications and nothing else.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::secret::Secret;
 
 /// One of `[[api_tokens]]`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApiTokenConfig {
     /// Who holds it: what is done with it is kept under this name.

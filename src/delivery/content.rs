@@ -13,17 +13,18 @@ use crate::store::{Message, Store};
 
 type Reading = Arc<OnceCell<Arc<Understood>>>;
 
-/// Where deliveries get their mail.
+/// Where deliveries get their mail. Clones share what is being read.
+#[derive(Clone)]
 pub struct Content {
     /// What was fetched or delivered lately.
     pub kept: Arc<KeptMail>,
-    reading: Mutex<HashMap<i64, Reading>>,
+    reading: Arc<Mutex<HashMap<i64, Reading>>>,
 }
 
 impl Content {
     /// Looks into `kept` before the store.
     pub fn new(kept: Arc<KeptMail>) -> Self {
-        Self { kept, reading: Mutex::default() }
+        Self { kept, reading: Arc::default() }
     }
 
     /// The mail of this message.

@@ -26,7 +26,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const THREADS: usize = 4;
 
 /// `[routes.destination] kind = "maildir"`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The maildir's folder; made with its `cur`, `new` and `tmp` when missing.

@@ -37,7 +37,7 @@ use crate::model::outcome::Failure;
 use crate::model::token::BoxFuture;
 
 /// THE LIST of kinds (`[routes.destination] kind = …`).
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Config {
     /// A signed HTTP request (Standard Webhooks).

@@ -30,7 +30,7 @@ const MESSAGE_EXCEEDS_MAXIMUM: ErrorCode = ErrorCode(10054);
 const RECONNECTS: usize = 1;
 
 /// `[routes.destination] kind = "nats"`.
-#[derive(Clone, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The server, or any of its cluster: `nats://host:4222`; `tls://` insists on encryption.

@@ -66,7 +66,7 @@ impl Tls {
 }
 
 /// `[routes.destination] kind = "smtp"`.
-#[derive(Clone, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The relay's name or address. Its MX records are not asked for.

@@ -30,7 +30,8 @@ pub use self::messages::{
 };
 use self::paths::Endpoint;
 pub use self::sending::{NewAttachment, OwnMessage, SUBMISSION_PROPERTY, SendError, Written};
-use self::slots::{Room, Rooms};
+use self::slots::Room;
+pub use self::slots::Slots;
 pub use self::subscriptions::{NewSubscription, Subscription};
 pub use self::upload::{Begun, LARGEST_ATTACHMENT, UPLOAD_FROM, UploadSession};
 use crate::model::clock::SharedClock;
@@ -49,8 +50,6 @@ pub struct Graph {
     tokens: Arc<dyn Tokens>,
     http: reqwest::Client,
     options: Options,
-    rooms: Rooms,
-    subscriptions: Room,
 }
 
 /// How patient the calls are.
@@ -64,6 +63,8 @@ pub struct Options {
     pub idle: Duration,
     /// The whole call.
     pub whole: Duration,
+    /// Room for the calls.
+    pub slots: Slots,
 }
 
 impl Options {
@@ -74,6 +75,7 @@ impl Options {
             answer_within: Duration::from_secs(30),
             idle: Duration::from_secs(15),
             whole: Duration::from_secs(600),
+            slots: Slots::default(),
         }
     }
 }
@@ -88,19 +90,11 @@ impl Graph {
         http: reqwest::Client,
         options: Options,
     ) -> Self {
-        Self {
-            tenant,
-            endpoint: Endpoint::new(endpoint),
-            tokens,
-            http,
-            options,
-            rooms: Rooms::new(SLOTS_PER_MAILBOX),
-            subscriptions: Room::new(SLOTS_FOR_SUBSCRIPTIONS),
-        }
+        Self { tenant, endpoint: Endpoint::new(endpoint), tokens, http, options }
     }
 
     fn room(&self, mailbox: &crate::model::address::Address) -> Arc<Room> {
-        self.rooms.of(mailbox, self.options.clock.now())
+        self.options.slots.mailboxes.of(mailbox, self.options.clock.now())
     }
 }
 

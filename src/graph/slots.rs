@@ -17,6 +17,21 @@ use crate::model::retry_after::MOST;
 /// The first count of remembered mailboxes at which the idle ones are forgotten.
 const FIRST_SWEEP: usize = 64;
 
+/// Room for the calls of one tenant. Clones share it, so that whoever reaches the same mailboxes with other credentials
+/// makes no more calls at once, and keeps the pauses Graph asked for.
+#[derive(Clone)]
+pub struct Slots {
+    pub(super) mailboxes: Arc<Rooms>,
+    pub(super) subscriptions: Arc<Room>,
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        let subscriptions = Room::new(super::SLOTS_FOR_SUBSCRIPTIONS);
+        Self { mailboxes: Arc::new(Rooms::new(super::SLOTS_PER_MAILBOX)), subscriptions: Arc::new(subscriptions) }
+    }
+}
+
 /// All mailboxes of one tenant.
 pub(super) struct Rooms {
     slots: usize,

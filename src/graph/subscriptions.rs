@@ -62,7 +62,7 @@ impl Graph {
         let mut url = self.endpoint.at(format_args!("/subscriptions"))?;
         let mut all = Vec::new();
         for _ in 0..MOST_PAGES {
-            let body = self.ask(&self.subscriptions, 1, Call::get("list_subscriptions", url)).await?;
+            let body = self.ask(&self.options.slots.subscriptions, 1, Call::get("list_subscriptions", url)).await?;
             let page: WirePage = parse(&body)?;
             for subscription in page.value {
                 all.push(subscription.read()?);
@@ -91,7 +91,7 @@ impl Graph {
         };
         let url = self.endpoint.at(format_args!("/subscriptions"))?;
         let call = Call::send("create_subscription", Method::POST, url, &wire)?;
-        match self.ask(&self.subscriptions, 1, call).await {
+        match self.ask(&self.options.slots.subscriptions, 1, call).await {
             Ok(body) => parse::<WireSubscription>(&body)?.read(),
             Err(GraphError::Refused(refusal)) if refusal.status == 400 && not_validated(&refusal.code) => {
                 Err(GraphError::NotValidated(refusal))
@@ -108,7 +108,7 @@ impl Graph {
         let url = self.endpoint.at(format_args!("/subscriptions/{}", segment(id)?))?;
         let wire = WireRenewal { expiration_date_time: rfc3339(expires_at) };
         let call = Call::send("renew_subscription", Method::PATCH, url, &wire)?;
-        let body = self.ask(&self.subscriptions, 1, call).await.map_err(of_subscription)?;
+        let body = self.ask(&self.options.slots.subscriptions, 1, call).await.map_err(of_subscription)?;
         parse::<WireSubscription>(&body)?.read()
     }
 
@@ -119,7 +119,7 @@ impl Graph {
     pub async fn delete_subscription(&self, id: &str) -> Result<(), GraphError> {
         let url = self.endpoint.at(format_args!("/subscriptions/{}", segment(id)?))?;
         let call = Call::delete("delete_subscription", url);
-        match self.ask(&self.subscriptions, 1, call).await.map_err(of_subscription) {
+        match self.ask(&self.options.slots.subscriptions, 1, call).await.map_err(of_subscription) {
             Ok(_) | Err(GraphError::NotFound(_)) => Ok(()),
             Err(error) => Err(error),
         }

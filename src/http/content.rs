@@ -114,7 +114,8 @@ async fn raw(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let query = query.as_deref().unwrap_or_default();
-    let asker = Asker { peer: peer.ip(), headers: &headers, query, access: &daemon.access };
+    let access = daemon.access();
+    let asker = Asker { peer: peer.ip(), headers: &headers, query, access: &access };
     let delivery = daemon.delivery();
     asker.may(&delivery.links, &interaction, Target::Raw, delivery.clock.now())?;
     let permit = turn(&daemon).await?;
@@ -132,7 +133,8 @@ async fn attachment(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let query = query.as_deref().unwrap_or_default();
-    let asker = Asker { peer: peer.ip(), headers: &headers, query, access: &daemon.access };
+    let access = daemon.access();
+    let asker = Asker { peer: peer.ip(), headers: &headers, query, access: &access };
     let delivery = daemon.delivery();
     asker.may(&delivery.links, &interaction, Target::Attachment(&part), delivery.clock.now())?;
     let permit = turn(&daemon).await?;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::model::secret::Secret;
 
 /// One Microsoft 365 organisation and app registration (`[[tenants]]`).
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TenantConfig {
     /// The name the rest of the configuration uses for it.
@@ -44,7 +44,7 @@ pub enum Cloud {
 }
 
 /// One way to prove to Entra who we are.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum CredentialConfig {
     /// A client secret.

@@ -84,12 +84,12 @@ pub struct Watched {
     /// The tenant's Graph.
     pub graph: Arc<Graph>,
     /// How many sweeps in a row found mail that push had not announced.
-    pub silent_sweeps: std::sync::atomic::AtomicU32,
+    pub silent_sweeps: Arc<std::sync::atomic::AtomicU32>,
 }
 
-/// Ids that delta called deleted.
-#[derive(Debug, Default)]
-pub struct Removed(Mutex<HashSet<String>>);
+/// Ids that delta called deleted. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Removed(Arc<Mutex<HashSet<String>>>);
 
 impl Removed {
     fn add(&self, id: String) {
@@ -136,7 +136,7 @@ fn whole_second(at: UnixMillis) -> UnixMillis {
 }
 
 /// `[sync]`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Whether Graph is asked to push notifications.
@@ -190,7 +190,7 @@ impl TryFrom<String> for StartFrom {
 }
 
 /// One watched mailbox (`[[mailboxes]]`).
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MailboxConfig {
     /// User principal name or mailbox address, also of a shared mailbox.

@@ -16,7 +16,7 @@ use crate::model::secret::Secret;
 use crate::model::units::{Size, Span};
 
 /// `[outbound]`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Larger mail is not accepted: its bytes on their way, everything encoded.
@@ -45,7 +45,7 @@ impl Config {
 }
 
 /// `[outbound.callback]`: a signed webhook.
-#[derive(Clone, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CallbackConfig {
     /// Where callbacks are posted.

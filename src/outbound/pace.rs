@@ -3,7 +3,7 @@
 //! Counted in memory; after a restart, or beside another replica, Graph's own refusal counts.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::model::clock::UnixMillis;
@@ -14,9 +14,9 @@ const MOST: u64 = 150_000_000;
 /// … within this time.
 const WINDOW_MS: i64 = 5 * 60_000;
 
-/// What was brought into each mailbox lately.
-#[derive(Debug, Default)]
-pub struct UploadPace(Mutex<HashMap<MailboxId, Uploads>>);
+/// What was brought into each mailbox lately. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct UploadPace(Arc<Mutex<HashMap<MailboxId, Uploads>>>);
 
 impl UploadPace {
     /// Takes room for so many bytes. Where there is none: how long until there is.

@@ -1,14 +1,15 @@
 //! What stands in the way of each mailbox's mail just now, as the last attempt there said.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::outcome::Outcome;
 use crate::model::work::MailboxId;
 
 /// The last trouble of each mailbox that has any; forgotten with the next attempt that gets on.
-#[derive(Debug, Default)]
-pub struct Troubles(Mutex<HashMap<MailboxId, String>>);
+/// Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Troubles(Arc<Mutex<HashMap<MailboxId, String>>>);
 
 impl Troubles {
     /// The trouble of a mailbox, for a person.

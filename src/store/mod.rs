@@ -95,7 +95,7 @@ use wake::Notes;
 use writer::{AnyOp, Asked, Op, Trouble, WAITING, Writer};
 
 /// `[store]`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// `sqlite:path` or `postgres://user@host/db`.

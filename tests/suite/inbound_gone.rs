@@ -1,7 +1,6 @@
 //! A mail that Graph does not show is asked for again; it counts as gone only when Graph says so of the mail itself.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -59,7 +58,7 @@ async fn inbound(world: &World, store: &Store, answers: &Answers) -> Inbound {
     let graph = Graph::new(graph(answers.clone()).await, "contoso".into(), Arc::new(OneToken), client, options);
     let config: MailboxConfig =
         serde_json::from_value(serde_json::json!({ "address": "support@contoso.com" })).unwrap();
-    let watched = Watched { config, graph: Arc::new(graph), silent_sweeps: AtomicU32::new(0) };
+    let watched = Watched { config, graph: Arc::new(graph), silent_sweeps: Arc::default() };
     let sync = serde_json::json!({
         "mode": "poll", "sweep_interval": "15m", "poll_interval": "1m", "start_from": "now"
     });

@@ -36,7 +36,7 @@ const ANSWER_LIMIT: usize = 64 << 10;
 const JSON: &str = "application/json";
 
 /// `[routes.destination] kind = "amazon_connect"`.
-#[derive(Clone, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The AWS region of the instance.

@@ -39,7 +39,7 @@ const LONGEST_NAME: usize = 255;
 const GUEST: &str = "guest";
 
 /// `[routes.destination] kind = "amqp"`.
-#[derive(Clone, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The broker: `amqps://host:5671/virtual-host`, or `amqp://` without encryption. Without a path: `/`.

@@ -37,7 +37,7 @@ pub const RESERVED_PROVIDER: &str = "PureCloud Email";
 pub const OWN_ATTRIBUTES: &str = "mb_";
 
 /// `[routes.destination] kind = "genesys_cloud"`.
-#[derive(Clone, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The region's domain, as in `mypurecloud.de`: logins go to `login.` and calls to `api.` of it.

@@ -42,7 +42,7 @@ const LONGEST_TOPIC: usize = 249;
 const DEFAULT_PORT: u16 = 9092;
 
 /// `[routes.destination] kind = "kafka"`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Brokers to begin with, as `host:port`; the others are learnt from them.
@@ -69,7 +69,7 @@ pub struct Config {
 }
 
 /// `[routes.destination.sasl]`.
-#[derive(Clone, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sasl {
     /// How the login is shown.

@@ -58,7 +58,7 @@ impl From<Filed> for Format {
 }
 
 /// `[routes.destination] kind = "object_store"`.
-#[derive(Clone, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where: `s3://bucket/prefix`, `az://container/prefix`, `gs://bucket/prefix`, `file:///folder`.

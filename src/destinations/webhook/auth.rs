@@ -21,7 +21,7 @@ use crate::model::secret::Secret;
 use crate::secrets::SecretSource;
 
 /// `auth = { kind = … }`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Config {
     /// A fixed token.
@@ -35,7 +35,7 @@ pub enum Config {
 }
 
 /// `kind = "bearer"` (RFC 6750).
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bearer {
     /// The token.
@@ -45,7 +45,7 @@ pub struct Bearer {
 }
 
 /// `kind = "basic"` (RFC 7617).
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Basic {
     /// The user name.
@@ -57,7 +57,7 @@ pub struct Basic {
 }
 
 /// `kind = "mtls"`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mtls {
     /// The certificate chain, as PEM, our own certificate first.

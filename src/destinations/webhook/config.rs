@@ -21,7 +21,7 @@ use crate::secrets::SecretSource;
 const MOST_SECRETS: usize = 2;
 
 /// One or several of something, written as a value or as a list.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OneOrMany<T> {
     /// A single value.
@@ -41,7 +41,7 @@ impl<T> OneOrMany<T> {
 }
 
 /// `[routes.destination] kind = "webhook"`.
-#[derive(Clone, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where interactions are posted.

@@ -33,7 +33,7 @@ const AFTER_TROUBLE: [u64; 6] = [1, 2, 5, 15, 30, 60];
 const REPLACED: Duration = Duration::from_secs(60);
 
 /// `kind = "oauth2_client_credentials"`.
-#[derive(Clone, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where tokens are asked for.

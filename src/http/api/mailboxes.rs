@@ -69,7 +69,8 @@ struct Mailbox {
 async fn list(State(daemon): State<Arc<Daemon>>, Query(wanted): Query<Wanted>) -> Result<Json<Page<Mailbox>>, Problem> {
     let after: Option<String> = page::after(wanted.cursor.as_deref())?;
     let checks = daemon.health().await.checks;
-    let mut found: Vec<Mailbox> = checks.into_iter().filter_map(|it| mailbox(it, daemon.mailboxes())).collect();
+    let configured = daemon.mailboxes();
+    let mut found: Vec<Mailbox> = checks.into_iter().filter_map(|it| mailbox(it, &configured)).collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));
     found.retain(|it| after.as_ref().is_none_or(|after| it.name > *after));
     found.truncate(wanted.limit.to_read() as usize);
@@ -125,7 +126,8 @@ pub(super) fn named(daemon: &Daemon, name: &str) -> Result<MailboxId, Problem> {
     let is_meant = |it: &&MailboxId| {
         it.address.as_str().eq_ignore_ascii_case(address) && tenant.is_none_or(|tenant| it.tenant == tenant)
     };
-    let mut meant = daemon.mailboxes().iter().filter(is_meant);
+    let configured = daemon.mailboxes();
+    let mut meant = configured.iter().filter(is_meant);
     match (meant.next(), meant.next()) {
         (Some(only), None) => Ok(only.clone()),
         (None, _) => {

@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
@@ -76,12 +76,17 @@ fn operations() -> Vec<Operation> {
 /// The API, and a problem for everything else below `/api`.
 pub(super) fn router(daemon: &Arc<Daemon>) -> Router<Arc<Daemon>> {
     let operations = operations();
-    let document: Arc<str> = document::document(&operations, daemon.access.wants_tokens()).to_string().into();
+    let written = |wants_tokens| -> Arc<str> { document::document(&operations, wants_tokens).to_string().into() };
+    let documents = [written(false), written(true)];
     let mut paths: BTreeMap<&'static str, Vec<Operation>> = BTreeMap::new();
     for operation in operations {
         paths.entry(operation.path).or_default().push(operation);
     }
-    let shown = move || async move { ([(header::CONTENT_TYPE, "application/json")], document.to_string()) };
+    let shown = move |State(daemon): State<Arc<Daemon>>| async move {
+        let [without, with] = documents;
+        let document = if daemon.access().wants_tokens() { with } else { without };
+        ([(header::CONTENT_TYPE, "application/json")], document.to_string())
+    };
     let mut router = Router::new()
         .route(&format!("{BASE}/openapi.json"), get(shown).fallback(|| async { not_allowed("GET, HEAD") }))
         .route("/api", any(unknown))

@@ -195,7 +195,7 @@ async fn ask(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match daemon.access.caller(scope, peer.ip(), request.headers()) {
+    match daemon.access().caller(scope, peer.ip(), request.headers()) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await

@@ -57,7 +57,7 @@ async fn reply(
     let own = own_addresses(&daemon, &answers, answered.matched_recipient.as_ref());
     let is_own = |email: &str| Address::parse(email).is_ok_and(|it| own.iter().any(|own| own.matches(&it)));
     let by = By { origin: Origin::Reply, name: &caller.name, key, answers: Some(answers) };
-    submission::written(daemon.outbound(), by, request, |json, files, limits| {
+    submission::written(&daemon.outbound(), by, request, |json, files, limits| {
         submission::answer(json, files, &answered.answering, mailbox.address.as_str(), is_own, limits)
             .map_err(unanswered)
     })
@@ -66,7 +66,8 @@ async fn reply(
 
 /// The addresses of the mailbox that answers: its own, those it sends as, and the one the mail was found by.
 fn own_addresses(daemon: &Daemon, answers: &Answers, matched: Option<&Address>) -> Vec<AddressPattern> {
-    let senders = &daemon.outbound().senders;
+    let outbound = daemon.outbound();
+    let senders = &outbound.senders;
     let send_as = senders.iter().filter(|it| it.mailbox == answers.mailbox).flat_map(|it| it.send_as.iter().cloned());
     let plain = [Some(&answers.mailbox.address), matched].into_iter().flatten();
     plain.filter_map(|it| AddressPattern::parse(it.as_str()).ok()).chain(send_as).collect()

@@ -40,9 +40,9 @@ async fn submit(
     let key = submission::key(request.headers())?;
     let by = By { origin: Origin::Api, name: &caller.name, key, answers: None };
     match submission::kind(request.headers())? {
-        Kind::Raw => submission::raw(daemon.outbound(), by, request, envelope).await,
+        Kind::Raw => submission::raw(&daemon.outbound(), by, request, envelope).await,
         Kind::Json if query.is_none_or(|it| it.is_empty()) => {
-            submission::written(daemon.outbound(), by, request, |json, files, limits| {
+            submission::written(&daemon.outbound(), by, request, |json, files, limits| {
                 submission::submission(json, files, limits).map_err(submission::wrong)
             })
             .await

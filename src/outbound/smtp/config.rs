@@ -34,7 +34,7 @@ pub enum TlsMode {
 }
 
 /// One of `smtp_users`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserConfig {
     /// The name to log in with; what is handed in is kept under it.

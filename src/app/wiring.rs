@@ -1,0 +1,120 @@
+//! Everything that is made of the configuration, as one thing that is put in the place of another whole.
+//!
+//! Whoever begins something takes the wiring of that moment and keeps it to the end: an attempt is made by one
+//! configuration. What did not change in the configuration is the same in the next wiring, with all it remembers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::ground::Ground;
+use super::jobs::{RoutePlan, RoutePlans};
+use super::routes::{content_url, first_wait, in_turn, renderings};
+use super::tenants::{Tenant, tenants};
+use super::{callbacks, routes, sending};
+use crate::config::Config;
+use crate::config::limits::Unmatched;
+use crate::config::route::RouteConfig;
+use crate::delivery::Delivery;
+use crate::http::api::Access;
+use crate::inbound::{Inbound, MailboxConfig, Watched};
+use crate::model::work::MailboxId;
+use crate::outbound::Outbound;
+
+/// What is made of one configuration.
+pub(super) struct Wiring {
+    pub(super) config: Config,
+    /// In the order of the configuration.
+    pub(super) tenants: Vec<Tenant>,
+    /// In the order of the configuration.
+    pub(super) mailboxes: Arc<[MailboxId]>,
+    /// In the order they are asked.
+    pub(super) routes: Arc<[String]>,
+    pub(super) inbound: Inbound,
+    pub(super) delivery: Arc<Delivery>,
+    pub(super) outbound: Arc<Outbound>,
+    pub(super) plans: RoutePlans,
+    /// How callbacks are made, where they are configured.
+    pub(super) callbacks: Option<RoutePlan>,
+    pub(super) access: Arc<Access>,
+}
+
+impl Wiring {
+    /// Wires everything the configuration names. Nothing runs yet, and nobody is talked to.
+    ///
+    /// # Errors
+    /// Something in the configuration cannot be used as it is; the message says what and where.
+    pub(super) fn build(config: Config, ground: &Ground, before: Option<&Self>) -> anyhow::Result<Self> {
+        let tenants = tenants(&config, ground, before.map_or(&[], |it| &it.tenants))?;
+        let (routes, plans) = routes::routes(&config, ground, before)?;
+        let inbound = inbound(&config, ground, &tenants, &plans, before)?;
+        let outbound = Arc::new(sending::outbound(&config, ground, &inbound, before)?);
+        let delivery = Delivery {
+            store: ground.store.clone(),
+            clock: Arc::clone(&ground.clock),
+            routes,
+            content: ground.content.clone(),
+            memory: ground.memory.clone(),
+            links: ground.links.clone(),
+        };
+        Ok(Self {
+            mailboxes: config.mailboxes.iter().map(Config::mailbox_id).collect(),
+            routes: config.routes.iter().map(|it| it.name.clone()).collect(),
+            callbacks: callbacks::plan(&outbound),
+            access: Arc::new(Access::new(&config.api_tokens, config.server.content_url.is_some())),
+            delivery: Arc::new(delivery),
+            tenants,
+            inbound,
+            outbound,
+            plans,
+            config,
+        })
+    }
+}
+
+fn inbound(
+    config: &Config,
+    ground: &Ground,
+    tenants: &[Tenant],
+    plans: &RoutePlans,
+    before: Option<&Wiring>,
+) -> anyhow::Result<Inbound> {
+    Ok(Inbound {
+        store: ground.store.clone(),
+        clock: Arc::clone(&ground.clock),
+        mailboxes: mailboxes(config, tenants, before)?,
+        hints: Arc::clone(&ground.hints),
+        rules: config.routes.iter().map(RouteConfig::rule).collect(),
+        renderings: renderings(config, &content_url(config, ground.admin), plans)?,
+        multiple_destinations: config.routing.multiple_destinations,
+        park_unmatched: config.routing.unmatched == Unmatched::Park,
+        public_url: config.server.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
+        sync: config.sync.clone(),
+        max_message_size: config.limits.max_message_size.0,
+        memory: ground.memory.clone(),
+        kept: Arc::clone(&ground.kept),
+        first_waits: config.routes.iter().map(|it| (it.name.clone(), first_wait(it))).collect(),
+        in_turn: in_turn(config),
+        thread_names: ground.thread_names.clone(),
+        loops: config.routing.loops(),
+        removed: ground.removed.clone(),
+    })
+}
+
+fn mailboxes(
+    config: &Config,
+    tenants: &[Tenant],
+    before: Option<&Wiring>,
+) -> anyhow::Result<HashMap<MailboxId, Watched>> {
+    let graphs: HashMap<&str, _> = tenants.iter().map(|it| (it.config.name.as_str(), &it.graph)).collect();
+    let mailbox = |it: &MailboxConfig| {
+        let id = Config::mailbox_id(it);
+        let graph = graphs.get(id.tenant.as_str()).with_context(|| format!("mailbox {id}: there is no such tenant"))?;
+        let silent_sweeps = before.and_then(|it| it.inbound.mailboxes.get(&id)).map(|it| Arc::clone(&it.silent_sweeps));
+        let watched =
+            Watched { config: it.clone(), graph: Arc::clone(graph), silent_sweeps: silent_sweeps.unwrap_or_default() };
+        anyhow::Ok((id, watched))
+    };
+    config.mailboxes.iter().map(mailbox).collect()
+}
