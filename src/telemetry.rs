@@ -239,6 +239,7 @@ const METRICS: &[(&str, Kind, Unit, &str)] = {
             "When a mailbox was last audited to its end, in Unix time",
         ),
         ("mailspan_memory_budget_bytes", Gauge, Bytes, "Memory for message bytes, by state: used and free"),
+        ("mailspan_replicas", Gauge, Count, "Replicas that live on one database, as this one sees it"),
         ("mailspan_build_info", Gauge, Count, "Always 1; the labels say which build this is"),
     ]
 };

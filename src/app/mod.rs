@@ -10,6 +10,7 @@ mod daemon;
 mod ground;
 mod jobs;
 mod paused;
+mod replicas;
 mod routes;
 mod sending;
 mod tenants;
@@ -41,6 +42,7 @@ use crate::telemetry::Telemetry;
 use ground::Ground;
 use jobs::Jobs;
 use paused::PausedMailboxes;
+use replicas::Replicas;
 use wiring::Wiring;
 
 /// How often the recorder folds its histograms, so that they do not grow while nobody scrapes.
@@ -68,6 +70,7 @@ pub struct Daemon {
     /// Routes that are no longer configured and were seen to have deliveries left.
     removed: Mutex<BTreeSet<String>>,
     jobs: Arc<Jobs>,
+    replicas: Replicas,
     /// Room for content that is passed on by link.
     pub downloads: Arc<Semaphore>,
     /// Room for one audit that was asked for.
@@ -113,6 +116,7 @@ impl Bridge {
             clock: Arc::clone(&jobs.ground.clock),
             removed: Mutex::default(),
             jobs,
+            replicas: Replicas::default(),
             downloads: Arc::new(Semaphore::new(downloads)),
             audits: Semaphore::new(1),
         });
@@ -190,6 +194,11 @@ impl Bridge {
             watcher.watch_credentials(token).await;
             ("the eye on credentials", Ok(()))
         });
+        let (token, replica) = (looping.clone(), Arc::clone(&daemon));
+        parts.spawn(async move {
+            replica.show_itself(token).await;
+            ("the replica's sign of life", Ok(()))
+        });
         let (token, metrics) = (looping.clone(), daemon.metrics.clone());
         parts.spawn(async move {
             fold_metrics(metrics, token).await;
@@ -206,6 +215,8 @@ impl Bridge {
         while parts.join_next().await.is_some() {}
         admin_handle.graceful_shutdown(Some(Duration::from_secs(1)));
         let admin_ended = admin_part.await;
+        // Without it the others find out by themselves.
+        drop(daemon.store.leave().await);
         daemon.store.close().await;
         match broken {
             Some(Ok((part, Ok(())))) => anyhow::bail!("{part} ended by itself"),

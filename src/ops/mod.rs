@@ -2,5 +2,6 @@
 
 pub mod audit;
 pub mod health;
+pub mod replicas;
 pub mod tidy;
 pub mod trace;

@@ -4,7 +4,7 @@
 //! Stopping: nothing more is claimed, attempts in flight get their time, the rest is given back uncounted.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use crate::model::outcome::{Failure, Outcome};
 use crate::model::reason::Code;
 use crate::model::token::BoxFuture;
 use crate::model::work::{Job, Lane, Work};
-use crate::store::{End, Heard, Room, Store, StoreError};
+use crate::store::{Across, End, Heard, Room, Store, StoreError};
 
 /// How much longer a lease lasts than the attempt it covers: the time to settle.
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
@@ -36,6 +36,9 @@ const GIVING_BACK: Duration = Duration::from_secs(5);
 
 /// Jobs that are due but that nobody could claim are looked at again after this.
 const CONTENTION_PATIENCE: Duration = Duration::from_millis(10);
+
+/// A lane in which other replicas left no room is looked at again after this, or when an attempt of ours in it ends.
+const FULL_ELSEWHERE_MS: UnixMillis = 500;
 
 /// How one kind of work is attempted.
 #[derive(Debug, Clone)]
@@ -57,6 +60,8 @@ pub trait Works: Send + Sync + 'static {
     /// What the lane draws on together with others, by name, and how many jobs may run in all of them at once: so that
     /// one tenant that hangs, however many mailboxes it has, takes nothing from the others.
     fn share<'a>(&self, lane: &'a Lane) -> (&'a str, u32);
+    /// What the lane may have in hand over all replicas; none: as much as each of them gives it.
+    fn across(&self, lane: &Lane) -> Option<Across>;
     /// The longest any attempt in this lane may take.
     fn longest(&self, lane: &Lane) -> Duration;
     /// How a route stands has changed; for health and metrics.
@@ -83,6 +88,8 @@ pub struct Runner<W> {
     settling: JoinSet<()>,
     /// Whether the last claim found no store: then what others made due meanwhile was not heard.
     was_away: bool,
+    /// Lanes in which other replicas left no room: the next attempt that ends here makes some.
+    full_elsewhere: HashSet<Lane>,
 }
 
 struct Ended {
@@ -108,6 +115,7 @@ impl<W: Works> Runner<W> {
             running: HashMap::new(),
             settling: JoinSet::new(),
             was_away: false,
+            full_elsewhere: HashSet::new(),
         }
     }
 
@@ -166,20 +174,28 @@ impl<W: Works> Runner<W> {
                 let next = probes.chain(self.agenda.next_after(now)).min();
                 return Some(next.map_or(BACKSTOP, |at| millis(at - now)).min(BACKSTOP));
             }
+            let shares = self.store.has_others();
             let rooms = ready.into_iter().map(|(lane, room)| {
                 // The lease outlives the attempt by construction: it is computed, not configured.
                 let lease = self.works.longest(&lane) + LEASE_MARGIN;
-                Room { lane, room, lease_ms: i64::try_from(lease.as_millis()).unwrap_or(i64::MAX) }
+                let across = shares.then(|| self.works.across(&lane)).flatten();
+                Room { lane, room, lease_ms: i64::try_from(lease.as_millis()).unwrap_or(i64::MAX), across }
             });
             match self.store.claim(rooms.collect()).await {
                 Ok(claims) => {
                     if std::mem::take(&mut self.was_away) && !self.read_agenda().await {
                         return None;
                     }
+                    let mut next = claims.next;
+                    next.retain(|(lane, _)| !claims.full.contains(lane));
                     let contended =
-                        claims.jobs.is_empty() && claims.next.iter().any(|(_, next)| next.is_some_and(|at| at <= now));
-                    for (lane, next) in claims.next {
+                        claims.jobs.is_empty() && next.iter().any(|(_, next)| next.is_some_and(|at| at <= now));
+                    for (lane, next) in next {
                         self.agenda.set(lane, next);
+                    }
+                    for lane in claims.full {
+                        self.agenda.set(lane.clone(), Some(now + FULL_ELSEWHERE_MS));
+                        self.full_elsewhere.insert(lane);
                     }
                     for job in claims.jobs {
                         self.start(job);
@@ -250,6 +266,9 @@ impl<W: Works> Runner<W> {
         one_less(&mut self.in_flight, &lane);
         one_less(&mut self.in_shares, self.works.share(&lane).0);
         let now = self.clock.now();
+        if self.full_elsewhere.remove(&lane) {
+            self.agenda.bring(lane.clone(), now);
+        }
         self.hear(&lane, &ended, now);
         let backoff = self.works.plan(&ended.job.work).backoff;
         let end = settle::end(&ended.outcome, ended.job.attempt, &backoff, now, fastrand::f64());

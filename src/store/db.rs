@@ -227,6 +227,26 @@ impl Tx {
         Ok(Some(taken))
     }
 
+    /// Takes these lanes until the commit, so that of two replicas only one decides how much of the room they share is
+    /// left; those that another has taken are left out. On SQLite nobody else is writing.
+    pub(super) async fn take_rooms(&mut self, lanes: Vec<Value>) -> Result<Vec<String>, StoreError> {
+        static TAKE: Listed = Listed::values(
+            "SELECT v.column1, CASE WHEN pg_try_advisory_xact_lock(hashtextextended(v.column1, 1))
+               THEN 1::BIGINT ELSE 0::BIGINT END
+             FROM (VALUES {rows}) AS v WHERE v.column1 IS NOT NULL",
+            "(?)",
+        );
+        let mut taken = Vec::new();
+        if let Self::Postgres(_) = self {
+            for row in self.each(&TAKE, None, lanes).await? {
+                if row.int(1)? == 1 {
+                    taken.push(row.text(0)?);
+                }
+            }
+        }
+        Ok(taken)
+    }
+
     /// Sends `payload` to the other replicas with the commit. A file has no other replicas.
     pub(super) async fn notify(&mut self, payload: String) -> Result<(), StoreError> {
         match self {

@@ -16,6 +16,7 @@ use crate::model::clock::SharedClock;
 use crate::model::units::Span;
 
 mod accept;
+mod across;
 mod agenda;
 mod answering;
 mod asked;
@@ -46,6 +47,7 @@ mod planned;
 mod rates;
 mod reach;
 mod replay;
+mod replicas;
 mod returned;
 mod secrets;
 mod server;
@@ -61,6 +63,7 @@ mod words;
 mod writer;
 
 pub use accept::{Accept, Accepted, Breaker, MarkWhen, NewDelivery, Pace};
+pub use across::Across;
 pub use agenda::{LaneCount, Parked};
 pub use asked::Asking;
 pub use attempts::Attempt;
@@ -77,6 +80,7 @@ pub use mailboxes::{Cursor, MailboxState, Push, Subscription};
 pub use messages::{Delivery, Message};
 pub use pieces::PIECE;
 pub use replay::Replayed;
+pub use replicas::{BEAT, Presence, Replica};
 pub use server::Connections;
 pub use settle::End;
 pub use submissions::{
@@ -91,6 +95,7 @@ use db::Db;
 use messages::{Lookup, Lookups};
 use names::Names;
 use open::Opened;
+use replicas::Roll;
 use wake::Notes;
 use writer::{AnyOp, Asked, Op, Trouble, WAITING, Writer};
 
@@ -117,6 +122,7 @@ struct Inner {
     lookups: mpsc::Sender<Lookup>,
     closing: CancellationToken,
     trouble: Trouble,
+    roll: Arc<Roll>,
     tasks: Mutex<JoinSet<()>>,
     /// Held for as long as the store is open.
     only: Mutex<Option<File>>,
@@ -134,6 +140,7 @@ impl Store {
         let closing = CancellationToken::new();
         let (writes, waiting) = mpsc::channel(WAITING);
         let trouble = Trouble::default();
+        let roll = Arc::new(Roll::new(&db));
         let mut tasks = JoinSet::new();
         let writer = Writer {
             db: db.clone(),
@@ -142,6 +149,7 @@ impl Store {
             notes: notes.clone(),
             closing: closing.clone(),
             trouble: trouble.clone(),
+            roll: roll.clone(),
         };
         // On a thread of its own: every statement is a round trip to the database, and on a busy runtime each of them
         // would wait behind mail that is being parsed.
@@ -162,6 +170,7 @@ impl Store {
             lookups,
             closing,
             trouble,
+            roll,
             tasks: Mutex::new(tasks),
             only: Mutex::new(only),
         })))

@@ -24,6 +24,7 @@ use super::found::FoundPage;
 use super::mailboxes::Change;
 use super::names::{Names, NewMailbox};
 use super::replay::Replay;
+use super::replicas::{Beat, Leave, Roll};
 use super::returned::Returning;
 use super::secrets::OwnSecret;
 use super::settle::Settle;
@@ -36,6 +37,7 @@ use super::submissions::submit::Submit;
 use super::take_up::TakeUp;
 use super::tidy::Tidy;
 use super::turns::Line;
+use super::value::Value;
 use super::wake::{self, Notes, Wake};
 use crate::model::clock::{SharedClock, UnixMillis};
 
@@ -75,6 +77,8 @@ pub(super) struct Writing<'a> {
     pub(super) wakes: Vec<Wake>,
     /// Where somebody's turn may have come.
     pub(super) freed: BTreeSet<Line>,
+    /// What leases are held under.
+    pub(super) holder: Value,
 }
 
 /// A write and who waits for it.
@@ -213,6 +217,8 @@ kinds! {
     lend: Lend,
     due: MakeDue,
     tidy: Tidy,
+    beats: Beat,
+    leaving: Leave,
     claims: Rooms,
 }
 
@@ -224,6 +230,7 @@ pub(super) struct Writer {
     pub(super) notes: Notes,
     pub(super) closing: CancellationToken,
     pub(super) trouble: Trouble,
+    pub(super) roll: Arc<Roll>,
 }
 
 /// Why the last write was not taken; nothing once a write was taken again. Whoever is refused need not say so again: it is
@@ -339,6 +346,7 @@ impl Writer {
             due: Due::default(),
             wakes: Vec::new(),
             freed: BTreeSet::new(),
+            holder: self.roll.holder(),
         };
         let done = match group.run(&mut writing).await {
             Ok(()) => self.conclude(&mut writing).await,

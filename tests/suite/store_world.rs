@@ -164,7 +164,7 @@ pub(crate) fn deliver(route: &str, interaction: &str) -> Work {
 }
 
 pub(crate) fn room(lane: &Lane, room: u32) -> Room {
-    Room { lane: lane.clone(), room, lease_ms: LEASE }
+    Room { lane: lane.clone(), room, lease_ms: LEASE, across: None }
 }
 
 pub(crate) async fn claim(store: &Store, lane: &Lane, n: u32) -> Claims {
