@@ -140,7 +140,9 @@ where
     };
     let redact = config.redact;
     let speaks = move |line: &tracing::Metadata<'_>| {
-        !redact || line.target().starts_with("mailspan") || *line.level() <= tracing::Level::INFO
+        // Of a database that goes away the store tells once; its driver would for each of its connections.
+        let loudest = if line.target().starts_with("sqlx") { tracing::Level::ERROR } else { tracing::Level::INFO };
+        !redact || line.target().starts_with("mailspan") || *line.level() <= loudest
     };
     layer.with_filter(filter::filter_fn(speaks)).boxed()
 }

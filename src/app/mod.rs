@@ -37,7 +37,7 @@ use crate::model::clock::{Clock, SharedClock, UnixMillis};
 use crate::model::work::{MailboxId, NewJob, Work};
 use crate::outbound::smtp::Submissions;
 use crate::queue::Runner;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::telemetry::Telemetry;
 use ground::Ground;
 use jobs::Jobs;
@@ -47,6 +47,8 @@ use wiring::Wiring;
 
 /// How often the recorder folds its histograms, so that they do not grow while nobody scrapes.
 const UPKEEP_TURN: Duration = Duration::from_secs(5);
+/// How often a start asks a store again that is away.
+const STORE_TURN: Duration = Duration::from_secs(1);
 /// The system's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
@@ -163,7 +165,7 @@ impl Bridge {
         parts.spawn(async move { ("the public listener", acknowledge(public, public_router).await) });
         let router = http::admin(Arc::clone(&daemon));
         let admin_part = tokio::spawn(async move { admin.serve(router).await });
-        daemon.store.enqueue(first_jobs).await?;
+        make_due(&daemon.store, first_jobs, &stop).await?;
 
         let looping = CancellationToken::new();
         let runner = Runner::new(daemon.store.clone(), Arc::clone(&daemon.jobs), Arc::clone(&daemon.clock));
@@ -238,6 +240,19 @@ async fn watch(store: &Store, mailboxes: &HashMap<MailboxId, Watched>) -> anyhow
         one??;
     }
     Ok(())
+}
+
+/// Makes the first jobs due. A database that goes away in this moment is waited for as it would be a moment later.
+async fn make_due(store: &Store, jobs: Vec<NewJob>, stop: &CancellationToken) -> Result<(), StoreError> {
+    let trying = async {
+        loop {
+            match store.enqueue(jobs.clone()).await {
+                Err(error) if error.may_pass() => tokio::time::sleep(STORE_TURN).await,
+                made => return made,
+            }
+        }
+    };
+    stop.run_until_cancelled(trying).await.unwrap_or(Ok(()))
 }
 
 /// The restart is the recovery: at start every mailbox is due for a look and its subscription for a check.

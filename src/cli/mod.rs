@@ -11,6 +11,7 @@ mod healthcheck;
 mod mailbox;
 mod run;
 mod send;
+mod store;
 mod table;
 mod trace;
 
@@ -51,6 +52,8 @@ enum Command {
     Mailbox(mailbox::MailboxCommand),
     /// Hand a mail to the running daemon, which sends it.
     Send(send::SendArgs),
+    /// Move a whole store between SQLite and PostgreSQL.
+    Store(store::StoreCommand),
     /// Ask a running daemon whether it is ready (for a container's HEALTHCHECK).
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print shell completions.
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Delivery(command) => block_on(delivery::delivery(command)),
         Command::Mailbox(command) => block_on(mailbox::mailbox(command)),
         Command::Send(args) => block_on(send::send(args)),
+        Command::Store(command) => block_on(store::store(command)),
         Command::Healthcheck(args) => block_on(healthcheck::healthcheck(args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "mailspan", &mut std::io::stdout());

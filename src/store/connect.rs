@@ -8,6 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, Row as _};
 use url::Url;
 
+use super::copy;
 use super::error::StoreError;
 use super::migrate;
 use super::reach::Reach;
@@ -41,7 +42,7 @@ struct Asked {
 /// Opens a server and brings its tables up to date.
 pub(super) async fn open(url: &str) -> Result<Server, StoreError> {
     let Asked { options, pooler } = asked(url)?;
-    let place = format!("{}:{}", options.get_host(), options.get_port());
+    let place = place(&options);
     let refused = |error: sqlx::Error| StoreError::Open(format!("{place}: {}", StoreError::from(error)));
     // A pool would go on trying for as long as it waits for a connection; one connection says at once what is wrong.
     let mut first = PgConnection::connect_with(&options).await.map_err(refused)?;
@@ -53,6 +54,9 @@ pub(super) async fn open(url: &str) -> Result<Server, StoreError> {
         true => None,
         false => Some(allowed(&mut first).await.map_err(refused)?),
     };
+    if is_marked(&mut first).await.map_err(refused)? {
+        return Err(copy::unfinished(&place));
+    }
     migrate::up(&mut first, &place).await?;
     first.close().await.map_err(refused)?;
     let size = size(std::thread::available_parallelism().map_or(2, usize::from), allowed);
@@ -73,6 +77,30 @@ pub(super) async fn open(url: &str) -> Result<Server, StoreError> {
         reach: Arc::new(Reach::default()),
         connections: Connections { own: size + if is_pooled { 0 } else { LISTENING }, allowed },
     })
+}
+
+/// A single connection, to a database that is only read.
+pub(super) async fn one(url: &str) -> Result<PgConnection, StoreError> {
+    let options = asked(url)?.options;
+    let refused = |error| StoreError::Open(format!("{}: {}", place(&options), StoreError::from(error)));
+    PgConnection::connect_with(&options).await.map_err(refused)
+}
+
+/// A single connection, to a database whose tables are up to date.
+pub(super) async fn up_to_date(url: &str) -> Result<PgConnection, StoreError> {
+    let mut connection = one(url).await?;
+    migrate::up(&mut connection, &place(&asked(url)?.options)).await?;
+    Ok(connection)
+}
+
+fn place(options: &PgConnectOptions) -> String {
+    format!("{}:{}", options.get_host(), options.get_port())
+}
+
+/// Whether it holds a copy that is not finished.
+async fn is_marked(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    const MARKED: &str = "SELECT COUNT(*) FROM pg_class WHERE oid = to_regclass('copying')";
+    Ok(plain(connection, MARKED).await?.try_get::<i64, _>(0)? > 0)
 }
 
 fn asked(url: &str) -> Result<Asked, StoreError> {
@@ -120,7 +148,7 @@ async fn is_pooled(first: &mut PgConnection, options: &PgConnectOptions) -> Resu
 }
 
 async fn session(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
-    one(connection, "SELECT pg_backend_pid()").await?.try_get(0)
+    plain(connection, "SELECT pg_backend_pid()").await?.try_get(0)
 }
 
 /// How many connections the server takes of those who are not its superusers.
@@ -128,12 +156,12 @@ async fn allowed(connection: &mut PgConnection) -> Result<u32, sqlx::Error> {
     const SELECT: &str = "SELECT current_setting('max_connections')::int
          - current_setting('superuser_reserved_connections')::int
          - COALESCE(current_setting('reserved_connections', true), '0')::int";
-    let allowed: i32 = one(connection, SELECT).await?.try_get(0)?;
+    let allowed: i32 = plain(connection, SELECT).await?.try_get(0)?;
     Ok(u32::try_from(allowed).unwrap_or(0))
 }
 
 /// Asked as plain text: nothing is prepared, so it does not matter which session answers.
-async fn one(connection: &mut PgConnection, sql: &'static str) -> Result<PgRow, sqlx::Error> {
+async fn plain(connection: &mut PgConnection, sql: &'static str) -> Result<PgRow, sqlx::Error> {
     sqlx::raw_sql(sql).fetch_one(connection).await
 }
 

@@ -21,7 +21,7 @@ const BRIEFLY: &str = "SET LOCAL lock_timeout = '1s'";
 const TRIES: u32 = 60;
 const PAUSE: Duration = Duration::from_secs(1);
 
-const BOOKS: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (
+const BOOKS: &str = "CREATE TABLE _sqlx_migrations (
     version BIGINT PRIMARY KEY, description TEXT NOT NULL, installed_on TIMESTAMPTZ NOT NULL DEFAULT now(),
     success BOOLEAN NOT NULL, checksum BYTEA NOT NULL, execution_time BIGINT NOT NULL)";
 
@@ -63,13 +63,16 @@ pub(super) async fn up(connection: &mut PgConnection, place: &str) -> Result<(),
 
 /// The steps that were taken, and the sums of their texts.
 async fn books(connection: &mut PgConnection) -> Result<HashMap<i64, Vec<u8>>, sqlx::Error> {
-    const ARE_THERE: &str = "SELECT COUNT(*) FROM pg_class WHERE oid = to_regclass('_sqlx_migrations')";
-    let there: i64 = sqlx::raw_sql(ARE_THERE).fetch_one(&mut *connection).await?.try_get(0)?;
-    if there == 0 {
+    if !are_there(connection).await? {
         return Ok(HashMap::new());
     }
     let rows = sqlx::raw_sql("SELECT version, checksum FROM _sqlx_migrations").fetch_all(connection).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+async fn are_there(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    const ARE_THERE: &str = "SELECT COUNT(*) FROM pg_class WHERE oid = to_regclass('_sqlx_migrations')";
+    Ok(sqlx::raw_sql(ARE_THERE).fetch_one(connection).await?.try_get::<i64, _>(0)? > 0)
 }
 
 /// Takes a step, unless another replica just did.
@@ -77,7 +80,9 @@ async fn take(connection: &mut PgConnection, step: &Migration) -> Result<(), sql
     let mut tx = connection.begin().await?;
     tx.execute("SET LOCAL statement_timeout = 0").await?;
     tx.execute(ONE_AT_A_TIME).await?;
-    tx.execute(BOOKS).await?;
+    if !are_there(&mut tx).await? {
+        tx.execute(BOOKS).await?;
+    }
     if books(&mut tx).await?.contains_key(&step.version) {
         return tx.rollback().await;
     }

@@ -31,7 +31,7 @@ impl OwnPostgres {
         let settings = settings.iter().map(|it| (*it).to_owned()).collect();
         let own = Self { folder, programs, settings, port: free_port() };
         let data = own.path("data");
-        let made = own.as_postgres(&own.programs.join("initdb"));
+        let mut made = own.as_postgres(&own.programs.join("initdb"));
         run(made.arg("-D").arg(&data).args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync"]));
         own.start_again();
         Some(own)

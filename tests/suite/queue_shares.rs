@@ -47,6 +47,10 @@ impl Works for HangingTenant {
         lane.0.split_once('/').map_or((&lane.0, u32::MAX), |(tenant, _)| (tenant, SHARE))
     }
 
+    fn across(&self, _: &Lane) -> Option<Across> {
+        None
+    }
+
     fn longest(&self, _: &Lane) -> Duration {
         Duration::from_secs(60)
     }
