@@ -36,13 +36,16 @@ impl Daemon {
             }
         };
         match self.store.ping().await {
-            Ok(()) => checks.push(Check {
-                kind: "store",
-                name: "store".into(),
-                status: Status::Ok,
-                reason: None,
-                details: Details::Store { database },
-            }),
+            Ok(()) => {
+                let reason = self.key_trouble().await;
+                checks.push(Check {
+                    kind: "store",
+                    name: "store".into(),
+                    status: if reason.is_some() { Status::Degraded } else { Status::Ok },
+                    reason,
+                    details: Details::Store { database },
+                });
+            }
             Err(error) => checks.push(failed(&error)),
         }
         checks.extend(self.replicas_check());

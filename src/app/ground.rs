@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 
+use super::keys;
 use crate::config::Config;
 use crate::delivery::Content;
 use crate::egress::Egress;
@@ -55,7 +56,8 @@ impl Ground {
     /// # Errors
     /// The store or a way out is of no use; the message names the key.
     pub(super) async fn open(config: &Config, clock: SharedClock, admin: SocketAddr) -> anyhow::Result<Self> {
-        let store = Store::open(&config.store.url, Arc::clone(&clock)).await.context("store.url")?;
+        let seal = keys::seal(&config.store)?;
+        let store = Store::open_sealed(&config.store.url, Arc::clone(&clock), seal).await.context("store.url")?;
         let egress = Egress::new(&config.egress)?;
         let ways =
             Ways { entra: egress.finish(egress.client()?)?, platform: egress.finish(egress.client()?.no_proxy())? };

@@ -9,6 +9,7 @@ mod credentials;
 mod daemon;
 mod ground;
 mod jobs;
+mod keys;
 mod paused;
 mod replicas;
 mod routes;
@@ -200,6 +201,11 @@ impl Bridge {
         parts.spawn(async move {
             replica.show_itself(token).await;
             ("the replica's sign of life", Ok(()))
+        });
+        let (token, keeper) = (looping.clone(), Arc::clone(&daemon));
+        parts.spawn(async move {
+            keeper.watch_keys(token).await;
+            ("the eye on keys", Ok(()))
         });
         let (token, metrics) = (looping.clone(), daemon.metrics.clone());
         parts.spawn(async move {

@@ -3,10 +3,8 @@
 //! Asked only about what the types do not know, so an entry never stands in the way of a feature that has arrived.
 
 /// (key with `*` for list elements and kinds, what it would have been for)
-const KEYS: &[(&str, &str)] = &[
-    ("store.encryption_key_file", "encryption of stored content; encrypt the volume instead"),
-    ("telemetry.otlp_endpoint", "OpenTelemetry export; metrics are at /metrics of the admin listener"),
-];
+const KEYS: &[(&str, &str)] =
+    &[("telemetry.otlp_endpoint", "OpenTelemetry export; metrics are at /metrics of the admin listener")];
 
 /// (key, value, what to write instead)
 const VALUES: &[(&str, &str, &str)] =

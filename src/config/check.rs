@@ -14,6 +14,7 @@ use super::{Draft, check_routes, check_submission, check_tenants, check_tokens, 
 use crate::inbound::Mode;
 use crate::model::secret::Secret;
 use crate::secrets::SecretSource;
+use crate::store::{Seal, exposed};
 
 /// Looking more often than this tires Graph and finds nothing more.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
@@ -116,6 +117,13 @@ fn store(draft: &Draft, store: &Path, report: &mut Report) {
             report.wrong(&at, "keeps nothing on disk; name a file, as in sqlite:mailspan.db");
         }
         Some(_) => {}
+    }
+    if let Some(file) = &config.encryption_key_file {
+        let at = store.key("encryption_key_file");
+        match Seal::of_file(file) {
+            Ok(_) => exposed(file).into_iter().for_each(|message| report.warn(&at, message)),
+            Err(message) => report.wrong(&at, format!("cannot be used: {message}")),
+        }
     }
     if config.retain.0.is_zero() {
         report.wrong(&store.key("retain"), "must be longer than 0s");

@@ -112,6 +112,10 @@ impl From<StoreError> for Problem {
                 let detail = "the store cannot be used right now; ask again shortly";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", detail)
             }
+            StoreError::Sealed(_) => {
+                let detail = "this is encrypted with a key that is not configured; the log of the bridge names it";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "key-missing", detail)
+            }
             StoreError::Refused(_) | StoreError::Unreadable(_) => {
                 let detail = "the store refused; the log of the bridge says why";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store-refused", detail)

@@ -11,6 +11,7 @@ use super::Store;
 use super::error::StoreError;
 use super::listed::Listed;
 use super::messages::key_of_copy;
+use super::sealed;
 use super::submissions::Tie;
 use super::value::Value;
 use super::words::{Mark, MessageState};
@@ -298,10 +299,10 @@ impl Writing<'_> {
 
     async fn insert_contents(&mut self, mails: &[Mail<'_>]) -> Result<(), StoreError> {
         static INSERT: Listed = Listed::values(
-            "INSERT INTO contents (message, seq, bytes)
-             SELECT column1, column2, column3 FROM (VALUES {rows}) AS v WHERE column1 IS NOT NULL
+            "INSERT INTO contents (message, seq, bytes, sealed)
+             SELECT column1, column2, column3, column4 FROM (VALUES {rows}) AS v WHERE column1 IS NOT NULL
              ON CONFLICT (message, seq) DO NOTHING",
-            "(?, ?, ?)",
+            "(?, ?, ?, ?)",
         );
         let mut rows: Vec<Value> = Vec::new();
         let mut size = 0;
@@ -314,7 +315,8 @@ impl Writing<'_> {
                     size = 0;
                 }
                 size += chunk.len();
-                rows.extend([mail.accept.message.into(), seq.into(), chunk.into()]);
+                rows.extend([mail.accept.message.into(), seq.into()]);
+                rows.extend(sealed::shut(self.seal, || sealed::content(mail.accept.message, seq), chunk)?);
             }
         }
         self.tx.each(&INSERT, None, rows).await.map(drop)

@@ -4,8 +4,12 @@
 
 use std::time::Duration;
 
+use super::seal::SealError;
 use crate::model::outcome::Failure;
-use crate::model::reason::Code;
+use crate::model::reason::{Code, Reason};
+
+/// How long to wait for a key that is not held.
+const WITHOUT_KEY: Duration = Duration::from_secs(60);
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +29,9 @@ pub enum StoreError {
     /// A row holds what this version cannot read.
     #[error("the store holds what this version cannot read: {0}")]
     Unreadable(String),
+    /// It is sealed with a key that is not held. Nothing is lost: with the key it can be read again.
+    #[error("{0}")]
+    Sealed(SealError),
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -46,14 +53,29 @@ impl StoreError {
 const ASIDE: Duration = Duration::from_secs(1);
 
 impl From<StoreError> for Failure {
-    /// A store that does not answer is nobody's mail's fault: no attempt is counted, and none is parked.
+    /// A store that does not answer is nobody's mail's fault: no attempt is counted, and none is parked. Nor is it one that
+    /// lacks a key.
     fn from(error: StoreError) -> Self {
+        if let StoreError::Sealed(_) = error {
+            let reason = Reason::new(Code::Misconfigured, format!("store: {error}"));
+            return Self::Postponed { reason, after: WITHOUT_KEY };
+        }
         let reason = format!("store: {error}");
         match error.may_pass() {
             true => Self::Postponed { reason: reason.into(), after: ASIDE },
             false => Self::transient(reason),
         }
         .coded(Code::StoreUnavailable)
+    }
+}
+
+impl From<SealError> for StoreError {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::UnknownKey(_) => Self::Sealed(error),
+            SealError::Damaged | SealError::Unknown => Self::Unreadable(error.to_string()),
+            SealError::NoRandomness => Self::Refused(error.to_string()),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use super::db::Db;
 use super::error::StoreError;
 use super::listed::{Listed, MOST};
 use super::names::Names;
+use super::sealed;
 use super::threads::basis;
 use super::turns::read_gap;
 use super::value::Row;
@@ -145,10 +146,11 @@ impl Store {
     /// # Errors
     /// It could not be read.
     pub async fn content(&self, message: i64) -> Result<Option<Bytes>, StoreError> {
-        const FIRST: &str = "SELECT m.size, c.bytes FROM messages AS m
+        const FIRST: &str = "SELECT m.size, c.bytes, c.sealed, c.seq FROM messages AS m
              LEFT JOIN contents AS c ON c.message = m.id AND c.seq < $2
              WHERE m.id = $1 AND m.content_dropped_at IS NULL AND m.size IS NOT NULL ORDER BY c.seq";
-        const REST: &str = "SELECT NULL, bytes FROM contents WHERE message = $1 AND seq >= $2 ORDER BY seq LIMIT $3";
+        const REST: &str =
+            "SELECT NULL, bytes, sealed, seq FROM contents WHERE message = $1 AND seq >= $2 ORDER BY seq LIMIT $3";
         let mut chunks = self.db().rows(FIRST, vec![message.into(), CHUNKS.into()]).await?;
         let size = match chunks.first() {
             Some(row) => usize::try_from(row.int(0)?).unwrap_or(0),
@@ -157,7 +159,10 @@ impl Store {
         let mut content = BytesMut::with_capacity(size);
         for seq in (CHUNKS..).step_by(CHUNKS as usize) {
             for chunk in chunks {
-                content.extend_from_slice(&chunk.maybe_bytes(1)?.unwrap_or_default());
+                // Where no row joined there is no number either.
+                let seq = chunk.maybe_int(3)?.unwrap_or_default();
+                let bytes = sealed::read(self.seal(), &chunk, 1, || sealed::content(message, seq))?;
+                content.extend_from_slice(&bytes.unwrap_or_default());
             }
             if content.len() >= size {
                 break;
@@ -177,9 +182,10 @@ impl Store {
     /// # Errors
     /// It could not be read.
     pub async fn content_chunk(&self, message: i64, seq: u32) -> Result<Option<Bytes>, StoreError> {
-        const SELECT: &str = "SELECT bytes FROM contents WHERE message = $1 AND seq = $2";
+        const SELECT: &str = "SELECT bytes, sealed FROM contents WHERE message = $1 AND seq = $2";
         let rows = self.db().rows(SELECT, vec![message.into(), i64::from(seq).into()]).await?;
-        Ok(rows.first().map(|row| row.maybe_bytes(0)).transpose()?.flatten().map(Bytes::from))
+        let place = || sealed::content(message, i64::from(seq));
+        Ok(rows.first().map(|row| sealed::read(self.seal(), row, 0, place)).transpose()?.flatten().map(Bytes::from))
     }
 }
 

@@ -4,6 +4,7 @@
 //! that differs. Writes go through one writer, which puts what waits together into one transaction.
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -50,6 +51,9 @@ mod reach;
 mod replay;
 mod replicas;
 mod returned;
+mod seal;
+mod sealed;
+mod seals;
 mod secrets;
 mod server;
 mod settle;
@@ -83,6 +87,8 @@ pub use messages::{Delivery, Message};
 pub use pieces::PIECE;
 pub use replay::Replayed;
 pub use replicas::{BEAT, Presence, Replica};
+pub use seal::{KeyId, Place, Seal, SealError, exposed};
+pub use seals::MissingKey;
 pub use server::Connections;
 pub use settle::End;
 pub use submissions::{
@@ -107,6 +113,9 @@ use writer::{AnyOp, Asked, Op, Trouble, WAITING, Writer};
 pub struct Config {
     /// `sqlite:path` or `postgres://user@host/db`.
     pub url: String,
+    /// The file with the keys that content and refresh tokens are encrypted with, one a line; the first encrypts, all
+    /// decrypt.
+    pub encryption_key_file: Option<PathBuf>,
     /// How long finished records are kept.
     pub retain: Span,
 }
@@ -118,7 +127,9 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     db: Db,
+    clock: SharedClock,
     names: Arc<Names>,
+    seal: Option<Seal>,
     notes: Notes,
     writes: mpsc::Sender<AnyOp>,
     lookups: mpsc::Sender<Lookup>,
@@ -136,6 +147,14 @@ impl Store {
     /// # Errors
     /// A sentence that says what to change.
     pub async fn open(url: &str, clock: SharedClock) -> Result<Self, StoreError> {
+        Self::open_sealed(url, clock, None).await
+    }
+
+    /// The same with keys: what is written from now on is sealed, and what was sealed before can be read.
+    ///
+    /// # Errors
+    /// A sentence that says what to change.
+    pub async fn open_sealed(url: &str, clock: SharedClock, seal: Option<Seal>) -> Result<Self, StoreError> {
         let Opened { db, only } = open::open(url, clock.now()).await?;
         let names = Arc::new(Names::default());
         let notes = Notes::new(matches!(db, Db::Postgres(_)));
@@ -146,8 +165,9 @@ impl Store {
         let mut tasks = JoinSet::new();
         let writer = Writer {
             db: db.clone(),
-            clock,
+            clock: clock.clone(),
             names: names.clone(),
+            seal: seal.clone(),
             notes: notes.clone(),
             closing: closing.clone(),
             trouble: trouble.clone(),
@@ -166,7 +186,9 @@ impl Store {
         }
         Ok(Self(Arc::new(Inner {
             db,
+            clock,
             names,
+            seal,
             notes,
             writes,
             lookups,
@@ -213,6 +235,11 @@ impl Store {
     /// Hears of every job that is made due, after its commit. To be called before reading the agenda.
     pub fn wakes(&self) -> Wakes {
         self.0.notes.listen()
+    }
+
+    /// What seals, where `store.encryption_key_file` is set.
+    pub fn seal(&self) -> Option<&Seal> {
+        self.0.seal.as_ref()
     }
 
     fn db(&self) -> &Db {

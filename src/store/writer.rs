@@ -26,6 +26,8 @@ use super::names::{Names, NewMailbox};
 use super::replay::Replay;
 use super::replicas::{Beat, Leave, Roll};
 use super::returned::Returning;
+use super::seal::Seal;
+use super::seals::SayKey;
 use super::secrets::OwnSecret;
 use super::settle::Settle;
 use super::submissions::callbacks::CalledBack;
@@ -71,6 +73,8 @@ pub(super) struct Writing<'a> {
     pub(super) now: UnixMillis,
     /// The mailboxes by number.
     pub(super) names: &'a Names,
+    /// What content is sealed with.
+    pub(super) seal: Option<&'a Seal>,
     /// The jobs it makes due, one per key.
     pub(super) due: Due,
     /// What to say about lanes after the commit.
@@ -207,6 +211,7 @@ kinds! {
     changes: Change,
     audited: KeepAudit,
     secrets: OwnSecret,
+    keys: SayKey,
     stages: Staging,
     submissions: Submit,
     unpark: Unpark,
@@ -227,6 +232,7 @@ pub(super) struct Writer {
     pub(super) db: Db,
     pub(super) clock: SharedClock,
     pub(super) names: Arc<Names>,
+    pub(super) seal: Option<Seal>,
     pub(super) notes: Notes,
     pub(super) closing: CancellationToken,
     pub(super) trouble: Trouble,
@@ -343,6 +349,7 @@ impl Writer {
             tx,
             now: self.clock.now(),
             names: &self.names,
+            seal: self.seal.as_ref(),
             due: Due::default(),
             wakes: Vec::new(),
             freed: BTreeSet::new(),

@@ -41,8 +41,8 @@ struct World {
     tenant: Tenant,
     receiver: Receiver,
     replicas: Vec<Bridge>,
-    post: Post,
-    writer: Writer,
+    post: Option<Post>,
+    writer: Option<Writer>,
     counts: Counts,
     wrong: Vec<String>,
     /// Until when a replica may end by itself, because it starts while there is no database.
@@ -82,8 +82,8 @@ impl World {
             replica.until_ready().await;
         }
         replicas[0].until_pushed(&tenant, MAILBOXES.len()).await;
-        let post = Post::steady(&tenant, 30..90);
-        let writer = Writer::begin(format!("{}/api/v1/messages", api.url()));
+        let post = Some(Post::steady(&tenant, 30..90));
+        let writer = Some(Writer::begin(format!("{}/api/v1/messages", api.url())));
         let (counts, wrong) = (Counts::default(), Vec::new());
         let now = Instant::now();
         Self { server, folder, tenant, receiver, replicas, post, writer, counts, wrong, excused_until: now, begun: now }
@@ -155,8 +155,8 @@ impl World {
 
     #[expect(clippy::print_stdout, reason = "the figures are what a drill is run for")]
     async fn end(mut self) {
-        let sent = self.post.stop().await;
-        let (promised, tried) = self.writer.stop().await;
+        let sent = self.post.take().unwrap().stop().await;
+        let (promised, tried) = self.writer.take().unwrap().stop().await;
         self.excused_until = Instant::now() + Duration::from_secs(10);
         for replica in &mut self.replicas {
             replica.revive();

@@ -24,7 +24,9 @@ fn with_secrets(text: &str, folder: &Folder) -> String {
     let certificate = folder.write("contoso.pem", &pair.certificate);
     let private_key = folder.write("contoso-key.pem", &pair.key);
     let federated = folder.write("azure-identity-token", "e30.e30.AA\n");
-    text.replace("/etc/mailspan/contoso.pem", certificate.to_str().unwrap())
+    let keys = folder.write("store-keys", "Cw3Qb4WcQ8pYp1rB7nXvH2mK5tLs9eJfUoZ6iDgAkEM=\n");
+    text.replace("/run/secrets/mailspan-store-keys", keys.to_str().unwrap())
+        .replace("/etc/mailspan/contoso.pem", certificate.to_str().unwrap())
         .replace("/run/secrets/contoso-key.pem", private_key.to_str().unwrap())
         .replace("/var/run/secrets/azure/tokens/azure-identity-token", federated.to_str().unwrap())
         .replace("/run/secrets/contoso", secret.to_str().unwrap())

@@ -10,6 +10,7 @@ use mailspan::model::outcome::{Next, Outcome};
 use mailspan::model::token::BoxFuture;
 use mailspan::model::work::{Job, Lane, Work, ahead_of_backlog};
 use mailspan::queue::{Plan, Runner, Standing, Works};
+use mailspan::store::Across;
 use tokio_util::sync::CancellationToken;
 
 use crate::store_world::*;

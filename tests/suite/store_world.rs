@@ -13,7 +13,7 @@ use mailspan::model::ids;
 use mailspan::model::subject::Subject;
 use mailspan::model::thread::Clues;
 use mailspan::model::work::{Claim, Job, Lane, MailboxId, Work};
-use mailspan::store::{Accept, Breaker, Claims, Found, FoundBy, MarkWhen, NewDelivery, Room, Store};
+use mailspan::store::{Accept, Breaker, Claims, Found, FoundBy, MarkWhen, NewDelivery, Room, Seal, Store};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row as _};
 
 pub(crate) const START: UnixMillis = 1_800_000_000_000;
@@ -65,6 +65,10 @@ impl World {
 
     pub(crate) async fn open(&self) -> Store {
         Store::open(&self.url, self.clock.clone() as SharedClock).await.unwrap()
+    }
+
+    pub(crate) async fn open_sealed(&self, seal: Option<Seal>) -> Store {
+        Store::open_sealed(&self.url, self.clock.clone() as SharedClock, seal).await.unwrap()
     }
 
     pub(crate) fn now(&self) -> UnixMillis {

@@ -209,7 +209,10 @@ impl Side {
 
     pub(super) async fn close(self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(connection, _) => connection.close().await?,
+            Self::Sqlite(connection, only) => {
+                connection.close().await?;
+                drop(only);
+            }
             Self::Postgres(connection) => connection.close().await?,
         }
         Ok(())

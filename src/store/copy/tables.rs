@@ -24,6 +24,7 @@ const fn keyed(name: &'static str, key: &'static [&'static str]) -> Table {
 /// What is copied.
 pub const COPIED: &[Table] = &[
     keyed("secrets", &["name"]),
+    keyed("seals", &["key"]),
     numbered("mailboxes", &["id"]),
     numbered("messages", &["id"]),
     keyed("contents", &["message", "seq"]),

@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{MAIL, Submission, signed};
 use crate::store::error::StoreError;
+use crate::store::sealed;
 use crate::store::{PIECE, Store};
 
 impl Store {
@@ -30,7 +31,7 @@ impl Store {
     }
 
     pub(super) async fn range(&self, under: i64, file: i64, at: u64, length: u64) -> Result<Bytes, StoreError> {
-        const SELECT: &str = "SELECT bytes FROM submission_pieces WHERE number = $1 AND file = $2
+        const SELECT: &str = "SELECT bytes, sealed, seq FROM submission_pieces WHERE number = $1 AND file = $2
                AND seq >= $3 AND seq <= $4 ORDER BY seq";
         if length == 0 {
             return Ok(Bytes::new());
@@ -40,7 +41,9 @@ impl Store {
         let rows = self.db().rows(SELECT, values).await?;
         let mut whole = BytesMut::new();
         for row in rows {
-            whole.extend_from_slice(&row.maybe_bytes(0)?.unwrap_or_default());
+            let place = (under, file, row.int(2)?);
+            let bytes = sealed::read(self.seal(), &row, 0, || sealed::submission(place))?;
+            whole.extend_from_slice(&bytes.unwrap_or_default());
         }
         let mut whole = whole.freeze();
         let skipped = usize::try_from(at % PIECE).unwrap_or(usize::MAX).min(whole.len());

@@ -8,6 +8,7 @@ use crate::model::work::MailboxId;
 use crate::store::Store;
 use crate::store::attempts::{Attempt, code};
 use crate::store::error::StoreError;
+use crate::store::sealed;
 use crate::store::value::{Row, Value};
 
 use super::unsigned;
@@ -216,14 +217,17 @@ impl Store {
             "SELECT n, name, kind, cid, is_inline, size, session_url, attached_at FROM submission_files
              WHERE number = $1 ORDER BY n";
         let file = |row: &Row| {
+            let n = row.int(0)?;
+            // A session that cannot be read is begun anew.
+            let opened = |url| sealed::open_text(self.seal(), &sealed::session(number, n), url).ok();
             Ok(SubmissionFile {
-                n: u32::try_from(row.int(0)?).unwrap_or(u32::MAX),
+                n: u32::try_from(n).unwrap_or(u32::MAX),
                 name: row.text(1)?,
                 kind: row.text(2)?,
                 cid: row.maybe_text(3)?,
                 is_inline: row.int(4)? != 0,
                 size: unsigned(row.int(5)?),
-                session_url: row.maybe_text(6)?.map(Secret::new),
+                session_url: row.maybe_text(6)?.and_then(opened).map(Secret::new),
                 attached_at: row.maybe_int(7)?,
             })
         };

@@ -8,6 +8,7 @@ use super::unsigned;
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::listed::Listed;
+use crate::store::sealed;
 use crate::store::value::Value;
 use crate::store::writer::{Op, Writing};
 
@@ -41,9 +42,10 @@ impl Store {
     /// # Errors
     /// It could not be read.
     pub async fn staged_sizes(&self, stage: i64) -> Result<Vec<(u32, u64)>, StoreError> {
-        const SELECT: &str = "SELECT file, CAST(SUM(LENGTH(bytes)) AS BIGINT) FROM submission_pieces
-             WHERE number = $1 GROUP BY file ORDER BY file";
-        let rows = self.db().rows(SELECT, vec![(-stage).into()]).await?;
+        const SELECT: &str = "SELECT file,
+               CAST(SUM(LENGTH(bytes) - CASE WHEN sealed IS NULL THEN 0 ELSE CAST($2 AS BIGINT) END) AS BIGINT)
+             FROM submission_pieces WHERE number = $1 GROUP BY file ORDER BY file";
+        let rows = self.db().rows(SELECT, vec![(-stage).into(), sealed::OVERHEAD.into()]).await?;
         rows.iter().map(|row| Ok((u32::try_from(row.int(0)?).unwrap_or(u32::MAX), unsigned(row.int(1)?)))).collect()
     }
 

@@ -10,6 +10,7 @@ use crate::model::thread::Clues;
 use crate::model::work::Claim;
 use crate::store::Store;
 use crate::store::error::StoreError;
+use crate::store::sealed;
 use crate::store::value::Value;
 use crate::store::writer::{Op, Writing};
 
@@ -99,6 +100,14 @@ impl Store {
     /// # Errors
     /// Nothing changed.
     pub async fn sending_step(&self, claim: Claim, number: i64, step: Step, then: Then) -> Result<bool, StoreError> {
+        let step = match step {
+            Step::Session { file, url: Some(url) } => {
+                let place = || sealed::session(number, i64::from(file));
+                let url = sealed::shut_text(self.seal(), place, url.expose())?;
+                Step::Session { file, url: Some(Secret::new(url)) }
+            }
+            other => other,
+        };
         self.ask(Stepping { claim, number, step, then }).await
     }
 }

@@ -13,6 +13,7 @@ use crate::store::Store;
 use crate::store::accept::CHUNK;
 use crate::store::error::StoreError;
 use crate::store::listed::Listed;
+use crate::store::sealed;
 use crate::store::value::Value;
 use crate::store::writer::{Op, Writing};
 
@@ -244,18 +245,19 @@ impl Writing<'_> {
         content: &Bytes,
     ) -> Result<(), StoreError> {
         static INSERT: Listed = Listed::values(
-            "INSERT INTO submission_pieces (number, file, seq, bytes)
-             SELECT column1, column2, column3, column4 FROM (VALUES {rows}) AS v WHERE column1 IS NOT NULL
-             ON CONFLICT (number, file, seq) DO UPDATE SET bytes = excluded.bytes",
-            "(?, ?, ?, ?)",
+            "INSERT INTO submission_pieces (number, file, seq, bytes, sealed)
+             SELECT column1, column2, column3, column4, column5 FROM (VALUES {rows}) AS v WHERE column1 IS NOT NULL
+             ON CONFLICT (number, file, seq) DO UPDATE SET bytes = excluded.bytes, sealed = excluded.sealed",
+            "(?, ?, ?, ?, ?)",
         );
         let mut rows: Vec<Value> = Vec::new();
         for (seq, start) in (first..).zip((0..content.len()).step_by(CHUNK)) {
-            if rows.len() / 4 * CHUNK >= TOGETHER {
+            if rows.len() / 5 * CHUNK >= TOGETHER {
                 self.tx.each(&INSERT, None, std::mem::take(&mut rows)).await?;
             }
             let piece = content.slice(start..content.len().min(start + CHUNK));
-            rows.extend([under.into(), file.into(), seq.into(), piece.into()]);
+            rows.extend([under.into(), file.into(), seq.into()]);
+            rows.extend(sealed::shut(self.seal, || sealed::submission((under, file, seq)), piece)?);
         }
         self.tx.each(&INSERT, None, rows).await.map(drop)
     }
