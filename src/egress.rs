@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::client::proxy::matcher::Matcher;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use schemars::JsonSchema;
@@ -96,6 +97,8 @@ struct Exits {
     ca_file: Option<PathBuf>,
     proxies: Vec<reqwest::Proxy>,
     proxy_hosts: Vec<String>,
+    /// The same rules, to be asked which proxy a request would go by.
+    ways: Matcher,
 }
 
 impl std::fmt::Debug for Egress {
@@ -122,7 +125,12 @@ impl Egress {
         config: &Config,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, EgressError> {
-        let mut exits = Exits { ca_file: config.ca_file.clone(), proxies: Vec::new(), proxy_hosts: Vec::new() };
+        let mut exits = Exits {
+            ca_file: config.ca_file.clone(),
+            proxies: Vec::new(),
+            proxy_hosts: Vec::new(),
+            ways: Matcher::builder().build(),
+        };
         exits.roots()?; // Read here so that a bad file is known at the start, and again for every client made later.
 
         let first = |names: [&str; 2]| names.iter().find_map(|name| environment(name).filter(|it| !it.is_empty()));
@@ -132,15 +140,20 @@ impl Egress {
         };
         if let Some(url) = &config.proxy {
             exits.add("egress.proxy", url.as_str(), &spared, |it| reqwest::Proxy::all(it))?;
+            exits.ways = Matcher::builder().all(url.as_str()).no(spared).build();
             return Ok(Self { exits: Arc::new(exits) });
         }
         let all = first(["ALL_PROXY", "all_proxy"]);
+        let mut ways = Matcher::builder();
         if let Some(url) = first(["HTTPS_PROXY", "https_proxy"]).or_else(|| all.clone()) {
             exits.add("HTTPS_PROXY", &url, &spared, |it| reqwest::Proxy::https(it))?;
+            ways = ways.https(url);
         }
         if let Some(url) = first(["HTTP_PROXY", "http_proxy"]).or(all) {
             exits.add("HTTP_PROXY", &url, &spared, |it| reqwest::Proxy::http(it))?;
+            ways = ways.http(url);
         }
+        exits.ways = ways.no(spared).build();
         Ok(Self { exits: Arc::new(exits) })
     }
 
@@ -150,17 +163,32 @@ impl Egress {
     /// # Errors
     /// The CA file, read anew so that a renewed bundle counts, has become unusable.
     pub fn client(&self) -> Result<reqwest::ClientBuilder, EgressError> {
+        Ok(self.bare().tls_certs_merge(self.exits.roots()?))
+    }
+
+    /// The same, trusting what the whole world trusts and no private authority: how others see what we show them.
+    pub fn as_others(&self) -> reqwest::ClientBuilder {
+        self.bare()
+    }
+
+    fn bare(&self) -> reqwest::ClientBuilder {
         let bare = reqwest::Client::builder()
             .user_agent(concat!("mailspan/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
-            .tls_certs_merge(self.exits.roots()?)
             .connect_timeout(CONNECT_WITHIN)
             .pool_idle_timeout(IDLE_FOR)
             .http2_keep_alive_interval(PING_EVERY)
             .http2_keep_alive_timeout(PING_ANSWER_WITHIN)
             .http2_keep_alive_while_idle(true)
             .no_proxy();
-        Ok(self.exits.proxies.iter().cloned().fold(bare, reqwest::ClientBuilder::proxy))
+        self.exits.proxies.iter().cloned().fold(bare, reqwest::ClientBuilder::proxy)
+    }
+
+    /// The proxy a request to this address goes by, as `host:port`; `None` where it goes straight.
+    pub fn proxy_to(&self, url: &Url) -> Option<String> {
+        let way = self.exits.ways.intercept(&url.as_str().parse().ok()?)?;
+        let proxy = way.uri().authority()?.as_str();
+        Some(proxy.rsplit_once('@').map_or(proxy, |(_, host)| host).to_owned())
     }
 
     /// The client itself. A machine without any root certificates is an error here, not a panic.
@@ -283,6 +311,20 @@ mod tests {
         assert_eq!(hosts(egress(&none, &[("https_proxy", "secure:1"), ("HTTP_PROXY", "")]).unwrap()), ["secure"]);
         assert_eq!(hosts(egress(&none, &[("ALL_PROXY", "http://every:1")]).unwrap()), ["every", "every"]);
         assert!(hosts(egress(&none, &[]).unwrap()).is_empty());
+    }
+
+    #[test]
+    fn it_is_told_which_proxy_a_request_goes_by_and_not_its_password() {
+        let to = |egress: &Egress, url: &str| egress.proxy_to(&Url::parse(url).unwrap());
+        let config = Config { proxy: Url::parse("http://user:hunter2@configured:3128").ok(), ca_file: None };
+        let configured = egress(&config, &[("NO_PROXY", "inside.example")]).unwrap();
+        assert_eq!(to(&configured, "https://graph.microsoft.com/v1.0").as_deref(), Some("configured:3128"));
+        for straight in ["https://a.inside.example/", "http://127.0.0.1:9/", "http://169.254.169.254/metadata"] {
+            assert_eq!(to(&configured, straight), None, "{straight}");
+        }
+        let by_environment = egress(&Config::default(), &[("HTTPS_PROXY", "secure:1")]).unwrap();
+        assert_eq!(to(&by_environment, "https://a.example/").as_deref(), Some("secure:1"));
+        assert_eq!(to(&by_environment, "http://a.example/"), None);
     }
 
     #[test]

@@ -29,7 +29,7 @@ const TOKEN_FILE: &str = "MAILSPAN_TOKEN_FILE";
 #[derive(Debug, Clone, Args)]
 pub(super) struct Daemon {
     #[command(flatten)]
-    config: super::ConfigFiles,
+    pub(super) config: super::ConfigFiles,
     /// Ask here instead of the configuration's `server.admin_listen`.
     #[arg(long, value_name = "URL")]
     server: Option<Url>,
@@ -56,6 +56,11 @@ impl NoAnswer {
 
     fn trouble(text: impl std::fmt::Display) -> Self {
         Self { code: TROUBLE, text: text.to_string() }
+    }
+
+    /// What to say.
+    pub(super) fn into_text(self) -> String {
+        self.text
     }
 }
 
@@ -156,6 +161,18 @@ impl Client {
             None => request,
         };
         self.answer(request).await
+    }
+
+    /// Whether a daemon answers at all.
+    pub(super) async fn is_there(&self) -> bool {
+        let live = self.base.join("health/live");
+        let Ok(live) = live else { return false };
+        self.http.get(live).timeout(CONNECT_WITHIN).send().await.is_ok_and(|it| it.status().is_success())
+    }
+
+    /// Where it is asked: host and port.
+    pub(super) fn place(&self) -> &str {
+        self.base.authority()
     }
 
     fn url(&self, path: &[&str]) -> Url {

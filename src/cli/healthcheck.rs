@@ -1,5 +1,7 @@
 //! `mailspan healthcheck`: asks the daemon beside it whether it is ready.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -18,7 +20,7 @@ pub(super) struct HealthcheckArgs {
     config: super::ConfigFiles,
     /// Ask this address instead of the configuration's `server.admin_listen`.
     #[arg(long, value_name = "HOST:PORT")]
-    address: Option<std::net::SocketAddr>,
+    address: Option<SocketAddr>,
 }
 
 /// 0 when `/health/ready` answers 200.
@@ -52,20 +54,29 @@ pub(super) async fn healthcheck(args: HealthcheckArgs) -> u8 {
 }
 
 /// The private listener as configured; a listener on every address is asked on loopback.
-pub(super) fn configured(files: &super::ConfigFiles) -> Result<std::net::SocketAddr, String> {
+pub(super) fn configured(files: &super::ConfigFiles) -> Result<SocketAddr, String> {
+    let loaded = Config::load(&named(files), super::environment()).map_err(|problems| problems.to_string())?;
+    Ok(reachable(loaded.config.server.admin_listen))
+}
+
+/// The configuration's files: those that were named, else where a container has it.
+pub(super) fn named(files: &super::ConfigFiles) -> Vec<PathBuf> {
     let mut files = files.files.clone();
-    let usual = std::path::PathBuf::from(CONTAINER_CONFIG);
+    let usual = PathBuf::from(CONTAINER_CONFIG);
     if files.is_empty() && usual.exists() {
         files.push(usual);
     }
-    let mut address =
-        Config::load(&files, super::environment()).map_err(|problems| problems.to_string())?.config.server.admin_listen;
+    files
+}
+
+/// Where a listener of this machine is asked.
+pub(super) fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         let loopback: std::net::IpAddr = match address {
-            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         };
         address.set_ip(loopback);
     }
-    Ok(address)
+    address
 }

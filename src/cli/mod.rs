@@ -7,6 +7,7 @@ mod audit;
 pub mod config;
 mod delivery;
 mod demo;
+mod doctor;
 mod healthcheck;
 mod mailbox;
 mod run;
@@ -40,6 +41,8 @@ enum Command {
     Run(run::RunArgs),
     /// Watch the bridge work without an account: a simulated tenant, a receiver and the real bridge in one process.
     Demo(demo::DemoArgs),
+    /// What is wrong with the set-up, and what to do? From clock and credentials to mailboxes and the public URL.
+    Doctor(doctor::DoctorArgs),
     /// Check, show or describe the configuration.
     Config(config::ConfigCommand),
     /// Where is my mail? Ask a running daemon for the journey of a message, with times.
@@ -78,6 +81,7 @@ pub fn main() -> ExitCode {
     let code = match cli.command {
         Command::Run(args) => block_on(run::run(args)),
         Command::Demo(args) => block_on(demo::demo(args)),
+        Command::Doctor(args) => block_on(doctor::doctor(args)),
         Command::Config(command) => command.run(environment(), &mut std::io::stdout()).unwrap_or(TROUBLE),
         Command::Trace(args) => block_on(trace::trace(args)),
         Command::Audit(args) => block_on(audit::audit(args)),

@@ -28,6 +28,9 @@ pub struct Refusal {
     pub code: String,
     /// Graph's id of the request, for Microsoft's support; empty where there is none.
     pub request_id: String,
+    /// Whether Graph says that an application access policy of Exchange is in the way. For a person who looks into it;
+    /// nothing is decided by it.
+    pub by_policy: bool,
 }
 
 impl fmt::Display for Refusal {
@@ -199,7 +202,7 @@ mod tests {
     use super::*;
 
     fn refusal(status: u16, code: &str) -> Refusal {
-        Refusal { status, code: code.into(), request_id: "r-1".into() }
+        Refusal { status, code: code.into(), request_id: "r-1".into(), by_policy: false }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! From an answer that is not a success to a [`GraphError`]: by status and code, case aside, inner errors included.
 //!
-//! Of Graph's sentences only one thing is taken: the id of the subscription that is in the way of another.
+//! Of Graph's sentences only two things are taken: the id of the subscription that is in the way of another, and whether
+//! an application access policy is spoken of.
 
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ impl Answer<'_> {
         let said = Said::read(self.body);
         let request_id = self.request_id.map(word).filter(|id| !id.is_empty()).unwrap_or(said.request_id);
         let code = said.codes.first().cloned().unwrap_or_default();
-        let refusal = Refusal { status: self.status, code, request_id };
+        let refusal = Refusal { status: self.status, code, request_id, by_policy: said.by_policy };
         let is = |known: &[&str]| said.codes.iter().any(|code| known.iter().any(|it| code.eq_ignore_ascii_case(it)));
 
         if self.status == 429 || is(THROTTLED) {
@@ -93,6 +94,7 @@ struct Said {
     codes: Vec<String>,
     request_id: String,
     existing: Option<String>,
+    by_policy: bool,
 }
 
 impl Said {
@@ -116,6 +118,9 @@ impl Said {
         if self.request_id.is_empty() {
             self.request_id = text("request-id").map(word).unwrap_or_default();
         }
+        // No code tells it (learn.microsoft.com/graph/auth-limit-mailbox-access, and as seen).
+        self.by_policy |=
+            text("message").is_some_and(|it| it.contains("[RAOP]") || it.contains("Access to OData is disabled"));
         if self.existing.is_none() {
             self.existing = text("message").and_then(named_subscription);
         }
@@ -213,6 +218,19 @@ mod tests {
         assert_eq!(existing.as_deref(), Some("7f105c7d-2dc5-4530-97cd-4e7ae6534c07"));
         let GraphError::Conflict { existing, .. } = error(409, r#"{"error":{"message":"busy"}}"#) else { panic!() };
         assert_eq!(existing, None);
+    }
+
+    #[test]
+    fn a_policy_of_exchange_is_told_from_a_missing_permission() {
+        let by_policy = |message: &str| {
+            let body = format!(r#"{{"error":{{"code":"ErrorAccessDenied","message":"{message}"}}}}"#);
+            matches!(error(403, &body), GraphError::AccessDenied(refusal) if refusal.by_policy)
+        };
+        assert!(by_policy(
+            "Access to OData is disabled: [RAOP] : Blocked by tenant configured AppOnly AccessPolicy settings."
+        ));
+        assert!(by_policy("Access to OData is disabled."));
+        assert!(!by_policy("Access is denied. Check credentials and try again."));
     }
 
     #[test]

@@ -228,11 +228,15 @@ impl Graph {
     /// # Errors
     /// Everything a call can end in.
     pub async fn find_by_key(&self, mailbox: &Address, key: &str) -> Result<Vec<OwnMessage>, GraphError> {
-        let filter = format!(
-            "singleValueExtendedProperties/Any(ep: ep/id eq '{SUBMISSION_PROPERTY}' and ep/value eq '{}')",
-            key.replace('\'', "''")
-        );
-        self.find(mailbox, "find_by_key", &filter).await
+        self.find_in(mailbox, "", "find_by_key", &by_key(key)).await
+    }
+
+    /// The drafts of a mailbox that carry this key: a look into one folder, where [`Graph::find_by_key`] looks into all.
+    ///
+    /// # Errors
+    /// Everything a call can end in.
+    pub async fn find_drafts(&self, mailbox: &Address, key: &str) -> Result<Vec<OwnMessage>, GraphError> {
+        self.find_in(mailbox, "/mailFolders/drafts", "find_drafts", &by_key(key)).await
     }
 
     /// The messages of a mailbox that have this Message-ID (with `<` and `>`): drafts, sent ones and received ones.
@@ -241,7 +245,7 @@ impl Graph {
     /// Everything a call can end in.
     pub async fn find_by_message_id(&self, mailbox: &Address, id: &str) -> Result<Vec<OwnMessage>, GraphError> {
         let filter = format!("internetMessageId eq '{}'", id.replace('\'', "''"));
-        self.find(mailbox, "find_by_message_id", &filter).await
+        self.find_in(mailbox, "", "find_by_message_id", &filter).await
     }
 
     /// Deletes a draft; one that is gone already is a success.
@@ -261,14 +265,16 @@ impl Graph {
         Ok(parse::<Wire>(&body)?.read()?)
     }
 
-    async fn find(
+    async fn find_in(
         &self,
         mailbox: &Address,
+        folder: &str,
         operation: &'static str,
         filter: &str,
     ) -> Result<Vec<OwnMessage>, GraphError> {
         let filter = utf8_percent_encode(filter, NON_ALPHANUMERIC);
-        let url = self.endpoint.at(format_args!("{}/messages?$filter={filter}&$select={FIELDS}", User(mailbox)))?;
+        let url =
+            self.endpoint.at(format_args!("{}{folder}/messages?$filter={filter}&$select={FIELDS}", User(mailbox)))?;
         let body = self.ask(&self.room(mailbox), 1, Call::get(operation, url)).await?;
         parse::<WireList>(&body)?.value.into_iter().map(Wire::read).collect()
     }
@@ -277,6 +283,12 @@ impl Graph {
     pub(super) fn own(&self, mailbox: &Address, id: &str, rest: &str) -> Result<Url, GraphError> {
         self.endpoint.at(format_args!("{}/messages/{}{rest}", User(mailbox), segment(id)?))
     }
+}
+
+/// The filter for what carries a key.
+fn by_key(key: &str) -> String {
+    let key = key.replace('\'', "''");
+    format!("singleValueExtendedProperties/Any(ep: ep/id eq '{SUBMISSION_PROPERTY}' and ep/value eq '{key}')")
 }
 
 fn encoded(mime: &[u8]) -> Bytes {

@@ -34,8 +34,13 @@ pub struct NewSubscription<'a> {
 impl NewSubscription<'_> {
     /// What is subscribed to, as Graph is told.
     pub fn resource(&self) -> String {
-        format!("users/{}/mailFolders('{}')/messages", self.mailbox, self.folder.replace('\'', "''"))
+        resource(self.mailbox, self.folder)
     }
+}
+
+/// The messages of a folder, as a subscription names them.
+fn resource(mailbox: &Address, folder: &str) -> String {
+    format!("users/{mailbox}/mailFolders('{}')/messages", folder.replace('\'', "''"))
 }
 
 /// A subscription as Graph knows it.
@@ -51,6 +56,14 @@ pub struct Subscription {
     pub notification_url: Option<String>,
     /// The kinds of change, parted by commas.
     pub change_type: Option<String>,
+}
+
+impl Subscription {
+    /// Whether it is for the messages of this folder.
+    pub fn is_of(&self, mailbox: &Address, folder: &str) -> bool {
+        let ours = resource(mailbox, folder);
+        self.resource.as_deref().is_some_and(|it| it.trim_start_matches('/').eq_ignore_ascii_case(&ours))
+    }
 }
 
 impl Graph {

@@ -81,6 +81,11 @@ const TABLE: &[(u32, Decision, &str)] = &[
     (50033, Transient, "Entra had a passing fault"),
 ];
 
+/// Every code that is known, and what is done after it.
+pub fn known() -> impl Iterator<Item = (u32, Decision)> {
+    TABLE.iter().map(|(code, decision, _)| (*code, *decision))
+}
+
 /// The verdict on a refusal: by the first code we know, else by the protocol's own word for it (RFC 6749 §5.2).
 pub fn judge(error: &str, codes: &[u32]) -> Verdict {
     let known = codes.iter().find_map(|code| TABLE.iter().find(|row| row.0 == *code));

@@ -48,7 +48,7 @@ impl Endpoints {
 }
 
 /// Login host and Graph host.
-fn hosts(cloud: Cloud) -> (&'static str, &'static str) {
+pub(super) fn hosts(cloud: Cloud) -> (&'static str, &'static str) {
     match cloud {
         Cloud::Global => ("login.microsoftonline.com", "graph.microsoft.com"),
         Cloud::GccHigh => ("login.microsoftonline.us", "graph.microsoft.us"),

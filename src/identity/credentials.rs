@@ -143,7 +143,7 @@ impl Credentials {
 
     /// Those worth trying now, in order. When all were refused, all are: then only the pause between attempts protects Entra.
     pub(super) fn candidates(&mut self, now: UnixMillis) -> Vec<Candidate> {
-        let all = self.list.iter_mut().enumerate().map(|(index, it)| it.candidate(index)).collect::<Vec<_>>();
+        let all = self.all();
         let worth_it = |candidate: &Candidate| {
             let refusal = self.list[candidate.index].refusal.as_ref();
             refusal.is_none_or(|refusal| refusal.is_over(now) || refusal.is_of_another(&candidate.proof))
@@ -152,6 +152,11 @@ impl Credentials {
             true => all.into_iter().filter(worth_it).collect(),
             false => all,
         }
+    }
+
+    /// Each of them, whatever was said of it before.
+    pub(super) fn all(&mut self) -> Vec<Candidate> {
+        self.list.iter_mut().enumerate().map(|(index, it)| it.candidate(index)).collect()
     }
 
     /// Whether a refused credential was replaced since, looked at once a second at most.

@@ -16,6 +16,8 @@ mod proof;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod tried;
+mod whereabouts;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -28,6 +30,8 @@ pub use self::credentials::{CredentialState, InUse, RefusedState};
 pub use self::exchange::Ways;
 use self::exchange::{ExchangeError, Issued, Registration, describe};
 use self::proof::Proof;
+pub use self::tried::{NotIssued, Tried};
+pub use self::whereabouts::cloud_of;
 use crate::model::clock::{SharedClock, UnixMillis};
 use crate::model::token::{AccessToken, BoxFuture, TokenError, Tokens};
 

@@ -1,6 +1,7 @@
-//! Seen from outside: health, metrics, and the upkeep of what is stored.
+//! Seen from outside: health, metrics, what is wrong with a set-up, and the upkeep of what is stored.
 
 pub mod audit;
+pub mod doctor;
 pub mod health;
 pub mod replicas;
 pub mod tidy;

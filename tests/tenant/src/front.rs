@@ -18,7 +18,7 @@ use tokio_util::io::ReaderStream;
 use crate::{
     answer::{Answer, Content, Ending, error_body},
     call::{Call, Prefer},
-    clock::http_date,
+    clock::{held, http_date},
     control,
     entra::{Refusal, TokenRequest, Unauthorized},
     fault::{FaultAction, Victim},
@@ -132,6 +132,10 @@ async fn token(world: &Arc<World>, tenant: &str, parts: &Parts, body: &Bytes) ->
         form: form(&String::from_utf8_lossy(body)),
         basic: basic(&parts.headers),
     };
+    if let Some(elsewhere) = held(&world.elsewhere).clone() {
+        let refusal = elsewhere.refusal();
+        return Answer::json(refusal.status, refusal.json(world.clock.now_ms()));
+    }
     let answer = match world.entra.issue(&request, &world.options, &world.origin, &world.clock) {
         Ok(json) => Answer::json(200, json),
         Err(refusal) => Answer::json(refusal.status, refusal.json(world.clock.now_ms())),

@@ -37,6 +37,7 @@ mod platform;
 mod policy;
 mod proofs;
 mod query;
+mod rbac;
 mod render;
 mod sent;
 mod slots;

@@ -140,7 +140,7 @@ pub(crate) fn after_work(answer: Answer, fault: Option<FaultAction>) -> Answer {
 }
 
 async fn work(world: &Arc<World>, call: &Call, mailbox: Option<&Arc<Mailbox>>) -> Result<Answer, Answer> {
-    permitted(world, call)?;
+    permitted(world, call, mailbox)?;
     match (&call.target, mailbox) {
         (Target::Batch, _) if call.method == "POST" && !call.in_batch => batch::run(world, call).await,
         (Target::Batch, _) if call.in_batch => Err(Answer::bad_request("A batch within a batch is not supported.")),
@@ -202,8 +202,17 @@ fn not_allowed() -> Answer {
     Answer::error(405, "Request_BadRequest", "Specified HTTP method is not allowed for the request target.")
 }
 
+impl World {
+    /// Permissions of Entra reach every mailbox, roles of Exchange those of their scope.
+    pub(crate) fn granted(&self, app: usize, mailbox: Option<&Mailbox>, enough: &[&str]) -> Result<(), Answer> {
+        let is_granted =
+            self.entra.has_role(app, enough) || self.assignments.reach(&self.entra.client_id(app), mailbox, enough);
+        if is_granted { Ok(()) } else { Err(Answer::access_denied()) }
+    }
+}
+
 /// Reading needs a role that reads mail, changing one that writes it, sending one that sends.
-fn permitted(world: &World, call: &Call) -> Result<(), Answer> {
+fn permitted(world: &World, call: &Call, mailbox: Option<&Arc<Mailbox>>) -> Result<(), Answer> {
     let enough: &[&str] = match call.operation {
         Operation::Patch | Operation::Move | Operation::Delete => &["Mail.ReadWrite"],
         Operation::Draft | Operation::Reply | Operation::Attach | Operation::UploadSession => &["Mail.ReadWrite"],
@@ -214,5 +223,5 @@ fn permitted(world: &World, call: &Call) -> Result<(), Answer> {
         }
         _ => return Ok(()),
     };
-    if world.entra.has_role(call.app, enough) { Ok(()) } else { Err(Answer::access_denied()) }
+    world.granted(call.app, mailbox.map(AsRef::as_ref), enough)
 }

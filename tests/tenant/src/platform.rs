@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     answer::Answer,
+    clock::held,
     fault::{FaultAction, Victim},
     perform::{after_work, before_work},
     query::Query,
@@ -97,6 +98,7 @@ fn discovery(world: &World, tenant: &str, parts: &Parts) -> Answer {
     let names = world.entra.origins(&world.origin);
     let name = names.iter().find(|it| it.split_once("://").is_some_and(|(_, authority)| authority == host));
     let base = format!("{}/{tenant}", name.unwrap_or(&world.origin));
+    let elsewhere = held(&world.elsewhere).clone();
     Answer::json(
         200,
         json!({
@@ -108,6 +110,8 @@ fn discovery(world: &World, tenant: &str, parts: &Parts) -> Answer {
             "response_types_supported": ["code"],
             "subject_types_supported": ["pairwise"],
             "id_token_signing_alg_values_supported": ["RS256"],
+            "msgraph_host": elsewhere.as_ref().map_or("graph.microsoft.com", |it| it.graph_host.as_str()),
+            "tenant_region_sub_scope": elsewhere.as_ref().and_then(|it| it.region.as_deref()),
         }),
     )
 }

@@ -163,6 +163,11 @@ impl World {
         let now = self.clock.now_ms();
         let wanted = Wanted::read(&json_object(call)?, now)?;
         let (mailbox, folder) = self.watched(&wanted)?;
+        self.granted(
+            call.app,
+            Some(&mailbox),
+            &["Mail.Read", "Mail.ReadWrite", "Mail.ReadBasic", "Mail.ReadBasic.All"],
+        )?;
         let quota = self.options.subscription_quota;
         held(&self.subscriptions.0).refuse_another(&wanted, call.app, mailbox.number, quota, now)?;
         for url in std::iter::once(&wanted.notification_url).chain(&wanted.lifecycle_url) {

@@ -95,6 +95,8 @@ impl Tenant {
             sent: Default::default(),
             transport: Default::default(),
             uploads: Default::default(),
+            assignments: Default::default(),
+            elsewhere: Default::default(),
             options,
         });
         let tenant = Self { world, stop: stop.clone(), server: Arc::default() };

@@ -21,6 +21,7 @@ use crate::{
     mailbox::Contents,
     options::Options,
     policy::millis,
+    rbac::{Assignments, Elsewhere},
     sent::Departures,
     slots::Slots,
     subscriptions::Subscriptions,
@@ -46,6 +47,9 @@ pub(crate) struct World {
     pub(crate) sent: Departures,
     pub(crate) transport: Transport,
     pub(crate) uploads: Uploads,
+    pub(crate) assignments: Assignments,
+    /// Where the tenant lives, if not in this cloud.
+    pub(crate) elsewhere: Mutex<Option<Elsewhere>>,
 }
 
 /// The mailboxes of the tenant.

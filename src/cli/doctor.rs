@@ -1,0 +1,253 @@
+//! `mailspan doctor`: what is wrong with the set-up, and what to do. A line for each check, in the order in which they
+//! build on each other.
+//!
+//! Works beside a running daemon and without one; without one it puts up the public listener for as long as it looks.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::ask::{Client, Daemon, NoAnswer};
+use super::healthcheck::{named, reachable};
+use super::{TROUBLE, UNUSABLE, complain};
+use crate::app::SystemClock;
+use crate::config::Config;
+use crate::config::problem::{Problem, Problems};
+use crate::egress::Egress;
+use crate::http::{self, Listener};
+use crate::inbound::webhook::Door;
+use crate::inbound::{MailboxConfig, MarkRead, Mode};
+use crate::model::address::Address;
+use crate::model::token::BoxFuture;
+use crate::ops::doctor::{Finding, Journeys, Mailbox, PublicUrl, Setup, State, Step, Tenant, examine, unusable};
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    /// Only this mailbox; may be given several times.
+    #[arg(long, value_name = "ADDRESS", value_parser = |text: &str| Address::parse(text))]
+    mailbox: Vec<Address>,
+    /// Prove that mail really flows: send a mail from each mailbox to itself and follow it through the running daemon to
+    /// its routes. They see it like any other mail; it says what it is, carries X-Mailspan-Probe, and is deleted from the
+    /// mailbox at the end.
+    #[arg(long)]
+    round_trip: bool,
+    #[command(flatten)]
+    daemon: Daemon,
+}
+
+/// 0: nothing is broken; there may be warnings. 1: something is. 2: the configuration or the arguments cannot be used.
+pub(super) async fn doctor(args: DoctorArgs) -> u8 {
+    let config = match Config::load(&named(&args.daemon.config), super::environment()) {
+        Ok(loaded) => loaded.config,
+        Err(problems) => return refuse(&problems, args.daemon.json),
+    };
+    match look(&args, &config).await {
+        Ok(code) => code,
+        Err(reason) => {
+            complain(&reason);
+            UNUSABLE
+        }
+    }
+}
+
+/// A configuration that cannot be used: each problem as a check, and nothing else was looked at.
+fn refuse(problems: &Problems, json: bool) -> u8 {
+    let place = |it: &Problem| it.origin.as_ref().map_or_else(String::new, |origin| format!("in {origin}"));
+    let found: Vec<Finding> = problems.problems.iter().map(|it| unusable(&it.shown, &it.message, &place(it))).collect();
+    let widest = found.iter().map(|it| it.subject.chars().count()).max().unwrap_or_default();
+    let text = match json {
+        true => format!("{:#}\n", document(&found)),
+        false => found.iter().map(|it| lines(it, widest, false)).collect::<String>() + &summary(&found),
+    };
+    // Nobody reads it any more; the exit code still tells.
+    _ = io::stdout().write_all(text.as_bytes());
+    UNUSABLE
+}
+
+async fn look(args: &DoctorArgs, config: &Config) -> Result<u8, String> {
+    let tenants = tenants(config, &args.mailbox)?;
+    let egress = Egress::new(&config.egress).map_err(|error| error.to_string())?;
+    let client = args.daemon.client().map_err(NoAnswer::into_text)?;
+    let runs = client.is_there().await;
+    let daemon = runs.then(|| client.place().to_owned());
+    let (stand_in, nobody) = match wants_push(config) {
+        true if !runs => stand_in(config),
+        _ => (None, None),
+    };
+    let public_url = config.server.public_url.clone().filter(|_| wants_push(config)).map(|url| PublicUrl {
+        url,
+        listen: config.server.webhook_listen.to_string(),
+        is_filtered: config.server.allowed_sources.as_ref().is_some_and(|it| !it.is_empty()),
+        nobody,
+    });
+    let journeys = runs.then(|| Box::new(Teller(client)) as Box<dyn Journeys>);
+    let round_trip = args.round_trip.then_some(journeys);
+    let setup = Setup { tenants, egress, clock: Arc::new(SystemClock), public_url, daemon, round_trip };
+
+    let widest = widest(&setup);
+    let (json, colours) = (args.daemon.json, io::stdout().is_terminal());
+    let say = |finding: &Finding| {
+        if !json {
+            // Nobody reads it any more; the exit code still tells.
+            _ = io::stdout().write_all(lines(finding, widest, colours).as_bytes());
+        }
+    };
+    let found = tokio::select! {
+        found = examine(&setup, say) => found,
+        never = serve(stand_in, config) => match never {},
+    };
+    let text = if json { format!("{:#}\n", document(&found)) } else { summary(&found) };
+    let written = io::stdout().write_all(text.as_bytes());
+    Ok(if found.iter().any(Finding::is_fail) || written.is_err() { TROUBLE } else { 0 })
+}
+
+fn wants_push(config: &Config) -> bool {
+    config.sync.mode == Mode::Push && config.mailboxes.iter().any(|it| it.receive)
+}
+
+/// The tenants with the mailboxes that are asked for; all of them where none is.
+fn tenants(config: &Config, wanted: &[Address]) -> Result<Vec<Tenant>, String> {
+    if let Some(unknown) = wanted.iter().find(|it| !config.mailboxes.iter().any(|known| known.address == **it)) {
+        return Err(format!("--mailbox {unknown}: no mailbox of this address is configured"));
+    }
+    let is_wanted = |it: &MailboxConfig| wanted.is_empty() || wanted.contains(&it.address);
+    let tenant = |tenant: &crate::identity::config::TenantConfig| {
+        let is_of = |it: &&MailboxConfig| it.tenant.as_deref() == Some(tenant.name.as_str()) && is_wanted(it);
+        let mailboxes: Vec<Mailbox> = config.mailboxes.iter().filter(is_of).map(mailbox).collect();
+        (wanted.is_empty() || !mailboxes.is_empty()).then(|| Tenant { config: tenant.clone(), mailboxes })
+    };
+    Ok(config.tenants.iter().filter_map(tenant).collect())
+}
+
+fn mailbox(config: &MailboxConfig) -> Mailbox {
+    let marks = config.receive
+        && (config.mark_read != MarkRead::Never || config.move_to.is_some() || config.category.is_some());
+    Mailbox {
+        address: config.address.clone(),
+        folder: config.folder.clone(),
+        receive: config.receive,
+        send: config.send,
+        write: config.send || marks,
+    }
+}
+
+/// The public listener in the place of the daemon that does not run; or why there is none.
+fn stand_in(config: &Config) -> (Option<Listener>, Option<String>) {
+    let server = &config.server;
+    match Listener::bind(server.webhook_listen, server.webhook_tls.clone()) {
+        Ok(listener) => (Some(listener), None),
+        Err(error) => {
+            (None, Some(format!("no daemon answers at {}, and doctor {error}", reachable(server.admin_listen))))
+        }
+    }
+}
+
+/// Answers handshakes as the daemon would, for as long as it is polled.
+async fn serve(listener: Option<Listener>, config: &Config) -> std::convert::Infallible {
+    if let Some(listener) = listener {
+        let door = Door { hints: Arc::default(), clock: Arc::new(SystemClock) };
+        let router = http::public(door, config.server.allowed_sources.clone().unwrap_or_default());
+        if let Err(error) = listener.serve(router).await {
+            complain(&format!("the public listener cannot be put up for the look at it: {error:#}"));
+        }
+    }
+    std::future::pending().await
+}
+
+/// The daemon's answers to where a mail is.
+struct Teller(Client);
+
+impl Journeys for Teller {
+    fn of<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<Value, String>> {
+        Box::pin(async move {
+            let asked = self.0.get(&["trace"], &[("q", text.to_owned()), ("limit", "1".to_owned())]).await;
+            asked.map_err(NoAnswer::into_text)
+        })
+    }
+}
+
+fn document(found: &[Finding]) -> Value {
+    let status = match found.iter().map(|it| it.state).max() {
+        Some(State::Fail) => "fail",
+        Some(State::Warn) => "warn",
+        Some(State::Skipped | State::Pass) | None => "pass",
+    };
+    json!({ "status": status, "checks": found })
+}
+
+fn widest(setup: &Setup) -> usize {
+    let names = setup.tenants.iter().flat_map(|tenant| {
+        let mailboxes = tenant.mailboxes.iter().map(|it| it.address.as_str());
+        mailboxes.chain([tenant.config.name.as_str(), "login.microsoftonline.com"])
+    });
+    names.map(|it| it.chars().count()).max().unwrap_or_default()
+}
+
+/// A check as people read it: a line, and below it the cause and the cure of what is wrong.
+fn lines(finding: &Finding, widest: usize, colours: bool) -> String {
+    let (word, colour) = match finding.state {
+        State::Pass => ("pass", "32"),
+        State::Skipped => ("skip", "2"),
+        State::Warn => ("warn", "33"),
+        State::Fail => ("FAIL", "1;31"),
+    };
+    let mark = if colours { format!("\x1b[{colour}m{word}\x1b[0m") } else { word.to_owned() };
+    let (check, subject) = (finding.step.name(), &finding.subject);
+    let of_steps = Step::Subscriptions.name().len();
+    let mut text = format!("{mark}  {check:of_steps$}  {subject:widest$}  {}\n", finding.what);
+    for (name, sentence) in [("why ", &finding.cause), ("cure", &finding.cure)] {
+        if let Some(sentence) = sentence {
+            text.push_str(&format!("      {name}  {sentence}\n"));
+        }
+    }
+    if finding.cure.is_some() {
+        text.push_str(&format!("      code  {}\n", finding.code));
+    }
+    text
+}
+
+fn summary(found: &[Finding]) -> String {
+    let count = |state| found.iter().filter(|it| it.state == state).count();
+    let (pass, warn, fail, skip) = (count(State::Pass), count(State::Warn), count(State::Fail), count(State::Skipped));
+    let counts = format!("\n{} checks: {pass} pass, {warn} warn, {fail} fail, {skip} skipped\n", found.len());
+    match found.iter().find(|it| it.is_fail()) {
+        Some(first) => format!("{counts}Begin with the first failure, others may follow from it: {}\n", first.what),
+        None if warn > 0 => format!("{counts}Nothing is broken; the warnings deserve a look.\n"),
+        None => format!("{counts}All is well.\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_is_a_line_and_a_trouble_has_its_cause_and_cure_below() {
+        let fine = Finding::pass(Step::Token, "contoso", "Entra issues a token", vec![]);
+        assert_eq!(lines(&fine, 9, false), "pass  token          contoso    Entra issues a token\n");
+        assert!(lines(&fine, 9, true).starts_with("\u{1b}[32mpass\u{1b}[0m  token"));
+        let entry = crate::ops::doctor::all()[0];
+        let wrong =
+            Finding::of(entry, Step::Clock, "login", vec![("seconds", "90".into()), ("direction", "behind".into())]);
+        let shown = lines(&wrong, 5, false);
+        let heads: Vec<&str> = shown.lines().map(|it| it.get(..12).unwrap_or_default().trim()).collect();
+        assert_eq!(heads, ["warn  clock", "why", "cure", "code"], "{shown}");
+    }
+
+    #[test]
+    fn the_whole_is_as_bad_as_its_worst() {
+        let of = |state| Finding { state, ..Finding::pass(Step::Token, "a", "b", vec![]) };
+        for (states, status) in [
+            (vec![], "pass"),
+            (vec![State::Pass, State::Skipped], "pass"),
+            (vec![State::Warn, State::Pass], "warn"),
+            (vec![State::Fail, State::Warn], "fail"),
+        ] {
+            let found: Vec<Finding> = states.into_iter().map(of).collect();
+            assert_eq!(document(&found)["status"], status);
+        }
+        assert!(summary(&[of(State::Pass)]).contains("1 checks: 1 pass, 0 warn, 0 fail, 0 skipped"));
+    }
+}

@@ -1,0 +1,300 @@
+//! `--round-trip`: a mail from the mailbox to itself, followed on its whole way.
+//!
+//! The probe is a real mail: routes see it like any other, and handing it over is what is proven. Its subject says what it
+//! is, a header marks it, no copy is kept in Sent Items, and it is deleted from the mailbox at the end, however that is.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::Mailbox;
+use super::codes;
+use super::finding::{Entry, Fact, Finding, Step};
+use super::mailbox::{self, Ground};
+use crate::graph::{Graph, GraphError, ReceivedFrom, SendError, Written};
+use crate::model::clock::{SharedClock, UnixMillis};
+use crate::model::token::BoxFuture;
+
+/// The field that marks a probe, for whoever wants routes or receivers to leave it out.
+const MARK: &str = "X-Mailspan-Probe";
+/// How long Exchange may take to put the mail into the folder.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(120);
+/// How long the daemon may take from there.
+const HANDED_OVER_WITHIN: Duration = Duration::from_secs(120);
+/// How long the mark as read may take once every route has accepted.
+const MARKED_WITHIN: Duration = Duration::from_secs(5);
+const TURN: Duration = Duration::from_millis(500);
+/// Mail that came this long before the probe was sent is looked at as well: clocks differ.
+const SLACK_MS: i64 = 10 * 60 * 1000;
+/// A mailbox in which more comes meanwhile is asked for in pages, up to so many.
+const MOST_PAGES: usize = 20;
+
+/// Who tells journeys: the running daemon.
+pub trait Journeys: Send + Sync {
+    /// The answer of `GET /api/v1/trace?q=`, or why there is none.
+    fn of<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<Value, String>>;
+}
+
+/// A probe on its way.
+struct Trip<'a> {
+    mailbox: &'a Mailbox,
+    ground: Ground<'a>,
+    graph: &'a Graph,
+    token: String,
+    subject: String,
+    sent_at: UnixMillis,
+}
+
+/// Sends a probe and follows it.
+pub(super) async fn travel(
+    mailbox: &Mailbox,
+    ground: Option<Ground<'_>>,
+    graph: Option<&Graph>,
+    journeys: Option<&dyn Journeys>,
+    clock: &SharedClock,
+) -> Vec<Finding> {
+    let skipped = |why: &str| vec![Finding::skipped(Step::RoundTrip, mailbox.address.as_str(), why)];
+    let (Some(ground), Some(graph)) = (ground, graph) else {
+        return skipped("What failed above comes first");
+    };
+    if !mailbox.receive {
+        return skipped("No mail is read from it: it only sends");
+    }
+    if !mailbox.send {
+        return skipped("send = false: write to it from elsewhere, and ask `mailspan trace` where that mail is");
+    }
+    let token = uuid::Uuid::new_v4().simple().to_string();
+    let subject = format!("Mailspan doctor: probe {token}, safe to delete");
+    let trip = Trip { mailbox, ground, graph, token, subject, sent_at: clock.now() };
+    trip.make(journeys).await
+}
+
+impl Trip<'_> {
+    async fn make(&self, journeys: Option<&dyn Journeys>) -> Vec<Finding> {
+        if let Some(daemon) = journeys
+            && let Err(problem) = daemon.of(&self.token).await
+        {
+            return vec![self.found(&codes::DAEMON_UNREADABLE, vec![("problem", problem)])];
+        }
+        let begun = Instant::now();
+        if let Err(error) = self.send().await {
+            return vec![self.unsent(&error)];
+        }
+        let sent = begun.elapsed();
+        let (outcome, id) = match journeys {
+            Some(daemon) => self.follow(daemon, sent).await,
+            None => self.wait_for_it(sent).await,
+        };
+        let mut found = vec![outcome];
+        found.extend(self.clean_up(id).await);
+        found
+    }
+
+    async fn send(&self) -> Result<(), GraphError> {
+        let address = self.mailbox.address.as_str();
+        let text = "mailspan doctor --round-trip sent this mail to prove that mail flows, and deletes it from the mailbox at the end.";
+        let message = json!({
+            "subject": self.subject,
+            "body": { "contentType": "text", "content": text },
+            "toRecipients": [{ "emailAddress": { "address": address } }],
+            "internetMessageHeaders": [{ "name": MARK, "value": self.token }],
+        });
+        let written = Written::Json(message.to_string().into());
+        match self.graph.send_mail(&self.mailbox.address, &written, false).await {
+            // Whether it left shows by itself.
+            Ok(()) | Err(SendError::Unknown(_)) => Ok(()),
+            Err(SendError::NotDone(error)) => Err(error),
+        }
+    }
+
+    fn unsent(&self, error: &GraphError) -> Finding {
+        match error {
+            GraphError::AccessDenied(refusal) if !refusal.by_policy => {
+                self.found(&codes::SEND_DENIED, vec![("graph", mailbox::said(error))])
+            }
+            _ => mailbox::refused(Step::RoundTrip, &self.mailbox.address, &self.mailbox.folder, error, self.ground),
+        }
+    }
+
+    /// Without a daemon: until the mail lies in the folder.
+    async fn wait_for_it(&self, sent: Duration) -> (Finding, Option<String>) {
+        let begun = Instant::now();
+        while begun.elapsed() < ARRIVES_WITHIN {
+            if let Ok(Some(id)) = self.look().await {
+                let came = begun.elapsed() + sent;
+                let what = format!(
+                    "A probe mail was sent in {} and lay in the folder after {}; no daemon runs here that would hand it over",
+                    shown(sent),
+                    shown(came)
+                );
+                return (Finding::pass(Step::RoundTrip, self.mailbox.address.as_str(), what, self.facts()), Some(id));
+            }
+            tokio::time::sleep(TURN).await;
+        }
+        (self.late(&codes::PROBE_NOT_ARRIVED, ARRIVES_WITHIN, None), None)
+    }
+
+    /// With a daemon: until it has handed the mail over, or it is clear that it will not.
+    async fn follow(&self, daemon: &dyn Journeys, sent: Duration) -> (Finding, Option<String>) {
+        let begun = Instant::now();
+        let (mut arrived, mut id, mut journey) = (None, None, None);
+        let mut ended: Option<Instant> = None;
+        loop {
+            if arrived.is_none()
+                && let Ok(Some(found)) = self.look().await
+            {
+                (arrived, id) = (Some(Instant::now()), Some(found));
+            }
+            if let Ok(answer) = daemon.of(&self.token).await
+                && let Some(told) = answer["messages"].as_array().and_then(|it| it.first()).cloned()
+            {
+                arrived = arrived.or_else(|| Some(Instant::now()));
+                id = id.or_else(|| told["immutable_id"].as_str().map(str::to_owned));
+                journey = Some(told);
+            }
+            if let Some(told) = &journey
+                && is_over(told)
+            {
+                let since = *ended.get_or_insert_with(Instant::now);
+                if is_marked(told) || told["state"] != "delivered" || since.elapsed() > MARKED_WITHIN {
+                    return (self.arrived(told, sent), id);
+                }
+            }
+            match arrived {
+                None if begun.elapsed() > ARRIVES_WITHIN => {
+                    return (self.late(&codes::PROBE_NOT_ARRIVED, ARRIVES_WITHIN, None), id);
+                }
+                Some(at) if at.elapsed() > HANDED_OVER_WITHIN => {
+                    let entry = if journey.is_some() { &codes::PROBE_STUCK } else { &codes::PROBE_NOT_FOUND };
+                    return (self.late(entry, HANDED_OVER_WITHIN, journey.as_ref()), id);
+                }
+                _ => tokio::time::sleep(TURN).await,
+            }
+        }
+    }
+
+    /// The probe's id, once it lies in the folder.
+    async fn look(&self) -> Result<Option<String>, GraphError> {
+        let (address, folder) = (&self.mailbox.address, self.mailbox.folder.as_str());
+        let start = ReceivedFrom::Start { folder, since: self.sent_at.saturating_sub(SLACK_MS) };
+        let mut page = self.graph.received_since(address, start).await?;
+        for _ in 0..MOST_PAGES {
+            let is_it = |subject: &str| subject.contains(&self.token);
+            if let Some(it) = page.items.iter().find(|it| it.subject.as_ref().is_some_and(|it| is_it(it.as_str()))) {
+                return Ok(Some(it.id.clone()));
+            }
+            let Some(next) = page.next else { break };
+            page = self.graph.received_since(address, ReceivedFrom::Link(&next)).await?;
+        }
+        Ok(None)
+    }
+
+    fn arrived(&self, journey: &Value, sent: Duration) -> Finding {
+        let standing = standing(journey);
+        match journey["state"].as_str().unwrap_or_default() {
+            "delivered" => {
+                let what = format!("A probe mail went the whole way: sent in {}, {}", shown(sent), legs(journey));
+                Finding::pass(Step::RoundTrip, self.mailbox.address.as_str(), what, self.facts())
+            }
+            "filtered" => self.found(&codes::PROBE_FILTERED, vec![("standing", standing)]),
+            _ => self.found(&codes::PROBE_PARKED, vec![("standing", standing)]),
+        }
+    }
+
+    fn late(&self, entry: &Entry, waited: Duration, journey: Option<&Value>) -> Finding {
+        let standing = journey.map(standing).unwrap_or_default();
+        self.found(entry, vec![("seconds", waited.as_secs().to_string()), ("standing", standing)])
+    }
+
+    async fn clean_up(&self, id: Option<String>) -> Option<Finding> {
+        let error = self.graph.delete_draft(&self.mailbox.address, &id?).await.err()?;
+        Some(self.found(&codes::PROBE_LEFT_BEHIND, vec![("graph", mailbox::said(&error))]))
+    }
+
+    fn found(&self, entry: &Entry, more: Vec<Fact>) -> Finding {
+        let mut facts = self.facts();
+        facts.extend(more);
+        Finding::of(entry, Step::RoundTrip, self.mailbox.address.as_str(), facts)
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        vec![
+            ("mailbox", self.mailbox.address.as_str().to_owned()),
+            ("folder", self.mailbox.folder.clone()),
+            ("client_id", self.ground.tenant.client_id.clone()),
+            ("token", self.token.clone()),
+            ("subject", self.subject.clone()),
+        ]
+    }
+}
+
+fn is_over(journey: &Value) -> bool {
+    matches!(journey["state"].as_str(), Some("delivered" | "filtered" | "parked" | "gone" | "in_the_dark"))
+}
+
+fn is_marked(journey: &Value) -> bool {
+    steps(journey).any(|it| it["what"] == "marked")
+}
+
+fn steps(journey: &Value) -> impl Iterator<Item = &Value> {
+    journey["steps"].as_array().map_or(&[][..], Vec::as_slice).iter()
+}
+
+/// Each leg and when it was behind it, counted from the moment Exchange received the mail.
+fn legs(journey: &Value) -> String {
+    let told = steps(journey).filter_map(|step| {
+        let what = step["what"].as_str().filter(|it| *it != "received")?;
+        let route = step["route"].as_str().map(|it| format!(" by {it}")).unwrap_or_default();
+        let after = Duration::from_millis(u64::try_from(step["after_ms"].as_i64()?).unwrap_or(0));
+        Some(format!("{what}{route} after {}", shown(after)))
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
+/// Where a mail stands: its state, and of each delivery route, state and last error.
+fn standing(journey: &Value) -> String {
+    let mut told = vec![journey["state"].as_str().unwrap_or("unknown").to_owned()];
+    for delivery in journey["deliveries"].as_array().into_iter().flatten() {
+        let text = |name: &str| delivery[name].as_str();
+        let mut line = format!("{} {}", text("route").unwrap_or("?"), text("state").unwrap_or("?"));
+        if let Some(error) = text("last_error") {
+            line.push_str(&format!(" ({error})"));
+        }
+        told.push(line);
+    }
+    let last = steps(journey).filter_map(|it| it["detail"].as_str()).last();
+    if told.len() == 1 {
+        told.extend(last.map(str::to_owned));
+    }
+    told.join(", ")
+}
+
+fn shown(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journey_is_told_by_its_legs() {
+        let journey = json!({ "state": "delivered", "steps": [
+            { "what": "received", "after_ms": 0 }, { "what": "found", "after_ms": 800 },
+            { "what": "accepted", "after_ms": 1240, "route": "crm" }, { "what": "marked", "after_ms": -20 },
+        ], "deliveries": [] });
+        assert_eq!(legs(&journey), "found after 0.8 s, accepted by crm after 1.2 s, marked after 0.0 s");
+        assert!(is_over(&journey) && is_marked(&journey));
+        assert!(!is_over(&json!({ "state": "pending" })) && !is_marked(&json!({})));
+    }
+
+    #[test]
+    fn where_it_stands_names_what_holds_it_up() {
+        let stuck = json!({ "state": "pending", "steps": [], "deliveries": [
+            { "route": "crm", "state": "retrying", "last_error": "503" }, { "route": "archive", "state": "accepted" } ] });
+        assert_eq!(standing(&stuck), "pending, crm retrying (503), archive accepted");
+        let filtered = json!({ "state": "filtered", "deliveries": [],
+            "steps": [{ "what": "filtered", "detail": "no route matches" }] });
+        assert_eq!(standing(&filtered), "filtered, no route matches");
+    }
+}

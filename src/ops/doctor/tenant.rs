@@ -1,0 +1,256 @@
+//! One tenant after the other through steps 1 to 8: what is asked, in which order, and what is skipped for what.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use url::Url;
+
+use super::claims::{self, Claims, Needs};
+use super::codes;
+use super::credentials::{self, Beside, of_tenant};
+use super::finding::{Finding, Step};
+use super::mailbox::{self, Ground};
+use super::network::{self, Reached};
+use super::subscriptions::{self, Wanted};
+use super::trouble::Trouble;
+use super::{AT_ONCE, Mailbox, Setup, Tenant};
+use crate::egress::EgressError;
+use crate::graph::{Folder, Graph, GraphError, Options, Subscription};
+use crate::identity::config::Cloud;
+use crate::identity::{Endpoints, Identity, Tried, Ways, cloud_of};
+use crate::model::token::{AccessToken, BoxFuture, TokenError, Tokens};
+
+/// Doctor asks once and is waited for by a person.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// Where Exchange takes large attachments (learn.microsoft.com/graph/outlook-large-attachments).
+const UPLOADS: &str = "https://outlook.office.com";
+
+/// What each host answered, by its origin.
+pub(super) type Hosts = HashMap<String, Result<Reached, Trouble>>;
+
+/// What came of a tenant before its mailboxes.
+pub(super) struct Looked {
+    pub(super) found: Vec<Finding>,
+    /// What belongs to the last step.
+    pub(super) configured: Vec<Finding>,
+    /// None where no mailbox can be asked for.
+    pub(super) served: Option<Served>,
+}
+
+/// A tenant with a token.
+pub(super) struct Served {
+    pub(super) graph: Graph,
+    claims: Option<Claims>,
+    subscriptions: Option<Result<Vec<Subscription>, GraphError>>,
+}
+
+impl Served {
+    /// What refusals are judged by, where nothing is known of other mailboxes.
+    pub(super) fn ground<'a>(&'a self, tenant: &'a Tenant) -> Ground<'a> {
+        Ground { tenant: &tenant.config, claims: self.claims.as_ref(), needs: needs(tenant), others_work: false }
+    }
+}
+
+/// The token that was issued a moment ago, for every call.
+struct Fixed(AccessToken);
+
+impl Tokens for Fixed {
+    fn token(&self) -> BoxFuture<'_, Result<AccessToken, TokenError>> {
+        Box::pin(std::future::ready(Ok(self.0.clone())))
+    }
+
+    fn refused(&self, _token: &AccessToken) {}
+}
+
+/// Steps 1 and 2: each host once, however many tenants share it.
+pub(super) async fn hosts(setup: &Setup) -> (Hosts, Vec<Finding>) {
+    let (mut logins, mut graphs, mut uploads) = (Vec::new(), Vec::new(), Vec::new());
+    for tenant in &setup.tenants {
+        let Ok(endpoints) = Endpoints::of(&tenant.config) else { continue };
+        add(&mut logins, endpoints.token);
+        add(&mut graphs, endpoints.graph);
+        let is_global = tenant.config.cloud == Cloud::Global && tenant.config.graph_endpoint.is_none();
+        if let Ok(url) = Url::parse(UPLOADS)
+            && is_global
+            && tenant.mailboxes.iter().any(|it| it.send)
+        {
+            add(&mut uploads, url);
+        }
+    }
+    let Ok(http) = setup.egress.client().and_then(|it| setup.egress.finish(it)) else {
+        return (Hosts::new(), Vec::new());
+    };
+    let mut asked: Vec<&Url> = Vec::new();
+    for url in logins.iter().chain(&graphs).chain(&uploads) {
+        if !asked.iter().any(|it| it.origin() == url.origin()) {
+            asked.push(url);
+        }
+    }
+    let knocks = asked
+        .into_iter()
+        .map(|url| async { (url.origin().ascii_serialization(), network::knock(&http, url, &setup.clock).await) });
+    let hosts: Hosts = stream::iter(knocks).buffered(AT_ONCE).collect().await;
+    let answer = |url: &Url| hosts.get(&url.origin().ascii_serialization());
+    let mut found: Vec<Finding> = Vec::new();
+    for url in &logins {
+        found.extend(answer(url).map(|it| network::clock(&network::host(url), it)));
+    }
+    for url in logins.iter().chain(graphs.iter().filter(|url| !logins.iter().any(|it| it.origin() == url.origin()))) {
+        found.extend(answer(url).map(|it| network::way(&network::host(url), url, &setup.egress, it)));
+    }
+    for url in &uploads {
+        found.extend(answer(url).map(|it| network::upload_way(&network::host(url), url, &setup.egress, it)));
+    }
+    (hosts, found)
+}
+
+fn add(urls: &mut Vec<Url>, url: Url) {
+    if !urls.iter().any(|it| it.origin() == url.origin()) {
+        urls.push(url);
+    }
+}
+
+/// Steps 3 and 4, and what is asked once for all mailboxes.
+pub(super) async fn look(setup: &Setup, tenant: &Tenant, hosts: &Hosts) -> Looked {
+    let (mut found, mut configured) = (Vec::new(), Vec::new());
+    let served = match tokens(setup, tenant, hosts, &mut found, &mut configured).await {
+        Some((endpoints, token)) => serve(setup, tenant, hosts, &endpoints, token, &mut found).await,
+        None => {
+            found.push(Finding::skipped(Step::Roles, &tenant.config.name, "There is no token: see above"));
+            None
+        }
+    };
+    Looked { found, configured, served }
+}
+
+async fn tokens(
+    setup: &Setup,
+    tenant: &Tenant,
+    hosts: &Hosts,
+    found: &mut Vec<Finding>,
+    configured: &mut Vec<Finding>,
+) -> Option<(Endpoints, AccessToken)> {
+    let config = &tenant.config;
+    let identity = match identity(setup, tenant) {
+        Ok(identity) => identity,
+        Err(problem) => {
+            let mut facts = of_tenant(config);
+            facts.extend([("credential", "?".into()), ("kind", "as configured".into()), ("problem", problem)]);
+            found.push(Finding::of(&codes::CREDENTIAL_UNREADABLE, Step::Token, &config.name, facts));
+            return None;
+        }
+    };
+    let endpoints = identity.endpoints().clone();
+    let login = hosts.get(&endpoints.token.origin().ascii_serialization());
+    let is_unreached = matches!(login, Some(Err(_)));
+    // The platform hands out tokens whether the login host is reached or not.
+    if is_unreached && config.credentials.iter().all(|it| it.kind() != "managed_identity") {
+        let why = format!("{} is not reached: see above", network::host(&endpoints.token));
+        found.push(Finding::skipped(Step::Token, &config.name, why));
+        return None;
+    }
+    let tried = identity.try_each().await;
+    let clock_is_wrong = login.is_some_and(|it| network::clock("", it).is_fail());
+    let lives_in = match credentials::may_live_elsewhere(&tried) {
+        true => match setup.egress.client().and_then(|it| setup.egress.finish(it)) {
+            Ok(http) => cloud_of(config, &http).await,
+            Err(_) => None,
+        },
+        false => None,
+    };
+    found.extend(credentials::tokens(config, &tried, Beside { clock_is_wrong, lives_in }));
+    configured.extend(credentials::configured(config, &tried, setup.clock.now()));
+    first(tried).map(|token| (endpoints, token))
+}
+
+fn first(tried: Vec<Tried>) -> Option<AccessToken> {
+    tried.into_iter().find_map(|it| it.outcome.ok())
+}
+
+fn identity(setup: &Setup, tenant: &Tenant) -> Result<Identity, String> {
+    let told = |error: EgressError| error.to_string();
+    let egress = &setup.egress;
+    let ways = Ways {
+        entra: egress.client().and_then(|it| egress.finish(it)).map_err(told)?,
+        platform: egress.client().and_then(|it| egress.finish(it.no_proxy())).map_err(told)?,
+    };
+    Identity::new(&tenant.config, ways, Arc::clone(&setup.clock)).map_err(|error| error.to_string())
+}
+
+async fn serve(
+    setup: &Setup,
+    tenant: &Tenant,
+    hosts: &Hosts,
+    endpoints: &Endpoints,
+    token: AccessToken,
+    found: &mut Vec<Finding>,
+) -> Option<Served> {
+    let claims = Claims::of(&token);
+    let roles = claims::roles(&tenant.config, endpoints, claims.as_ref(), needs(tenant));
+    let is_of_no_use = roles.iter().any(Finding::is_fail);
+    found.extend(roles);
+    let is_reached = matches!(hosts.get(&endpoints.graph.origin().ascii_serialization()), Some(Ok(_)));
+    if is_of_no_use || !is_reached {
+        return None;
+    }
+    let http = setup.egress.client().and_then(|it| setup.egress.finish(it)).ok()?;
+    let options =
+        Options { answer_within: ANSWER_WITHIN, whole: ANSWER_WITHIN * 2, ..Options::new(Arc::clone(&setup.clock)) };
+    let name = tenant.config.name.clone();
+    let graph = Graph::new(endpoints.graph.clone(), name, Arc::new(Fixed(token)), http, options);
+    let subscriptions = match &setup.public_url {
+        Some(_) if tenant.mailboxes.iter().any(|it| it.receive) => Some(graph.list_subscriptions().await),
+        _ => None,
+    };
+    Some(Served { graph, claims, subscriptions })
+}
+
+/// What is needed in the tenant, over all its mailboxes.
+fn needs(tenant: &Tenant) -> Needs {
+    Needs { write: tenant.mailboxes.iter().any(|it| it.write), send: tenant.mailboxes.iter().any(|it| it.send) }
+}
+
+/// Steps 5 to 8 for one mailbox. `read` is what came of reading it; `None` where that could not be tried.
+pub(super) async fn mailbox(
+    setup: &Setup,
+    tenant: &Tenant,
+    mailbox: &Mailbox,
+    read: Option<(&Served, &Result<Folder, GraphError>)>,
+    others_work: bool,
+) -> Vec<Finding> {
+    let Mailbox { address, folder, .. } = mailbox;
+    let Some((served, read)) = read else {
+        return vec![Finding::skipped(Step::Mailbox, address.as_str(), "Graph cannot be asked: see above")];
+    };
+    let ground =
+        Ground { others_work, needs: Needs { write: mailbox.write, send: mailbox.send }, ..served.ground(tenant) };
+    let mut found = vec![mailbox::read(address, folder, read, ground)];
+    let skipped = |step, why: &str| Finding::skipped(step, address.as_str(), why);
+    if read.is_err() {
+        found.push(skipped(Step::Write, "The mailbox cannot be read: see above"));
+    } else if mailbox.write {
+        let probe = mailbox::probe(&served.graph, address).await;
+        found.push(mailbox::written(address, folder, &probe, ground));
+    } else {
+        found.push(skipped(Step::Write, "Nothing is ever written into it, as configured"));
+    }
+    if mailbox.send && read.is_ok() {
+        found.push(claims::may_send(&tenant.config, address.as_str(), served.claims.as_ref()));
+    }
+    if let (Some(listed), Some(public), true) =
+        (&served.subscriptions, &setup.public_url, mailbox.receive && read.is_ok())
+    {
+        let notification_url = format!("{}/graph/notifications", public.url.as_str().trim_end_matches('/'));
+        let wanted = Wanted {
+            tenant: &tenant.config,
+            notification_url: &notification_url,
+            daemon: setup.daemon.as_deref(),
+            now: setup.clock.now(),
+        };
+        found.extend(subscriptions::judge(address, folder, listed, wanted));
+    }
+    found
+}
