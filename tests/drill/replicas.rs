@@ -75,6 +75,8 @@ impl World {
             let own = folder.join(n.to_string());
             std::fs::create_dir_all(&own).unwrap();
             let text = configuration(&server.url(), &tenant, &receiver, (public_port, admin), &public.url());
+            // A notification that only a sleeping replica heard is found by the next sweep.
+            let text = text.replace("poll_interval = \"2s\"", "poll_interval = \"2s\", sweep_interval = \"20s\"");
             let text = format!("{text}\n[outbound]\nrate_per_minute = 60000\n");
             replicas.push(Bridge::run(&own, &text, admin, vec![("HOSTNAME".into(), format!("replica-{n}"))]));
         }
