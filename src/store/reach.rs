@@ -10,7 +10,7 @@ use super::error::StoreError;
 /// How long to wait for a connection while all is well: all of the pool may be in use.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long whoever tries again waits for one.
-const TRIAL: Duration = Duration::from_secs(3);
+pub(super) const TRIAL: Duration = Duration::from_secs(3);
 /// How long nobody tries after so many failures in a row, in milliseconds; the last repeats. A single one may be the
 /// connection's, so the next is made at once.
 const RESTS_MS: [u64; 6] = [0, 50, 200, 500, 1000, 2000];

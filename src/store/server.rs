@@ -11,7 +11,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgPool, Postgres, Transaction};
 
 use super::error::StoreError;
-use super::reach::Reach;
+use super::reach::{Reach, TRIAL};
 use super::value::{Row, Value, for_postgres};
 
 /// Settings of every transaction, where sessions are not ours; `connect` gives the same to sessions that are.
@@ -49,8 +49,15 @@ pub(super) struct ServerTx {
 }
 
 impl Server {
+    /// How long to wait for a connection: where not all of the pool is in use, no longer than one takes to be made.
+    fn patience(&self) -> Result<Duration, StoreError> {
+        let admitted = self.reach.admit()?;
+        let is_used_up = self.pool.num_idle() == 0 && self.pool.size() >= self.pool.options().get_max_connections();
+        Ok(if is_used_up { admitted } else { admitted.min(TRIAL) })
+    }
+
     pub(super) async fn begin(&self) -> Result<ServerTx, StoreError> {
-        let patience = self.reach.admit()?;
+        let patience = self.patience()?;
         let begun = tokio::time::timeout(patience, async {
             match self.is_pooled {
                 true => self.pool.begin_with(BEGIN_POOLED).await,
@@ -70,7 +77,7 @@ impl Server {
             return Ok(rows);
         }
         let arguments = for_postgres(values)?;
-        let patience = self.reach.admit()?;
+        let patience = self.patience()?;
         let taken = in_time(tokio::time::timeout(patience, self.pool.acquire()).await);
         let mut connection: PoolConnection<Postgres> = self.reach.heard(taken)?;
         let read = tokio::time::timeout(ANSWER, sqlx::query_with(sql, arguments).fetch_all(&mut *connection)).await;

@@ -20,6 +20,8 @@ mod own_postgres;
 mod postgres;
 mod replicas;
 mod sending;
+mod sign_ins;
+mod signed_in;
 mod stops;
 mod submissions;
 mod world;

@@ -150,8 +150,8 @@ impl Pooler {
 
 impl Drop for Pooler {
     fn drop(&mut self) {
-        // `runuser` passes the signal on.
-        let _ = Command::new("kill").arg("-INT").arg(self.child.id().to_string()).status();
+        // `runuser` passes this one on.
+        let _ = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
         let _ = self.child.wait();
     }
 }

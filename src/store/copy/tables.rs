@@ -26,6 +26,7 @@ pub const COPIED: &[Table] = &[
     keyed("secrets", &["name"]),
     keyed("seals", &["key"]),
     numbered("mailboxes", &["id"]),
+    keyed("grants", &["mailbox"]),
     numbered("messages", &["id"]),
     keyed("contents", &["message", "seq"]),
     keyed("deliveries", &["message", "route"]),
