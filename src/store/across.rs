@@ -101,6 +101,6 @@ mod tests {
             assert_eq!(super::left(&rooms, &HashSet::new(), in_hand).0, []);
         }
         let route = Room { lane: Lane::route("crm"), room: 8, lease_ms: 1, across: None };
-        assert_eq!(super::left(&[route.clone()], &HashSet::new(), HashMap::new()), (vec![route], vec![]));
+        assert_eq!(super::left(std::slice::from_ref(&route), &HashSet::new(), HashMap::new()), (vec![route], vec![]));
     }
 }

@@ -21,6 +21,7 @@ pub(crate) struct OwnPostgres {
 
 impl OwnPostgres {
     /// A running server with these settings, such as `max_connections=20`. `None`, said aloud, where it cannot be had.
+    #[expect(clippy::print_stdout, reason = "what was left out is said")]
     pub(crate) fn start(settings: &[&str]) -> Option<Self> {
         let Some(programs) = programs() else {
             println!("SKIPPED: PostgreSQL's programs are not installed");
@@ -95,6 +96,7 @@ impl OwnPostgres {
     }
 
     /// A pooler in this mode before the server. `None`, said aloud, where there is none.
+    #[expect(clippy::print_stdout, reason = "what was left out is said")]
     pub(crate) fn pooler(&self, mode: &str) -> Option<Pooler> {
         let Some(program) =
             ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].map(Path::new).into_iter().find(|it| it.exists())
