@@ -15,6 +15,7 @@ mod jobs;
 mod keys;
 mod paused;
 mod reload;
+mod replicas;
 mod routes;
 mod sending;
 mod sign_ins;
@@ -44,16 +45,19 @@ use crate::model::clock::{Clock, SharedClock, UnixMillis};
 use crate::model::work::MailboxId;
 use crate::outbound::smtp::Submissions;
 use crate::queue::Runner;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::telemetry::Telemetry;
 use ground::Ground;
 use jobs::Jobs;
 use paused::PausedMailboxes;
 use reload::Reloads;
+use replicas::Replicas;
 use wiring::Wiring;
 
 /// How often the recorder folds its histograms, so that they do not grow while nobody scrapes.
 const UPKEEP_TURN: Duration = Duration::from_secs(5);
+/// How often a start asks a store again that is away.
+const STORE_TURN: Duration = Duration::from_secs(1);
 /// The system's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
@@ -78,6 +82,7 @@ pub struct Daemon {
     removed: Mutex<BTreeSet<String>>,
     jobs: Arc<Jobs>,
     reloads: Reloads,
+    replicas: Replicas,
     /// Room for content that is passed on by link.
     pub downloads: Arc<Semaphore>,
     /// Room for one audit that was asked for.
@@ -126,6 +131,7 @@ impl Bridge {
             removed: Mutex::default(),
             reloads: Reloads::new(jobs.ground.clock.now()),
             jobs,
+            replicas: Replicas::default(),
             downloads: Arc::new(Semaphore::new(downloads)),
             audits: Semaphore::new(1),
             sign_ins: sign_ins::SignIns::default(),
@@ -179,7 +185,7 @@ impl Bridge {
         parts.spawn(async move { ("the public listener", acknowledge(public, public_router).await) });
         let router = http::admin(Arc::clone(&daemon));
         let admin_part = tokio::spawn(async move { admin.serve(router).await });
-        daemon.store.enqueue(due::first_jobs(&daemon.jobs).await?).await?;
+        make_due(&daemon, &stop).await?;
 
         let looping = CancellationToken::new();
         let runner = Runner::new(daemon.store.clone(), Arc::clone(&daemon.jobs), Arc::clone(&daemon.clock));
@@ -215,6 +221,11 @@ impl Bridge {
             follower.follow_configuration(source, token).await;
             ("the eye on the configuration", Ok(()))
         });
+        let (token, replica) = (looping.clone(), Arc::clone(&daemon));
+        parts.spawn(async move {
+            replica.show_itself(token).await;
+            ("the replica's sign of life", Ok(()))
+        });
         let (token, keeper) = (looping.clone(), Arc::clone(&daemon));
         parts.spawn(async move {
             keeper.watch_keys(token).await;
@@ -241,6 +252,8 @@ impl Bridge {
         while parts.join_next().await.is_some() {}
         admin_handle.graceful_shutdown(Some(Duration::from_secs(1)));
         let admin_ended = admin_part.await;
+        // Without it the others find out by themselves.
+        drop(daemon.store.leave().await);
         daemon.store.close().await;
         match broken {
             Some(Ok((part, Ok(())))) => anyhow::bail!("{part} ended by itself"),
@@ -249,6 +262,23 @@ impl Bridge {
             None => admin_ended.context("the private listener")?,
         }
     }
+}
+
+/// Makes the first jobs due. A database that goes away in this moment is waited for as it would be a moment later.
+async fn make_due(daemon: &Daemon, stop: &CancellationToken) -> Result<(), StoreError> {
+    let trying = async {
+        loop {
+            let made = match due::first_jobs(&daemon.jobs).await {
+                Ok(jobs) => daemon.store.enqueue(jobs).await,
+                Err(error) => Err(error),
+            };
+            match made {
+                Err(error) if error.may_pass() => tokio::time::sleep(STORE_TURN).await,
+                made => return made,
+            }
+        }
+    };
+    stop.run_until_cancelled(trying).await.unwrap_or(Ok(()))
 }
 
 /// Serves notifications on a thread of their own: Graph counts the time until we answer, so an acknowledgement must not

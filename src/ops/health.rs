@@ -110,6 +110,11 @@ pub enum Details {
         /// Keys that are different after a restart.
         needs_restart: Vec<&'static str>,
     },
+    /// The replicas on one database.
+    Replicas {
+        /// The names of those that live.
+        living: Vec<String>,
+    },
     /// The store.
     Store {
         /// `sqlite` or `postgres`.
