@@ -21,7 +21,10 @@ use crate::inbound::webhook::Door;
 use crate::inbound::{MailboxConfig, MarkRead, Mode};
 use crate::model::address::Address;
 use crate::model::token::BoxFuture;
-use crate::ops::doctor::{Finding, Journeys, Mailbox, PublicUrl, Setup, State, Step, Tenant, examine, unusable};
+use crate::model::units::Span;
+use crate::ops::doctor::{
+    Finding, Journeys, Mailbox, PublicUrl, RoundTrip, Setup, State, Step, Tenant, examine, unusable,
+};
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
@@ -33,6 +36,9 @@ pub(super) struct DoctorArgs {
     /// mailbox at the end.
     #[arg(long)]
     round_trip: bool,
+    /// How long the mail of --round-trip may take to arrive, and how long from there to be handed over.
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = |text: &str| text.parse::<Span>())]
+    wait: Span,
     #[command(flatten)]
     daemon: Daemon,
 }
@@ -83,7 +89,7 @@ async fn look(args: &DoctorArgs, config: &Config) -> Result<u8, String> {
         nobody,
     });
     let journeys = runs.then(|| Box::new(Teller(client)) as Box<dyn Journeys>);
-    let round_trip = args.round_trip.then_some(journeys);
+    let round_trip = args.round_trip.then_some(RoundTrip { journeys, wait: args.wait.0 });
     let setup = Setup { tenants, egress, clock: Arc::new(SystemClock), public_url, daemon, round_trip };
 
     let widest = widest(&setup);

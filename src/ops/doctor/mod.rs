@@ -16,6 +16,7 @@ mod tenant;
 mod trouble;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -47,8 +48,16 @@ pub struct Setup {
     pub public_url: Option<PublicUrl>,
     /// Where the running daemon's private listener is; `None` where none answers.
     pub daemon: Option<String>,
-    /// Whether a probe mail is sent, and who tells its journey: `None` as the inner value without a daemon.
-    pub round_trip: Option<Option<Box<dyn Journeys>>>,
+    /// Whether and how a probe mail is sent.
+    pub round_trip: Option<RoundTrip>,
+}
+
+/// How a probe mail is followed.
+pub struct RoundTrip {
+    /// Who tells its journey; `None` without a daemon.
+    pub journeys: Option<Box<dyn Journeys>>,
+    /// How long it may take to arrive, and how long from there to be handed over.
+    pub wait: Duration,
 }
 
 /// One tenant of it.
@@ -131,10 +140,10 @@ pub async fn examine(setup: &Setup, mut say: impl FnMut(&Finding)) -> Vec<Findin
         tell(public_url::look(public_url, &setup.egress, setup.clock.now()).await);
     }
     tell(late);
-    if let Some(journeys) = &setup.round_trip {
+    if let Some(round_trip) = &setup.round_trip {
         let trips = pairs.iter().zip(travellers).map(|((tenant, mailbox, served), is_well)| {
-            let graph = served.filter(|_| is_well).map(|it| it.ground(tenant));
-            round_trip::travel(mailbox, graph, served.map(|it| &it.graph), journeys.as_deref(), &setup.clock)
+            let ground = served.filter(|_| is_well).map(|it| it.ground(tenant));
+            round_trip::travel(mailbox, ground, served.map(|it| &it.graph), round_trip, &setup.clock)
         });
         let mut trips = stream::iter(trips).buffered(AT_ONCE);
         while let Some(found) = trips.next().await {
