@@ -194,6 +194,7 @@ const METRICS: &[(&str, Kind, Unit, &str)] = {
             Seconds,
             "When a mailbox's subscription expires, in Unix time",
         ),
+        ("mailspan_sign_in_valid", Gauge, Count, "Whether the user of a delegated mailbox is signed in: 1 or 0"),
         ("mailspan_mailbox_push", Gauge, Count, "Whether a mailbox is watched by push (1) or polling (0)"),
         (
             "mailspan_messages_found_total",

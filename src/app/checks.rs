@@ -155,8 +155,12 @@ impl Whole<'_> {
         let fallen_back =
             state.filter(|_| polling).and_then(|it| it.push.reason.clone()).filter(|it| it != "configured");
         let paused = state.and_then(|it| it.paused.clone());
+        let sign_in = wiring.own_ways.get(mailbox).map(|it| Box::new(it.sign_in()));
+        let not_signed_in = sign_in.as_ref().and_then(|it| it.reason.clone());
         let (status, reason) = if let Some((at, who)) = &paused {
             (Status::Degraded, Some(format!("paused since {} by {who}; resume it to go on", rfc3339(*at))))
+        } else if let Some(reason) = not_signed_in {
+            (Status::Failing, Some(format!("somebody has to sign in: {reason}")))
         } else if !receives {
             sending::late(sending.as_ref()).unwrap_or((Status::Ok, None))
         } else if lag.is_some_and(|lag| lag > MISSED_TURNS * turn + 60_000) {
@@ -203,6 +207,7 @@ impl Whole<'_> {
                 waiting: count.map_or(0, |it| it.fetches),
                 parked,
                 sending,
+                sign_in,
             },
         }
     }

@@ -2,21 +2,26 @@
 //!
 //! Read top to bottom this is the picture of the house: store, tenants, mailboxes, routes, listeners, the loop.
 
+mod alone;
 mod audits;
 mod callbacks;
 mod checks;
 mod credentials;
 mod daemon;
+mod delegated;
 mod ground;
 mod jobs;
 mod keys;
 mod paused;
 mod routes;
 mod sending;
+mod sign_ins;
 mod tenants;
 mod wiring;
 
+pub use alone::Alone;
 pub use audits::NoAudit;
+pub use sign_ins::{Departure, NotTaken, UnderWayState};
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -73,6 +78,8 @@ pub struct Daemon {
     pub downloads: Arc<Semaphore>,
     /// Room for one audit that was asked for.
     audits: Semaphore,
+    /// Sign-ins under way.
+    sign_ins: sign_ins::SignIns,
 }
 
 /// A wired bridge that has bound its listeners and has not begun to run.
@@ -116,6 +123,7 @@ impl Bridge {
             jobs,
             downloads: Arc::new(Semaphore::new(downloads)),
             audits: Semaphore::new(1),
+            sign_ins: sign_ins::SignIns::default(),
         });
         Ok(Self { daemon, public, admin, submissions, public_router, first_jobs, grace })
     }
@@ -195,6 +203,11 @@ impl Bridge {
         parts.spawn(async move {
             keeper.watch_keys(token).await;
             ("the eye on keys", Ok(()))
+        });
+        let (token, watcher) = (looping.clone(), Arc::clone(&daemon));
+        parts.spawn(async move {
+            watcher.watch_sign_ins(token).await;
+            ("the eye on sign-ins", Ok(()))
         });
         let (token, metrics) = (looping.clone(), daemon.metrics.clone());
         parts.spawn(async move {

@@ -87,3 +87,12 @@ pub(super) fn content_url(config: &Config, admin: SocketAddr) -> String {
         format!("http://{}", SocketAddr::new(ip, admin.port()))
     })
 }
+
+/// What the links of sign-ins begin with. Entra takes this machine under one name only: localhost
+/// (learn.microsoft.com/entra/identity-platform/reply-url).
+pub(super) fn sign_in_base(config: &Config, admin: SocketAddr) -> String {
+    match config.server.content_url {
+        Some(_) => content_url(config, admin),
+        None => format!("http://localhost:{}", admin.port()),
+    }
+}

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use super::delegated::{OwnWay, own_ways};
 use super::ground::Ground;
 use super::jobs::{RoutePlan, RoutePlans};
-use super::routes::{content_url, first_wait, in_turn, renderings};
+use super::routes::{content_url, first_wait, in_turn, renderings, sign_in_base};
 use super::tenants::{Tenant, tenants};
 use super::{callbacks, routes, sending};
 use crate::config::Config;
@@ -31,6 +32,10 @@ pub(super) struct Wiring {
     pub(super) mailboxes: Arc<[MailboxId]>,
     /// In the order they are asked.
     pub(super) routes: Arc<[String]>,
+    /// Mailboxes that are reached on behalf of their users.
+    pub(super) own_ways: HashMap<MailboxId, OwnWay>,
+    /// What links of sign-ins begin with.
+    pub(super) sign_in_base: String,
     pub(super) inbound: Inbound,
     pub(super) delivery: Arc<Delivery>,
     pub(super) outbound: Arc<Outbound>,
@@ -48,7 +53,8 @@ impl Wiring {
     pub(super) fn build(config: Config, ground: &Ground, before: Option<&Self>) -> anyhow::Result<Self> {
         let tenants = tenants(&config, ground, before.map_or(&[], |it| &it.tenants))?;
         let (routes, plans) = routes::routes(&config, ground, before)?;
-        let inbound = inbound(&config, ground, &tenants, &plans, before)?;
+        let own_ways = own_ways(&config, ground, &tenants, before.map(|it| &it.own_ways));
+        let inbound = inbound(&config, ground, (&tenants, &own_ways), &plans, before)?;
         let outbound = Arc::new(sending::outbound(&config, ground, &inbound, before)?);
         let delivery = Delivery {
             store: ground.store.clone(),
@@ -64,6 +70,8 @@ impl Wiring {
             callbacks: callbacks::plan(&outbound),
             access: Arc::new(Access::new(&config.api_tokens, config.server.content_url.is_some())),
             delivery: Arc::new(delivery),
+            sign_in_base: sign_in_base(&config, ground.admin),
+            own_ways,
             tenants,
             inbound,
             outbound,
@@ -76,14 +84,14 @@ impl Wiring {
 fn inbound(
     config: &Config,
     ground: &Ground,
-    tenants: &[Tenant],
+    ways: (&[Tenant], &HashMap<MailboxId, OwnWay>),
     plans: &RoutePlans,
     before: Option<&Wiring>,
 ) -> anyhow::Result<Inbound> {
     Ok(Inbound {
         store: ground.store.clone(),
         clock: Arc::clone(&ground.clock),
-        mailboxes: mailboxes(config, tenants, before)?,
+        mailboxes: mailboxes(config, ways, before)?,
         hints: Arc::clone(&ground.hints),
         rules: config.routes.iter().map(RouteConfig::rule).collect(),
         renderings: renderings(config, &content_url(config, ground.admin), plans)?,
@@ -104,13 +112,14 @@ fn inbound(
 
 fn mailboxes(
     config: &Config,
-    tenants: &[Tenant],
+    (tenants, own_ways): (&[Tenant], &HashMap<MailboxId, OwnWay>),
     before: Option<&Wiring>,
 ) -> anyhow::Result<HashMap<MailboxId, Watched>> {
     let graphs: HashMap<&str, _> = tenants.iter().map(|it| (it.config.name.as_str(), &it.graph)).collect();
     let mailbox = |it: &MailboxConfig| {
         let id = Config::mailbox_id(it);
-        let graph = graphs.get(id.tenant.as_str()).with_context(|| format!("mailbox {id}: there is no such tenant"))?;
+        let graph = own_ways.get(&id).map(|it| &it.graph).or_else(|| graphs.get(id.tenant.as_str()).copied());
+        let graph = graph.with_context(|| format!("mailbox {id}: there is no such tenant"))?;
         let silent_sweeps = before.and_then(|it| it.inbound.mailboxes.get(&id)).map(|it| Arc::clone(&it.silent_sweeps));
         let watched =
             Watched { config: it.clone(), graph: Arc::clone(graph), silent_sweeps: silent_sweeps.unwrap_or_default() };

@@ -32,7 +32,7 @@ pub(super) struct Daemon {
     pub(super) config: super::ConfigFiles,
     /// Ask here instead of the configuration's `server.admin_listen`.
     #[arg(long, value_name = "URL")]
-    server: Option<Url>,
+    pub(super) server: Option<Url>,
     /// The file that holds a token of `[[api_tokens]]`; else the one the variable `MAILSPAN_TOKEN_FILE` names.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -46,16 +46,24 @@ pub(super) struct Daemon {
 pub(super) struct NoAnswer {
     code: u8,
     text: String,
+    /// Whether nobody is there at all.
+    is_nobody: bool,
 }
 
 impl NoAnswer {
     /// The arguments or the configuration cannot be used.
     pub(super) fn unusable(text: impl std::fmt::Display) -> Self {
-        Self { code: UNUSABLE, text: text.to_string() }
+        Self { code: UNUSABLE, text: text.to_string(), is_nobody: false }
     }
 
-    fn trouble(text: impl std::fmt::Display) -> Self {
-        Self { code: TROUBLE, text: text.to_string() }
+    /// It ran and found trouble.
+    pub(super) fn trouble(text: impl std::fmt::Display) -> Self {
+        Self { code: TROUBLE, text: text.to_string(), is_nobody: false }
+    }
+
+    /// Whether no daemon is there to be asked.
+    pub(super) fn is_nobody(&self) -> bool {
+        self.is_nobody
     }
 
     /// What to say.
@@ -66,7 +74,7 @@ impl NoAnswer {
 
 /// Ends a command: the exit code, and on standard error why.
 pub(super) fn end(outcome: Result<u8, NoAnswer>) -> u8 {
-    outcome.unwrap_or_else(|NoAnswer { code, text }| {
+    outcome.unwrap_or_else(|NoAnswer { code, text, .. }| {
         complain(&text);
         code
     })
@@ -198,7 +206,8 @@ impl Client {
         let origin = self.base.origin().ascii_serialization();
         let answer = request.send().await.map_err(|error| {
             let hint = "is `mailspan run` running, and is this its server.admin_listen?";
-            NoAnswer::trouble(format!("no daemon answers at {origin}: {}; {hint}", causes(&error)))
+            let text = format!("no daemon answers at {origin}: {}; {hint}", causes(&error));
+            NoAnswer { is_nobody: error.is_connect(), ..NoAnswer::trouble(text) }
         })?;
         let status = answer.status();
         let body: Option<Value> = answer.json().await.ok();

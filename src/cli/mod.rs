@@ -12,6 +12,7 @@ mod healthcheck;
 mod mailbox;
 mod run;
 mod send;
+mod sign_in;
 mod table;
 mod trace;
 
@@ -54,6 +55,8 @@ enum Command {
     Mailbox(mailbox::MailboxCommand),
     /// Hand a mail to the running daemon, which sends it.
     Send(send::SendArgs),
+    /// Sign a mailbox's user in, where the mailbox is reached on behalf of its user.
+    SignIn(sign_in::SignInArgs),
     /// Ask a running daemon whether it is ready (for a container's HEALTHCHECK).
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print shell completions.
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Delivery(command) => block_on(delivery::delivery(command)),
         Command::Mailbox(command) => block_on(mailbox::mailbox(command)),
         Command::Send(args) => block_on(send::send(args)),
+        Command::SignIn(args) => block_on(sign_in::sign_in(args)),
         Command::Healthcheck(args) => block_on(healthcheck::healthcheck(args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "mailspan", &mut std::io::stdout());

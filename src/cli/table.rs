@@ -17,6 +17,11 @@ pub(super) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> i
     io::stdout().write_all(lines(heads, rows).as_bytes())
 }
 
+/// Prints a sentence.
+pub(super) fn line(text: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "{text}")
+}
+
 /// Prints names and values, one a line.
 pub(super) fn facts(facts: &[(&str, String)]) -> io::Result<()> {
     let wide = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);

@@ -6,10 +6,6 @@
 const KEYS: &[(&str, &str)] =
     &[("telemetry.otlp_endpoint", "OpenTelemetry export; metrics are at /metrics of the admin listener")];
 
-/// (key, value, what to write instead)
-const VALUES: &[(&str, &str, &str)] =
-    &[("mailboxes.access", "delegated", "grant the application access and write application")];
-
 /// Kinds of destination that a build may leave out; each is a feature of its name.
 const LEFT_OUT: [&str; 4] = ["nats", "amqp", "kafka", "object_store"];
 
@@ -24,8 +20,7 @@ pub(super) fn value(plain: &str, value: &str) -> Option<String> {
     if plain == "routes.destination.kind" && LEFT_OUT.contains(&value) {
         return Some(format!("this build of Mailspan does not have `{value}`; take one with the feature `{value}`"));
     }
-    let (_, _, instead) = VALUES.iter().find(|(key, it, _)| *key == plain && *it == value)?;
-    Some(format!("this version of Mailspan does not have `{value}`; {instead}"))
+    None
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use super::problem::Report;
 use super::tree::Path;
-use super::{Draft, check_routes, check_submission, check_tenants, check_tokens, check_webhook};
+use super::{Draft, check_delegated, check_routes, check_submission, check_tenants, check_tokens, check_webhook};
 use crate::inbound::Mode;
 use crate::model::secret::Secret;
 use crate::secrets::SecretSource;
@@ -41,6 +41,7 @@ pub(super) fn everything(draft: &Draft, report: &mut Report) {
     check_tokens::tokens(draft, report);
     check_tenants::tenants(draft, report);
     check_tenants::mailboxes(draft, report);
+    check_delegated::mailboxes(draft, report);
     check_routes::routes(draft, report);
 }
 

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use url::{Host, Url};
 
-use super::Draft;
 use super::check::{has_user, is_loopback, secret};
 use super::check_tenants::is_guid;
 use super::problem::Report;
 use super::tree::Path;
+use super::{Draft, check_delegated};
 use crate::identity::certificate::Certificate;
 use crate::identity::config::{CredentialConfig, TOKEN_FILE_VARIABLE, TenantConfig};
 use crate::identity::expiry;
@@ -16,7 +16,7 @@ use crate::model::clock::UnixMillis;
 use crate::secrets::SecretSource;
 
 pub(super) fn credentials(tenant: &TenantConfig, draft: &Draft, at: &Path, report: &mut Report) {
-    if tenant.credentials.is_empty() {
+    if tenant.credentials.is_empty() && !check_delegated::is_for_users_only(tenant, draft) {
         report.missing(at, "is empty; add [[tenants.credentials]] with kind = \"client_secret\" and secret_file");
     }
     let now = jiff::Timestamp::now().as_millisecond();

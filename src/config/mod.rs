@@ -8,6 +8,7 @@ mod check;
 #[cfg(any(feature = "nats", feature = "amqp", feature = "kafka", feature = "object_store"))]
 mod check_buses;
 mod check_credentials;
+mod check_delegated;
 mod check_routes;
 mod check_smtp;
 mod check_submission;

@@ -158,7 +158,7 @@ impl From<GraphError> for Failure {
             GraphError::NoRoom => Self::Postponed { reason, after: ROOM_WAIT },
             GraphError::Unavailable { after, .. } => transient(after),
             // A person must act, but not on this job: once he has, everything goes on by itself.
-            GraphError::NoToken(TokenError::Refused { .. })
+            GraphError::NoToken(TokenError::Refused { .. } | TokenError::NotSignedIn { .. })
             | GraphError::AccessDenied(_)
             | GraphError::NoMailbox(_) => Self::Postponed { reason, after: UNTIL_MENDED },
             GraphError::NotValidated(_) => transient(Some(UNTIL_MENDED)),
@@ -222,6 +222,7 @@ mod tests {
             (GraphError::Unavailable { reason: "503".into(), after: Some(seven) }, Counted(Some(seven))),
             (GraphError::NoToken(TokenError::Transient { reason: "x".into(), after: Some(seven) }), Uncounted(seven)),
             (GraphError::NoToken(TokenError::Refused { reason: "x".into() }), Uncounted(minute)),
+            (GraphError::NoToken(TokenError::NotSignedIn { reason: "x".into() }), Uncounted(minute)),
             (GraphError::AccessDenied(refusal(403, "x")), Uncounted(minute)),
             (GraphError::Unauthorized(refusal(401, "x")), Counted(None)),
             (GraphError::bad("x"), Counted(None)),

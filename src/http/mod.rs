@@ -9,6 +9,7 @@ mod listener;
 mod patience;
 mod problem;
 mod range;
+mod sign_in;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -57,6 +58,7 @@ pub fn admin(daemon: Arc<Daemon>) -> Router {
         .route("/health/ready", get(ready))
         .route("/health", get(health))
         .route("/metrics", get(metrics))
+        .merge(sign_in::router())
         .merge(api::router(&daemon))
         .fallback(nothing_here)
         .with_state(daemon)

@@ -56,7 +56,6 @@ impl Problem {
     }
 
     /// Its status.
-    #[cfg(test)]
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }

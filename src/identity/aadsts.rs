@@ -12,6 +12,8 @@ pub enum Decision {
     Transient,
     /// No credential of this registration can help: a person must act.
     Fatal,
+    /// What a user granted is over: the user must sign in again.
+    SignIn,
 }
 
 /// What a refusal means.
@@ -28,7 +30,10 @@ pub struct Verdict {
 /// Entra believes that we ask in a loop: the only cure is to ask less.
 pub const LOOP_DETECTED: u32 = 50196;
 
-use Decision::{Fatal, NextCredential, Transient};
+/// The application is registered as a public client: it must show no credential.
+pub const PUBLIC_CLIENT: u32 = 700025;
+
+use Decision::{Fatal, NextCredential, SignIn, Transient};
 
 const TABLE: &[(u32, Decision, &str)] = &[
     (7000215, NextCredential, "the client secret is wrong (often the secret's id was pasted instead of its value)"),
@@ -81,6 +86,62 @@ const TABLE: &[(u32, Decision, &str)] = &[
     (50033, Transient, "Entra had a passing fault"),
 ];
 
+/// What ends that which a user granted. Each of these is a fault of the application's own elsewhere, or unknown there.
+const OF_USERS: &[(u32, Decision, &str)] = &[
+    (70000, SignIn, "the sign-in is not valid any more"),
+    (70008, SignIn, "the sign-in expired, because it was not used for too long"),
+    (700082, SignIn, "the sign-in expired, because it was not used for 90 days"),
+    (700081, SignIn, "the sign-in reached the end of the life that a policy gives it"),
+    (700084, SignIn, "the sign-in expired: the redirect URI is registered for single-page apps; register it under Web"),
+    (50173, SignIn, "the sign-in was revoked, or the password was changed"),
+    (50133, SignIn, "the session ended, because the password expired or was changed"),
+    (70043, SignIn, "a Conditional Access policy asks for a new sign-in every so often"),
+    (70044, SignIn, "a Conditional Access policy asks for a new sign-in every so often"),
+    (50074, SignIn, "multi-factor authentication is asked for"),
+    (50076, SignIn, "multi-factor authentication is asked for"),
+    (50078, SignIn, "the last multi-factor authentication was too long ago"),
+    (50079, SignIn, "the user has to register for multi-factor authentication"),
+    (50072, SignIn, "the user has to register for multi-factor authentication"),
+    (50158, SignIn, "another security check is asked for"),
+    (50199, SignIn, "the user has to confirm the sign-in"),
+    (50058, SignIn, "there is no session to go on with"),
+    (65001, SignIn, "nobody has consented to the application's permissions"),
+    (65004, SignIn, "the user declined to consent"),
+    (50034, SignIn, "the user does not exist in this tenant"),
+    (50053, SignIn, "the account is locked"),
+    (50055, SignIn, "the password expired"),
+    (50057, SignIn, "the account is disabled"),
+    (50105, SignIn, "the user is not assigned to the application"),
+    (53000, SignIn, "a Conditional Access policy asks for a compliant device"),
+    (53001, SignIn, "a Conditional Access policy asks for a device that belongs to the organisation"),
+    (53003, SignIn, "a Conditional Access policy blocks the sign-in"),
+    (530032, SignIn, "a security policy of the tenant blocks the sign-in"),
+    (530034, SignIn, "a security policy of the tenant blocks the sign-in"),
+    (54005, SignIn, "the code was used before"),
+    (501481, SignIn, "the code belongs to another sign-in"),
+    (PUBLIC_CLIENT, NextCredential, "the application is registered as a public client and must show no credential"),
+    (50011, Fatal, "the redirect URI is not registered with the application"),
+    (500112, Fatal, "the redirect URI is not the one that the sign-in began with"),
+];
+
+/// The verdict on a refusal of what a user granted. What is wrong with the application or its credentials is no fault of
+/// the user's.
+pub fn judge_grant(error: &str, codes: &[u32]) -> Verdict {
+    let known = codes.iter().find_map(|code| OF_USERS.iter().find(|row| row.0 == *code));
+    if let Some((code, decision, says)) = known {
+        return Verdict { code: Some(*code), decision: *decision, says };
+    }
+    if codes.iter().any(|code| TABLE.iter().any(|row| row.0 == *code)) {
+        return judge(error, codes);
+    }
+    match error.to_ascii_lowercase().as_str() {
+        "invalid_grant" | "interaction_required" | "consent_required" | "login_required" => {
+            Verdict { code: codes.first().copied(), decision: SignIn, says: "the sign-in is not accepted any more" }
+        }
+        _ => judge(error, codes),
+    }
+}
+
 /// Every code that is known, and what is done after it.
 pub fn known() -> impl Iterator<Item = (u32, Decision)> {
     TABLE.iter().map(|(code, decision, _)| (*code, *decision))
@@ -124,10 +185,33 @@ mod tests {
     }
 
     #[test]
+    fn what_a_user_granted_is_over_only_when_it_is_the_users_matter() {
+        for (error, codes, decision, code) in [
+            ("invalid_grant", &[700_082][..], SignIn, Some(700_082)),
+            ("invalid_grant", &[50_173], SignIn, Some(50_173)),
+            ("interaction_required", &[50_076], SignIn, Some(50_076)),
+            ("invalid_grant", &[65_001], SignIn, Some(65_001)),
+            ("invalid_grant", &[123_456_789], SignIn, Some(123_456_789)),
+            ("invalid_grant", &[], SignIn, None),
+            ("invalid_grant", &[50_196], Transient, Some(50_196)),
+            ("invalid_client", &[7_000_222], NextCredential, Some(7_000_222)),
+            ("invalid_client", &[7_000_218], NextCredential, Some(7_000_218)),
+            ("invalid_client", &[PUBLIC_CLIENT], NextCredential, Some(PUBLIC_CLIENT)),
+            ("unauthorized_client", &[700_016], Fatal, Some(700_016)),
+            ("temporarily_unavailable", &[], Transient, None),
+        ] {
+            let verdict = judge_grant(error, codes);
+            assert_eq!((verdict.decision, verdict.code), (decision, code), "{error} {codes:?}");
+        }
+    }
+
+    #[test]
     fn no_code_is_decided_twice() {
-        let mut codes: Vec<_> = TABLE.iter().map(|row| row.0).collect();
-        codes.sort_unstable();
-        codes.dedup();
-        assert_eq!(codes.len(), TABLE.len());
+        for table in [TABLE, OF_USERS] {
+            let mut codes: Vec<_> = table.iter().map(|row| row.0).collect();
+            codes.sort_unstable();
+            codes.dedup();
+            assert_eq!(codes.len(), table.len());
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::model::backoff::{Backoff, Then};
 use crate::model::clock::UnixMillis;
-use crate::model::token::{AccessToken, TokenError};
+use crate::model::token::{AccessToken, BoxFuture, TokenError};
 
 /// A token is not handed out in the last tenth of its life, at most this long before its end: it must outlive the call.
 const LAST_MOMENTS: Duration = Duration::from_secs(60);
@@ -15,10 +15,50 @@ const FRESH: Duration = Duration::from_secs(300);
 
 const AFTER_TROUBLE: [u64; 6] = [0, 1, 3, 10, 30, 60];
 const AFTER_REFUSAL: [u64; 4] = [0, 10, 60, 300];
+/// How long it is believed that nobody has signed in.
+const NOT_SIGNED_IN: Duration = Duration::from_secs(60);
 /// The first refusal by Graph is met with a new token at once; the waits are for what follows.
 const AFTER_FRESH_REFUSALS: [u64; 5] = [0, 0, 10, 60, 300];
 
-/// The token of one tenant and the failures to get one.
+/// Somebody whose token is kept, and renewed by one caller at a time.
+pub(super) trait Renews: Sync {
+    /// What there is now.
+    fn find(&self) -> Found;
+
+    /// Whoever holds it is the one that asks Entra.
+    fn flight(&self) -> &tokio::sync::Mutex<()>;
+
+    /// Asks Entra. Only for the holder of the flight.
+    fn renew(&self) -> BoxFuture<'_, Result<AccessToken, TokenError>>;
+}
+
+/// A token that is valid now; many callers share one flight.
+pub(super) async fn current(of: &impl Renews) -> Result<AccessToken, TokenError> {
+    match of.find() {
+        Found::Fresh(token) => Ok(token),
+        Found::Paused(error) => Err(error),
+        Found::Ageing(token) => match of.flight().try_lock() {
+            Ok(_flight) => match of.find() {
+                // The old token is still good for this caller, whatever comes of the renewal.
+                Found::Ageing(token) => Ok(of.renew().await.unwrap_or(token)),
+                Found::Fresh(token) => Ok(token),
+                Found::Nothing | Found::Paused(_) => Ok(token),
+            },
+            Err(_) => Ok(token),
+        },
+        Found::Nothing => {
+            let _flight = of.flight().lock().await;
+            // The flight before ours may have brought a token, or an answer that holds for us as well.
+            match of.find() {
+                Found::Fresh(token) | Found::Ageing(token) => Ok(token),
+                Found::Paused(error) => Err(error),
+                Found::Nothing => of.renew().await,
+            }
+        }
+    }
+}
+
+/// A token and the failures to get one.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     held: Option<Held>,
@@ -87,6 +127,8 @@ impl Cache {
         let wait = match &error {
             TokenError::Transient { after, .. } => waiting(&AFTER_TROUBLE, self.failures, *after),
             TokenError::Refused { .. } => waiting(&AFTER_REFUSAL, self.failures, None),
+            // Ended as soon as somebody signs in; until then Entra is not asked, whoever asks us.
+            TokenError::NotSignedIn { .. } => NOT_SIGNED_IN,
         };
         self.pause_for(wait, error, now);
     }
@@ -123,7 +165,7 @@ impl Pause {
         let left = Duration::from_millis(u64::try_from(self.until.saturating_sub(now)).unwrap_or(0));
         match self.error.clone() {
             TokenError::Transient { reason, .. } => TokenError::Transient { reason, after: Some(left) },
-            refused @ TokenError::Refused { .. } => refused,
+            refused @ (TokenError::Refused { .. } | TokenError::NotSignedIn { .. }) => refused,
         }
     }
 }

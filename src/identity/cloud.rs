@@ -45,6 +45,21 @@ impl Endpoints {
         let scope = format!("{}/.default", graph.origin().ascii_serialization());
         Ok(Self { token, graph, scope })
     }
+
+    /// An endpoint of the login host that stands beside the one for tokens; `None` where that has another name.
+    pub(super) fn beside(&self, name: &str) -> Option<Url> {
+        let mut url = self.token.clone();
+        (url.path_segments()?.next_back() == Some("token")).then_some(())?;
+        url.path_segments_mut().ok()?.pop().push(name);
+        Some(url)
+    }
+
+    /// What is asked for on behalf of a user: to stay signed in, and these permissions of Graph.
+    pub(super) fn scopes(&self, permissions: &[&str]) -> Vec<String> {
+        let graph = self.scope.trim_end_matches("/.default");
+        let permissions = permissions.iter().map(|it| format!("{graph}/{it}"));
+        std::iter::once("offline_access".to_owned()).chain(permissions).collect()
+    }
 }
 
 /// Login host and Graph host.
@@ -102,6 +117,18 @@ mod tests {
             let found = Endpoints::of(&tenant(&format!("cloud = '{cloud}'"))).unwrap();
             assert_eq!((found.token.as_str(), found.graph.as_str(), found.scope.as_str()), (token, graph, scope));
         }
+    }
+
+    #[test]
+    fn people_sign_in_beside_the_token_endpoint() {
+        let found = Endpoints::of(&tenant("cloud = 'dod'")).unwrap();
+        assert_eq!(
+            found.beside("authorize").unwrap().as_str(),
+            "https://login.microsoftonline.us/tid/oauth2/v2.0/authorize"
+        );
+        assert_eq!(found.scopes(&["User.Read"]), ["offline_access", "https://dod-graph.microsoft.us/User.Read"]);
+        let named = Endpoints::of(&tenant("token_endpoint = 'https://login.example/exchange'")).unwrap();
+        assert_eq!(named.beside("devicecode"), None);
     }
 
     #[test]

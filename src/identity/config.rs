@@ -24,7 +24,9 @@ pub struct TenantConfig {
     pub token_endpoint: Option<url::Url>,
     /// Graph endpoint with its version, for private clouds and tests; default: the cloud's.
     pub graph_endpoint: Option<url::Url>,
-    /// Credentials in order of preference; the next takes over when one is refused.
+    /// Credentials in order of preference; the next takes over when one is refused. A tenant whose mailboxes are all
+    /// delegated may have none.
+    #[serde(default)]
     pub credentials: Vec<CredentialConfig>,
 }
 

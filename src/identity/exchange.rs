@@ -31,9 +31,9 @@ pub(super) const UNSTATED_LIFE: Duration = Duration::from_secs(600);
 const LOOP_PAUSE: Duration = Duration::from_secs(300);
 
 /// How an assertion is introduced (RFC 7523 §2.2).
-const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+pub(super) const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-type Entra<TokenUrlState = EndpointSet> = Client<
+pub(super) type Entra<TokenUrlState = EndpointSet> = Client<
     EntraRefusal,
     BasicTokenResponse,
     BasicTokenIntrospectionResponse,
@@ -48,17 +48,17 @@ type Entra<TokenUrlState = EndpointSet> = Client<
 
 /// An application's registration with Entra.
 pub(super) struct Registration {
-    entra: Entra,
-    client_id: String,
+    pub(super) entra: Entra,
+    pub(super) client_id: String,
     /// Whom an assertion is for: the token endpoint itself.
-    audience: String,
+    pub(super) audience: String,
     scope: Scope,
     /// What the platform is asked for a token for.
     resource: String,
-    http: Http,
+    pub(super) http: Http,
     /// By no proxy.
     platform: reqwest::Client,
-    clock: SharedClock,
+    pub(super) clock: SharedClock,
 }
 
 /// The clients exchanges are made with. Neither follows redirects, or a secret would be carried elsewhere.
@@ -75,6 +75,9 @@ pub(super) struct Issued {
     pub(super) token: AccessToken,
     pub(super) life: Duration,
 }
+
+/// What a refusal means, by the protocol's word and Entra's codes.
+pub(super) type Judge = fn(&str, &[u32]) -> Verdict;
 
 /// Why there is no token.
 #[derive(Debug)]
@@ -128,7 +131,7 @@ impl Registration {
         let answer = tokio::time::timeout(ANSWER_WITHIN, request.request_async(&self.http)).await;
         match answer {
             Err(_) => Err(unavailable("Entra did not answer in time")),
-            Ok(Err(error)) => Err(error.into()),
+            Ok(Err(error)) => Err(ExchangeError::of(error, aadsts::judge)),
             Ok(Ok(answer)) => Ok(Issued {
                 token: AccessToken(Secret::new(answer.access_token().secret().as_str())),
                 life: answer.expires_in().unwrap_or(UNSTATED_LIFE),
@@ -141,26 +144,28 @@ pub(super) fn unavailable(reason: impl Into<String>) -> ExchangeError {
     ExchangeError::Unavailable { reason: reason.into(), after: None }
 }
 
-impl From<RequestTokenError<HttpError, EntraRefusal>> for ExchangeError {
+impl ExchangeError {
     /// The one place where an answer of Entra becomes a decision.
-    fn from(error: RequestTokenError<HttpError, EntraRefusal>) -> Self {
+    pub(super) fn of(error: RequestTokenError<HttpError, EntraRefusal>, judge: Judge) -> Self {
         match error {
-            RequestTokenError::ServerResponse(refusal) => {
-                let verdict = aadsts::judge(&refusal.error, &refusal.error_codes);
-                match verdict.decision {
-                    Decision::Transient => {
-                        let reason = describe(&verdict);
-                        let after = (verdict.code == Some(aadsts::LOOP_DETECTED)).then_some(LOOP_PAUSE);
-                        Self::Unavailable { reason, after }
-                    }
-                    Decision::NextCredential | Decision::Fatal => Self::Refused(verdict),
-                }
-            }
+            RequestTokenError::ServerResponse(refusal) => Self::of_refusal(&refusal, judge),
             RequestTokenError::Request(error) => Self::Unavailable { reason: error.reason, after: error.after },
             // A proxy's page or half an answer: whatever it is, Entra has not refused anything.
             RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
                 unavailable("what answered at the token endpoint does not speak OAuth 2.0")
             }
+        }
+    }
+
+    pub(super) fn of_refusal(refusal: &EntraRefusal, judge: Judge) -> Self {
+        let verdict = judge(&refusal.error, &refusal.error_codes);
+        match verdict.decision {
+            Decision::Transient => {
+                let reason = describe(&verdict);
+                let after = (verdict.code == Some(aadsts::LOOP_DETECTED)).then_some(LOOP_PAUSE);
+                Self::Unavailable { reason, after }
+            }
+            Decision::NextCredential | Decision::Fatal | Decision::SignIn => Self::Refused(verdict),
         }
     }
 }
@@ -175,10 +180,10 @@ pub(super) fn describe(verdict: &Verdict) -> String {
 
 /// Entra's refusal. The description is left out on purpose: it may name accounts, and nothing is decided by it.
 #[derive(Debug, Clone, Deserialize, Serialize)]
-struct EntraRefusal {
-    error: String,
+pub(super) struct EntraRefusal {
+    pub(super) error: String,
     #[serde(default)]
-    error_codes: Vec<u32>,
+    pub(super) error_codes: Vec<u32>,
 }
 
 impl fmt::Display for EntraRefusal {
@@ -190,16 +195,16 @@ impl fmt::Display for EntraRefusal {
 impl ErrorResponse for EntraRefusal {}
 
 /// Carries the exchange over our HTTP client.
-struct Http {
-    http: reqwest::Client,
+pub(super) struct Http {
+    pub(super) http: reqwest::Client,
     clock: SharedClock,
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
-struct HttpError {
-    reason: String,
-    after: Option<Duration>,
+pub(super) struct HttpError {
+    pub(super) reason: String,
+    pub(super) after: Option<Duration>,
 }
 
 impl From<reqwest::Error> for HttpError {

@@ -9,10 +9,14 @@ pub mod certificate;
 pub mod cloud;
 pub mod config;
 mod credentials;
+pub mod delegated;
 mod exchange;
 pub mod expiry;
 mod managed;
+mod on_behalf;
 mod proof;
+mod redeem;
+pub mod sign_in;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -20,8 +24,9 @@ mod tried;
 mod whereabouts;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use self::cache::{Cache, Found};
+use self::cache::{Cache, Found, Renews};
 use self::cloud::BadEndpoint;
 pub use self::cloud::Endpoints;
 use self::config::TenantConfig;
@@ -49,15 +54,14 @@ pub struct Identity {
 struct Held {
     cache: Cache,
     credentials: Credentials,
+    /// Entra wants no credential where a user stands behind a request.
+    is_public: bool,
     last_failure: Option<LastFailure>,
 }
 
 /// A configuration that no tokens can be had with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
-    /// The tenant has no credential.
-    #[error("needs at least one credential")]
-    NoCredential,
     /// A credential's secret is given twice or not at all.
     #[error("credential {} needs either `secret` or `secret_file`", .index + 1)]
     AmbiguousSecret {
@@ -128,9 +132,6 @@ impl Identity {
         clock: SharedClock,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, IdentityError> {
-        if config.credentials.is_empty() {
-            return Err(IdentityError::NoCredential);
-        }
         let endpoints = Endpoints::of(config)?;
         let credentials = Credentials::new(&config.credentials, &environment)?;
         Ok(Self {
@@ -138,7 +139,7 @@ impl Identity {
             registration: Registration::new(&config.client_id, &endpoints, ways, clock.clone()),
             endpoints,
             clock,
-            held: Mutex::new(Held { cache: Cache::default(), credentials, last_failure: None }),
+            held: Mutex::new(Held { cache: Cache::default(), credentials, is_public: false, last_failure: None }),
             flight: tokio::sync::Mutex::new(()),
         })
     }
@@ -157,31 +158,6 @@ impl Identity {
             in_use: held.credentials.in_use(),
             token_expires_at: held.cache.expires_at(),
             last_failure: held.last_failure.clone(),
-        }
-    }
-
-    async fn current(&self) -> Result<AccessToken, TokenError> {
-        match self.find() {
-            Found::Fresh(token) => Ok(token),
-            Found::Paused(error) => Err(error),
-            Found::Ageing(token) => match self.flight.try_lock() {
-                Ok(_flight) => match self.find() {
-                    // The old token is still good for this caller, whatever comes of the renewal.
-                    Found::Ageing(token) => Ok(self.renew().await.unwrap_or(token)),
-                    Found::Fresh(token) => Ok(token),
-                    Found::Nothing | Found::Paused(_) => Ok(token),
-                },
-                Err(_) => Ok(token),
-            },
-            Found::Nothing => {
-                let _flight = self.flight.lock().await;
-                // The flight before ours may have brought a token, or an answer that holds for us as well.
-                match self.find() {
-                    Found::Fresh(token) | Found::Ageing(token) => Ok(token),
-                    Found::Paused(error) => Err(error),
-                    Found::Nothing => self.renew().await,
-                }
-            }
         }
     }
 
@@ -205,32 +181,42 @@ impl Identity {
         let mut held = self.held();
         match outcome {
             Ok((candidate, issued)) => {
-                let (number, life_s) = (candidate.index + 1, issued.life.as_secs());
-                if held.credentials.accepted(&candidate, now) {
-                    tracing::info!(
-                        tenant = self.tenant,
-                        credential = number,
-                        life_s,
-                        "Entra accepts credential {number} ({})",
-                        candidate.kind
-                    );
-                } else {
-                    tracing::debug!(tenant = self.tenant, credential = number, life_s, "The token was renewed");
-                }
-                self.show_accepted(number, true);
+                self.accepted(&mut held, &candidate, issued.life, now);
                 held.cache.issued(issued.token.clone(), issued.life, asked_at);
-                held.last_failure = None;
-                self.show_expiries(&held.credentials);
                 Ok(issued.token)
             }
             Err(error) => {
-                tracing::warn!(tenant = self.tenant, "There is {error}");
-                let needs_a_person = matches!(error, TokenError::Refused { .. });
-                held.last_failure = Some(LastFailure { at: now, needs_a_person, reason: error.to_string() });
+                self.failed(&mut held, &error, now);
                 held.cache.failed(error.clone(), now);
                 Err(error)
             }
         }
+    }
+
+    /// Entra accepted this credential.
+    fn accepted(&self, held: &mut Held, candidate: &Candidate, life: Duration, now: UnixMillis) {
+        let (number, life_s) = (candidate.index + 1, life.as_secs());
+        if held.credentials.accepted(candidate, now) {
+            tracing::info!(
+                tenant = self.tenant,
+                credential = number,
+                life_s,
+                "Entra accepts credential {number} ({})",
+                candidate.kind
+            );
+        } else {
+            tracing::debug!(tenant = self.tenant, credential = number, life_s, "The token was renewed");
+        }
+        self.show_accepted(number, true);
+        held.last_failure = None;
+        self.show_expiries(&held.credentials);
+    }
+
+    /// There is no token, for a reason that is the tenant's matter.
+    fn failed(&self, held: &mut Held, error: &TokenError, now: UnixMillis) {
+        tracing::warn!(tenant = self.tenant, "There is {error}");
+        let needs_a_person = matches!(error, TokenError::Refused { .. });
+        held.last_failure = Some(LastFailure { at: now, needs_a_person, reason: error.to_string() });
     }
 
     /// Tries the credentials until one is accepted or something else than a credential is the trouble.
@@ -268,8 +254,16 @@ impl Identity {
                 }
             }
         }
-        let refused = || TokenError::Refused { reason: self.held().credentials.complaints() };
+        let refused = || TokenError::Refused { reason: self.complaints() };
         Err(silent_platform.unwrap_or_else(refused))
+    }
+
+    /// Why no credential serves.
+    fn complaints(&self) -> String {
+        match self.held().credentials.complaints() {
+            none if none.is_empty() => "the tenant has no credential; add one under [[tenants.credentials]]".to_owned(),
+            complaints => complaints,
+        }
     }
 
     fn pass_over(&self, candidate: &Candidate, code: Option<u32>, reason: String) {
@@ -309,9 +303,23 @@ impl Identity {
     }
 }
 
+impl Renews for Identity {
+    fn find(&self) -> Found {
+        Self::find(self)
+    }
+
+    fn flight(&self) -> &tokio::sync::Mutex<()> {
+        &self.flight
+    }
+
+    fn renew(&self) -> BoxFuture<'_, Result<AccessToken, TokenError>> {
+        Box::pin(Self::renew(self))
+    }
+}
+
 impl Tokens for Identity {
     fn token(&self) -> BoxFuture<'_, Result<AccessToken, TokenError>> {
-        Box::pin(self.current())
+        Box::pin(cache::current(self))
     }
 
     fn refused(&self, token: &AccessToken) {

@@ -312,7 +312,6 @@ fn a_configuration_without_a_usable_credential_is_refused() {
         expires: None,
     };
     for (credentials, expected) in [
-        (vec![], IdentityError::NoCredential),
         (vec![secret("a"), both], IdentityError::AmbiguousSecret { index: 1 }),
         (vec![CredentialConfig::Federated { token_file: None }], IdentityError::NoTokenFile { index: 0 }),
     ] {

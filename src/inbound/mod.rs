@@ -228,6 +228,8 @@ pub enum Access {
     /// Without a user: client credentials.
     #[default]
     Application,
+    /// On behalf of its user, who signs in once: `mailspan sign-in`.
+    Delegated,
 }
 
 /// When a message is marked read.

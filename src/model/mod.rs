@@ -6,6 +6,7 @@ pub mod backoff;
 pub mod bounce;
 pub mod callback;
 pub mod clock;
+pub mod grant;
 pub mod ids;
 pub mod link;
 pub mod outcome;

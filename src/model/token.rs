@@ -30,6 +30,12 @@ pub enum TokenError {
         /// What Entra said, by code, without secrets.
         reason: String,
     },
+    /// The mailbox is reached on behalf of its user, who has to sign in.
+    #[error("somebody has to sign in: {reason}")]
+    NotSignedIn {
+        /// Why, and with which command, without secrets.
+        reason: String,
+    },
 }
 
 /// Access tokens for one tenant, always fresh.

@@ -82,6 +82,9 @@ pub enum Details {
         /// How it sends; none where it does not.
         #[serde(skip_serializing_if = "Option::is_none")]
         sending: Option<Sending>,
+        /// How the sign-in of its user stands; none where it is reached without a user.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sign_in: Option<Box<SignIn>>,
     },
     /// A route.
     Route {
@@ -117,6 +120,19 @@ pub struct Credential {
     /// When Entra last accepted or refused it.
     pub tried_at: Option<String>,
     /// What is wrong with it, when something is.
+    pub reason: Option<String>,
+}
+
+/// How the sign-in of a mailbox's user stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SignIn {
+    /// `signed_in`, `needs_sign_in`, or `unknown` until it was looked at.
+    pub state: &'static str,
+    /// When the user signed in.
+    pub signed_in_at: Option<String>,
+    /// When the refresh token was last replaced.
+    pub refreshed_at: Option<String>,
+    /// Why the user has to sign in, and with which command.
     pub reason: Option<String>,
 }
 

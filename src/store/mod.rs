@@ -32,6 +32,7 @@ mod discard;
 mod due;
 mod error;
 mod found;
+mod grants;
 mod joining;
 mod journeys;
 mod listed;
@@ -72,6 +73,7 @@ pub use deliveries::{DeliveryCursor, DeliveryFilter, DeliveryId, DeliveryLine, D
 pub use discard::Discarded;
 pub use error::StoreError;
 pub use found::{CursorChange, Found};
+pub use grants::MailboxGrants;
 pub use journeys::{Cut, Driver, Failed, Journey, Leg, SEARCHED, Sought, Tracks};
 pub use mailboxes::{Cursor, MailboxState, Push, Subscription};
 pub use messages::{Delivery, Message};

@@ -51,9 +51,10 @@ impl Store {
         // The next name after one that is known: as many questions as there are keys, each answered by the index alone.
         const CONTENTS: &str = "SELECT MIN(sealed) FROM contents WHERE sealed > $1";
         const PIECES: &str = "SELECT MIN(sealed) FROM submission_pieces WHERE sealed > $1";
+        const GRANTS: &str = "SELECT MIN(sealed) FROM grants WHERE sealed > $1";
         const SAID: &str = "SELECT key FROM seals WHERE seen_at > $1 ORDER BY key";
         let mut missing = Vec::new();
-        for sql in [CONTENTS, PIECES] {
+        for sql in [CONTENTS, PIECES, GRANTS] {
             let mut last = String::new();
             while let Some(name) = self.first_text(sql, &last).await? {
                 let key = key(&name)?;

@@ -20,6 +20,7 @@ use super::discard::Discard;
 use super::due::{BringForward, Due, Lend, MakeDue, Unpark};
 use super::error::StoreError;
 use super::found::FoundPage;
+use super::grants::KeepGrant;
 use super::mailboxes::Change;
 use super::names::{Names, NewMailbox};
 use super::replay::Replay;
@@ -206,6 +207,7 @@ kinds! {
     changes: Change,
     audited: KeepAudit,
     secrets: OwnSecret,
+    grants: KeepGrant,
     keys: SayKey,
     stages: Staging,
     submissions: Submit,

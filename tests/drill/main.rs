@@ -15,6 +15,8 @@ mod memory;
 mod moments;
 mod postgres;
 mod sending;
+mod sign_ins;
+mod signed_in;
 mod stops;
 mod submissions;
 mod world;

@@ -189,8 +189,48 @@ def entra(case, body):
         yield "the token is not kept"
 
 
+def entra_user(case, body):
+    """The endpoints that users sign in at, judged as Microsoft's own library uses them: a code for a device, and a refresh."""
+    import msal
+    import requests
+
+    session = requests.Session()
+    session.trust_env = False
+    session.verify = case["ca"]
+    application = msal.PublicClientApplication(
+        case["client_id"], authority=case["authority"], instance_discovery=False, http_client=session
+    )
+    flow = application.initiate_device_flow(scopes=case["scopes"])
+    if "user_code" not in flow:
+        yield f"no code: {flow.get('error')} {flow.get('error_codes')}"
+        return
+    if case["enters"]:
+        requests.post(
+            case["control"] + "/enter-code",
+            params={"code": flow["user_code"], "user": case["user"]},
+            proxies={"http": None},
+        ).raise_for_status()
+    else:
+        # Nobody types it in: asked once, and no more.
+        flow["expires_at"] = 0
+    answer = application.acquire_token_by_device_flow(flow)
+    if "access_token" not in answer:
+        yield f"no token: {answer.get('error')} {answer.get('error_codes')}"
+        return
+    accounts = application.get_accounts()
+    if [it["username"] for it in accounts] != [case["user"]]:
+        yield f"another user: {accounts}"
+        return
+    again = application.acquire_token_silent(case["scopes"], account=accounts[0], force_refresh=True)
+    if not again or "access_token" not in again:
+        yield f"no token by refresh: {again}"
+    elif again["access_token"] == answer["access_token"]:
+        yield "the token was not refreshed"
+
+
 KINDS = {
     "entra": entra,
+    "entra_user": entra_user,
     "standard_webhook": standard_webhook,
     "cloud_event": cloud_event,
     "genesys": genesys,

@@ -3,6 +3,8 @@
 #[path = "../drill/sending/mod.rs"]
 #[expect(dead_code, reason = "the long drills use all of it")]
 mod sending;
+#[path = "../drill/signed_in/mod.rs"]
+mod signed_in;
 #[path = "../drill/world/mod.rs"]
 #[expect(dead_code, reason = "the long drills use all of it")]
 mod world;
@@ -46,4 +48,16 @@ async fn kill_9_at_any_instant_then_a_restart_sends_what_was_taken_over_once() {
     let (kills, sums) = world.end(Duration::from_secs(90)).await;
     assert_eq!(kills, KILLS);
     assert_eq!(sums.promised.values().copied().collect::<Vec<_>>(), [12; 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_survives_kills_during_rotation() {
+    const KILLS: u32 = 8;
+    let mut world = signed_in::World::start().await;
+    for _ in 0..KILLS {
+        world.kill_after(Duration::from_millis(fastrand::u64(300..2200))).await;
+    }
+    let sums = world.end().await;
+    assert_eq!((sums.kills, sums.mails), (KILLS, KILLS as usize + 1));
+    assert!(sums.handed_out > 1, "only {} rotations", sums.handed_out);
 }

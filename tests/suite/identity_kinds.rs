@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::identity_keys::{ISSUER, Issuer, Pair, write};
 use crate::world::{Bridge, Plan, SUPPORT, World};
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 const ROLES: [&str; 2] = ["Mail.ReadWrite", "Mail.Send"];
 
 /// A credential of one kind, its files, and how the tenant comes to take it.
@@ -110,6 +110,12 @@ impl Subject {
     }
 
     pub(crate) fn plan(&self, world: &World) -> Plan {
+        let plan = world.bare_plan().only_tenant("contoso", &world.tenant, &self.credential(world));
+        plan.mailbox(SUPPORT, "").route("all", "", &world.inbox)
+    }
+
+    /// As it is configured.
+    pub(crate) fn credential(&self, world: &World) -> String {
         let (first, second) = &self.files;
         let credential = match self.kind {
             Kind::Secret => {
@@ -125,11 +131,10 @@ impl Subject {
                 format!("kind = \"managed_identity\", identity_client_id = {:?}, endpoint = {endpoint:?}", self.shown)
             }
         };
-        let plan = world.bare_plan().only_tenant("contoso", &world.tenant, &format!("{{ {credential} }}"));
-        plan.mailbox(SUPPORT, "").route("all", "", &world.inbox)
+        format!("{{ {credential} }}")
     }
 
-    fn says(&self, case: &str) -> &'static str {
+    pub(crate) fn says(&self, case: &str) -> &'static str {
         match (self.kind, case) {
             (Kind::Secret, "unknown") => "AADSTS7000215",
             (Kind::Secret, _) => "AADSTS7000222",
@@ -141,7 +146,7 @@ impl Subject {
     }
 }
 
-async fn until_failing(plan: &Plan, says: &str) {
+pub(crate) async fn until_failing(plan: &Plan, says: &str) {
     let failing = |it: &Value| it["status"] == "failing" && it["reason"].as_str().is_some_and(|it| it.contains(says));
     plan.until_check("tenant", "contoso", says, failing).await;
 }

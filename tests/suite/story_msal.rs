@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mailspan_tenant::Tenant;
+use mailspan_tenant::{Options, SignInPolicy, Tenant};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::identity_keys::{EXCHANGE, ISSUER, Issuer, Pair, SUBJECT};
 use crate::judges::Judge;
-use crate::world::options;
+use crate::world::{SUPPORT, options};
 
 /// TLS before the tenant, as libraries insist on it. Returns its origin and the authority's certificate.
 async fn front(tenant: &Tenant) -> (String, String) {
@@ -94,4 +94,30 @@ async fn microsofts_library_gets_tokens_from_the_simulated_tenant_as_from_entra(
     for (said, (_, code)) in refused.iter().zip(&bad) {
         assert!(said.iter().any(|it| it.contains("no token") && it.contains(code)), "{code}: {said:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn microsofts_library_signs_users_in_at_the_simulated_tenant_as_at_entra() {
+    let Some(judge) = Judge::msal() else { return };
+    let tenant = Tenant::start(Options { control: true, ..options() }).await.unwrap();
+    tenant.add_mailbox(SUPPORT);
+    tenant.sign_in_policy(SignInPolicy { interval: 1, ..SignInPolicy::default() });
+    let (origin, authority) = front(&tenant).await;
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, authority).unwrap();
+    let graph = tenant.origin();
+    let scopes = ["User.Read", "Mail.ReadWrite", "Mail.Send"].map(|it| format!("{graph}/{it}"));
+    let case = |enters: bool| {
+        json!({
+            "as": "entra_user", "body": "", "ca": ca, "client_id": tenant.client_id(), "user": SUPPORT,
+            "authority": format!("{origin}/{}", tenant.tenant_id()), "control": format!("{graph}/_control"),
+            "scopes": scopes, "enters": enters,
+        })
+    };
+    let cases = [case(true), case(false)];
+    let verdicts = tokio::task::spawn_blocking(move || judge.judge(&cases)).await.unwrap();
+    assert_eq!(verdicts[0], Vec::<String>::new());
+    assert!(verdicts[1].iter().any(|it| it.contains("authorization_pending")), "{:?}", verdicts[1]);
+    assert_eq!(tenant.refresh_tokens(SUPPORT), 2);
 }

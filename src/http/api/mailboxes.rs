@@ -15,7 +15,7 @@ use crate::app::Daemon;
 use crate::config::token::Scope;
 use crate::http::problem::Problem;
 use crate::model::work::MailboxId;
-use crate::ops::health::{Check, Details, Status};
+use crate::ops::health::{Check, Details, SignIn, Status};
 
 pub(super) fn operation() -> Operation {
     let says = "The configured mailboxes, by name.";
@@ -64,6 +64,8 @@ struct Mailbox {
     waiting: u64,
     /// Messages that need a person.
     parked: u64,
+    /// How the sign-in of its user stands; null where it is reached without a user.
+    sign_in: Option<Box<SignIn>>,
 }
 
 async fn list(State(daemon): State<Arc<Daemon>>, Query(wanted): Query<Wanted>) -> Result<Json<Page<Mailbox>>, Problem> {
@@ -88,6 +90,7 @@ fn mailbox(check: Check, configured: &[MailboxId]) -> Option<Mailbox> {
         last_sync_at,
         waiting,
         parked,
+        sign_in,
         ..
     } = check.details
     else {
@@ -107,6 +110,7 @@ fn mailbox(check: Check, configured: &[MailboxId]) -> Option<Mailbox> {
         last_sync_at,
         waiting,
         parked,
+        sign_in,
     })
 }
 

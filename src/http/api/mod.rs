@@ -19,6 +19,7 @@ mod pause;
 mod replay;
 mod reply;
 mod routes;
+mod sign_in;
 mod submission;
 mod submit;
 mod sync;
@@ -36,6 +37,7 @@ use axum::routing::{any, get};
 
 pub use access::{Access, Caller};
 pub(super) use operation::{Door, Operation};
+pub(super) use sign_in::delegated;
 
 use super::content;
 use super::problem::Problem;
@@ -58,6 +60,8 @@ fn operations() -> Vec<Operation> {
         sync::operation(),
         pause::pausing(),
         pause::resuming(),
+        sign_in::beginning(),
+        sign_in::showing(),
         routes::operation(),
         trace::operation(),
         audit::operation(),

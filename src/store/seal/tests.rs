@@ -81,7 +81,7 @@ fn a_file_that_is_no_key_says_which_line_and_shows_nothing_of_it() {
 #[test]
 fn keys_are_read_as_base64_with_or_without_padding_and_as_hexadecimal() {
     let ids: Vec<KeyId> =
-        [A, A.trim_end_matches('='), &"000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E1F"]
+        [A, A.trim_end_matches('='), "000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E1F"]
             .iter()
             .map(|text| Seal::of_text(text).unwrap().sealing())
             .collect();

@@ -65,7 +65,7 @@ async fn work(world: &Arc<World>, call: &Call) -> Result<Answer, Answer> {
                 world.ledger.answered(answer.status);
                 responses.push(written(world, &item.id, answer));
             } else {
-                let (world, call) = (world.clone(), read(&item, call.app));
+                let (world, call) = (world.clone(), read(&item, call));
                 running.spawn(async move { (item.id, perform(world, call).await) });
             }
         }
@@ -122,7 +122,7 @@ fn header<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
 
-fn read(item: &Item, app: usize) -> Call {
+fn read(item: &Item, of: &Call) -> Call {
     let body = match &item.body {
         None => Bytes::new(),
         Some(Value::String(text)) => URL_SAFE.decode(text).map_or_else(|_| Bytes::from(text.clone()), Bytes::from),
@@ -134,7 +134,8 @@ fn read(item: &Item, app: usize) -> Call {
         prefer,
         content_type: header(item, "content-type").unwrap_or_default().to_owned(),
         in_batch: true,
-        ..Call::read(&item.method, &item.url, body, app)
+        on_behalf: of.on_behalf.clone(),
+        ..Call::read(&item.method, &item.url, body, of.app)
     }
 }
 

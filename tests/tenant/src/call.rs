@@ -2,13 +2,19 @@
 //!
 //! Everything a handler may look at is here; nothing else of HTTP reaches it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::{
     ids::IdStyle,
+    people::OnBehalf,
     query::Query,
     target::{Operation, Target},
 };
+
+/// The number of an app, and the user it acts for.
+pub(crate) type Owner = (usize, Option<String>);
 
 /// A request, read.
 #[derive(Debug, Clone)]
@@ -23,6 +29,8 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
     /// The number of the app that calls.
     pub(crate) app: usize,
+    /// The user it acts for; none: for itself.
+    pub(crate) on_behalf: Option<Arc<OnBehalf>>,
     pub(crate) in_batch: bool,
 }
 
@@ -40,8 +48,14 @@ impl Call {
             content_type: String::new(),
             body,
             app,
+            on_behalf: None,
             in_batch: false,
         }
+    }
+
+    /// Whose it is what the call makes: the app's, or the app's for one user.
+    pub(crate) fn owner(&self) -> Owner {
+        (self.app, self.on_behalf.as_ref().map(|it| it.user.to_lowercase()))
     }
 
     pub(crate) fn is_json(&self) -> bool {

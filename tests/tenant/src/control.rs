@@ -16,6 +16,7 @@ use crate::{
     fault::{Fault, FaultId},
     ids::MessageId,
     notify::Lifecycle,
+    people::SignInPolicy,
     policy::NotificationPolicy,
     query::Query,
     tenant::Tenant,
@@ -48,6 +49,7 @@ fn look(tenant: &Tenant, lever: &str, query: &Query) -> Result<Answer, Answer> {
             }))
         }
         "counters" => shown(&json!({ "counters": tenant.counters(), "notifications": tenant.notification_counts() })),
+        "codes" => shown(&tenant.waiting_codes()),
         "subscriptions" => shown(&tenant.subscriptions()),
         "messages" => shown(&tenant.messages(needed(query, "mailbox")?)),
         "sent" => sent(tenant, query),
@@ -163,6 +165,12 @@ fn pull(tenant: &Tenant, lever: &str, query: &Query, body: Bytes) -> Result<Answ
         }
         "take-mail" => tenant.take_mail_to(needed(query, "address")?),
         "send-as" => tenant.grant_send_as(needed(query, "mailbox")?, needed(query, "address")?),
+        "sign-in-policy" => tenant.sign_in_policy(read::<SignInPolicy>(&body)?),
+        "enter-code" => {
+            let found = tenant.enter_code(needed(query, "code")?, needed(query, "user")?);
+            return shown(&json!({ "found": found }));
+        }
+        "revoke-sign-ins" => tenant.revoke_sign_ins(needed(query, "user")?),
         "expire-tokens" => tenant.expire_tokens(),
         "reset-delta" => tenant.reset_delta(needed(query, "mailbox")?),
         "advance" => {

@@ -4,16 +4,19 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use crate::{
-    clock::{Clock, from_ms, held},
+    clock::{Clock, held},
     options::{App, Options},
+    people::{DEVICE_CODE, OnBehalf, People, Proved},
     proofs::{Proofs, Shown},
+    redeem::neither_secret_nor_assertion,
+    refused::{Refusal, missing, refusal, refused_secret},
     world::random_uuid,
 };
 
@@ -26,6 +29,7 @@ pub(crate) struct Entra {
     /// When secrets expire, where that is known.
     ends: Mutex<HashMap<String, i64>>,
     pub(crate) proofs: Proofs,
+    pub(crate) people: People,
     /// Client ids of identities the platform hands out tokens for; the first is the system-assigned one.
     identities: Mutex<Vec<String>>,
     /// What App Service gives its apps to show.
@@ -35,10 +39,20 @@ pub(crate) struct Entra {
     tokens: RwLock<HashMap<String, Grant>>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Grant {
     app: usize,
     until_ms: i64,
+    on_behalf: Option<Arc<OnBehalf>>,
+}
+
+/// Who calls with a token.
+#[derive(Debug, Clone)]
+pub(crate) struct Bearer {
+    /// The number of the app.
+    pub(crate) app: usize,
+    /// The user it acts for; none: for itself.
+    pub(crate) on_behalf: Option<Arc<OnBehalf>>,
 }
 
 /// A token request as it came.
@@ -48,15 +62,15 @@ pub(crate) struct TokenRequest {
     pub(crate) form: Vec<(String, String)>,
     /// Client id and secret of HTTP Basic.
     pub(crate) basic: Option<(String, String)>,
+    /// The tenant's login, by the name it was asked by.
+    pub(crate) login: String,
 }
 
-/// A refusal by Entra: HTTP status, OAuth error, AADSTS code, its text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) status: u16,
-    error: &'static str,
-    pub(crate) code: u32,
-    text: String,
+impl TokenRequest {
+    /// A field of its form.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// Why a bearer token is not accepted.
@@ -85,54 +99,73 @@ impl Entra {
         origin: &str,
         clock: &Clock,
     ) -> Result<Value, Refusal> {
-        let field = |name: &str| request.form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let field = |name: &str| request.field(name);
         self.check_tenant(&request.tenant, options)?;
-        match field("grant_type") {
-            None => return Err(missing("grant_type")),
-            Some("client_credentials") => {}
-            Some(other) => {
-                let text = format!("The app requested an unsupported grant type '{other}'.");
-                return Err(refusal(400, "unsupported_grant_type", 70003, text));
-            }
+        let grant_type = field("grant_type").ok_or_else(|| missing("grant_type"))?;
+        let by_person = ["authorization_code", "refresh_token", DEVICE_CODE].contains(&grant_type);
+        if grant_type != "client_credentials" && !by_person {
+            let text = format!("The app requested an unsupported grant type '{grant_type}'.");
+            return Err(refusal(400, "unsupported_grant_type", 70003, text));
         }
         let basic = request.basic.as_ref();
         let client_id = basic.map(|(id, _)| id.as_str()).or(field("client_id")).ok_or_else(|| missing("client_id"))?;
-        let (number, app) = self.app(client_id).ok_or_else(|| {
+        let (number, app) = self.known_app(client_id, options)?;
+        if by_person {
+            let proved = self.prove(request, &app, options, origin, clock)?;
+            return self.issue_to_person((number, &app), (grant_type, proved), request, options, origin, clock);
+        }
+        let scope = field("scope").ok_or_else(|| missing("scope"))?;
+        let audience = audience(scope, options, origin)?;
+        let number = match self.prove(request, &app, options, origin, clock)? {
+            Proved::Not => return Err(neither_secret_nor_assertion()),
+            Proved::BySecret => (number, "1"),
+            Proved::ByKey => (number, "2"),
+        };
+        Ok(self.grant(number, &app, audience, options, clock))
+    }
+
+    pub(crate) fn known_app(&self, client_id: &str, options: &Options) -> Result<(usize, App), Refusal> {
+        self.app(client_id).ok_or_else(|| {
             let text = format!(
                 "Application with identifier '{client_id}' was not found in the directory '{}'.",
                 options.tenant_id
             );
             refusal(400, "unauthorized_client", 700_016, text)
-        })?;
-        let scope = field("scope").ok_or_else(|| missing("scope"))?;
-        let audience = audience(scope, options, origin)?;
-        if let Some(assertion) = field("client_assertion") {
+        })
+    }
+
+    /// How a request proves that it comes from the app; a proof that is wrong is refused.
+    fn prove(
+        &self,
+        request: &TokenRequest,
+        app: &App,
+        options: &Options,
+        origin: &str,
+        clock: &Clock,
+    ) -> Result<Proved, Refusal> {
+        if let Some(assertion) = request.field("client_assertion") {
             let audiences = self.audiences(options, origin);
             self.proofs.check(&Shown {
                 client_id: &app.client_id,
                 assertion,
-                assertion_type: field("client_assertion_type"),
+                assertion_type: request.field("client_assertion_type"),
                 audiences: &audiences,
                 now_ms: clock.now_ms(),
             })?;
-            return Ok(self.grant((number, "2"), &app, audience, options, clock));
+            return Ok(Proved::ByKey);
         }
-        let secret =
-            basic.map(|(_, secret)| secret.as_str()).or(field("client_secret")).filter(|secret| !secret.is_empty());
-        let secret = secret.ok_or_else(|| {
-            let text = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.";
-            refusal(401, "invalid_client", 7_000_218, text.to_owned())
-        })?;
+        let secret = request.basic.as_ref().map(|(_, secret)| secret.as_str()).or(request.field("client_secret"));
+        let Some(secret) = secret.filter(|secret| !secret.is_empty()) else { return Ok(Proved::Not) };
         if let Some(code) = held(&self.refused).get(secret) {
-            return Err(refused_secret(*code, client_id));
+            return Err(refused_secret(*code, &app.client_id));
         }
         if !app.secrets.iter().any(|known| known == secret) {
-            return Err(refused_secret(7_000_215, client_id));
+            return Err(refused_secret(7_000_215, &app.client_id));
         }
         if held(&self.ends).get(secret).is_some_and(|end_ms| *end_ms <= clock.now_ms()) {
-            return Err(refused_secret(7_000_222, client_id));
+            return Err(refused_secret(7_000_222, &app.client_id));
         }
-        Ok(self.grant((number, "1"), &app, audience, options, clock))
+        Ok(Proved::BySecret)
     }
 
     /// A token for an identity of the platform: the one with this client id, else the system-assigned one. None if there
@@ -170,7 +203,7 @@ impl Entra {
         [of("oauth2/v2.0/token"), of("v2.0")].concat()
     }
 
-    fn check_tenant(&self, tenant: &str, options: &Options) -> Result<(), Refusal> {
+    pub(crate) fn check_tenant(&self, tenant: &str, options: &Options) -> Result<(), Refusal> {
         if tenant.eq_ignore_ascii_case(&options.tenant_id) {
             return Ok(());
         }
@@ -197,15 +230,11 @@ impl Entra {
         options: &Options,
         clock: &Clock,
     ) -> Value {
-        let (shortest, longest) = (options.token_lifetime.start(), options.token_lifetime.end());
-        let seconds = fastrand::u64(shortest.as_secs()..=longest.as_secs().max(shortest.as_secs()));
-        let now_ms = clock.now_ms();
-        let now = now_ms.div_euclid(1000);
-        let until_ms = now_ms.saturating_add_unsigned(seconds.saturating_mul(1000));
+        let (now, seconds) = (clock.now_ms().div_euclid(1000), lifetime(options));
         let mut claims = json!({
             "aud": audience,
             "iss": format!("https://sts.windows.net/{}/", options.tenant_id),
-            "iat": now, "nbf": now, "exp": until_ms.div_euclid(1000),
+            "iat": now, "nbf": now, "exp": now.saturating_add_unsigned(seconds),
             "app_displayname": "Simulated", "appid": app.client_id, "appidacr": proved, "idtyp": "app",
             "oid": random_uuid().to_string(), "tid": options.tenant_id, "uti": random_uuid().simple().to_string(), "ver": "1.0",
         });
@@ -213,13 +242,23 @@ impl Entra {
         if !app.roles.is_empty() {
             claims["roles"] = app.roles.clone().into();
         }
-        let header =
-            json!({ "typ": "JWT", "alg": "RS256", "kid": "simulated", "nonce": random_uuid().simple().to_string() });
-        let signature: Vec<u8> = (0..256).map(|_| fastrand::u8(..)).collect();
-        let encode = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
-        let token = format!("{}.{}.{}", encode(&header), encode(&claims), URL_SAFE_NO_PAD.encode(signature));
-        self.remember(token.clone(), Grant { app: number, until_ms }, now_ms);
+        let token = self.hand_out(&claims, number, None, seconds, clock);
         json!({ "token_type": "Bearer", "expires_in": seconds, "ext_expires_in": seconds, "access_token": token })
+    }
+
+    /// Makes a token and remembers it for so many seconds.
+    pub(crate) fn hand_out(
+        &self,
+        claims: &Value,
+        app: usize,
+        on_behalf: Option<Arc<OnBehalf>>,
+        seconds: u64,
+        clock: &Clock,
+    ) -> String {
+        let (token, now_ms) = (jwt(claims), clock.now_ms());
+        let until_ms = now_ms.saturating_add_unsigned(seconds.saturating_mul(1000));
+        self.remember(token.clone(), Grant { app, until_ms, on_behalf }, now_ms);
+        token
     }
 
     fn remember(&self, token: String, grant: Grant, now_ms: i64) {
@@ -230,12 +269,15 @@ impl Entra {
         tokens.insert(token, grant);
     }
 
-    /// The app that holds this token.
-    pub(crate) fn bearer(&self, token: Option<&str>, now_ms: i64) -> Result<usize, Unauthorized> {
+    /// Who holds this token.
+    pub(crate) fn bearer(&self, token: Option<&str>, now_ms: i64) -> Result<Bearer, Unauthorized> {
         let token = token.filter(|token| !token.is_empty()).ok_or(Unauthorized::Empty)?;
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
         let grant = tokens.get(token).ok_or(Unauthorized::Unknown)?;
-        if grant.until_ms > now_ms { Ok(grant.app) } else { Err(Unauthorized::Expired) }
+        if grant.until_ms <= now_ms {
+            return Err(Unauthorized::Expired);
+        }
+        Ok(Bearer { app: grant.app, on_behalf: grant.on_behalf.clone() })
     }
 
     pub(crate) fn has_role(&self, app: usize, enough: &[&str]) -> bool {
@@ -296,62 +338,6 @@ impl Entra {
     }
 }
 
-impl Refusal {
-    /// The body of the refusal, with ids that are its own.
-    pub(crate) fn json(&self, now_ms: i64) -> Value {
-        let (trace, correlation) = (random_uuid(), random_uuid());
-        let time = from_ms(now_ms).strftime("%Y-%m-%d %H:%M:%SZ");
-        json!({
-            "error": self.error,
-            "error_description": format!(
-                "AADSTS{}: {} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {time}", self.code, self.text
-            ),
-            "error_codes": [self.code],
-            "timestamp": time.to_string(),
-            "trace_id": trace.to_string(),
-            "correlation_id": correlation.to_string(),
-            "error_uri": format!("https://login.microsoftonline.com/error?code={}", self.code),
-        })
-    }
-
-    /// A refusal on demand, by its code or its OAuth error.
-    pub(crate) fn on_demand(status: u16, code: &str) -> Self {
-        let number = code.trim_start_matches("AADSTS").parse().unwrap_or(90033);
-        let error = match number {
-            90033 | 90055 | 90024 | 90006 | 50033 => "temporarily_unavailable",
-            7_000_215 | 7_000_222 | 7_000_218 | 700_027 | 700_024 | 700_211 | 700_213 => "invalid_client",
-            700_016 | 50_196 => "unauthorized_client",
-            _ => "invalid_request",
-        };
-        refusal(status, error, number, "The request was refused on demand.".to_owned())
-    }
-}
-
-pub(crate) fn refusal(status: u16, error: &'static str, code: u32, text: String) -> Refusal {
-    Refusal { status, error, code, text }
-}
-
-fn missing(name: &str) -> Refusal {
-    refusal(
-        400,
-        "invalid_request",
-        900_144,
-        format!("The request body must contain the following parameter: '{name}'."),
-    )
-}
-
-fn refused_secret(code: u32, client_id: &str) -> Refusal {
-    let text = match code {
-        7_000_215 => format!(
-            "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '{client_id}'."
-        ),
-        7_000_222 => format!("The provided client secret keys for app '{client_id}' are expired."),
-        _ => "The secret was refused on demand.".to_owned(),
-    };
-    let status = if code == 700_016 { 400 } else { 401 };
-    refusal(status, if code == 700_016 { "unauthorized_client" } else { "invalid_client" }, code, text)
-}
-
 fn audience(scope: &str, options: &Options, origin: &str) -> Result<String, Refusal> {
     let Some(resource) = scope.strip_suffix("/.default") else {
         let text = format!(
@@ -364,4 +350,19 @@ fn audience(scope: &str, options: &Options, origin: &str) -> Result<String, Refu
     }
     let text = format!("The resource principal named {resource} was not found in the tenant.");
     Err(refusal(400, "invalid_resource", 500_011, text))
+}
+
+/// Seconds that a token lives.
+pub(crate) fn lifetime(options: &Options) -> u64 {
+    let (shortest, longest) = (options.token_lifetime.start(), options.token_lifetime.end());
+    fastrand::u64(shortest.as_secs()..=longest.as_secs().max(shortest.as_secs()))
+}
+
+/// A token with these claims, whose signature nobody can check, as a client cannot check that of a token for Graph.
+pub(crate) fn jwt(claims: &Value) -> String {
+    let header =
+        json!({ "typ": "JWT", "alg": "RS256", "kid": "simulated", "nonce": random_uuid().simple().to_string() });
+    let signature: Vec<u8> = (0..256).map(|_| fastrand::u8(..)).collect();
+    let encode = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
+    format!("{}.{}.{}", encode(&header), encode(claims), URL_SAFE_NO_PAD.encode(signature))
 }

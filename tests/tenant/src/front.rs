@@ -20,11 +20,13 @@ use crate::{
     call::{Call, Prefer},
     clock::{held, http_date},
     control,
-    entra::{Refusal, TokenRequest, Unauthorized},
+    entra::{TokenRequest, Unauthorized},
     fault::{FaultAction, Victim},
     line::{Half, Scissors},
     perform::{after_work, before_work, perform},
     platform,
+    refused::Refusal,
+    signing_in,
     target::{Operation, Target},
     tenant::Tenant,
     upload::Part,
@@ -62,6 +64,8 @@ pub(crate) async fn front(
         world.clone().upload(Part { method, path: &path, query, headers: &parts.headers, body }).await
     } else if let Some(tenant) = token_path(&path) {
         token(world, tenant, &parts, &body).await
+    } else if let Some(answer) = signing_in::answer(world, &parts, &body).await {
+        answer
     } else if let Some(answer) = platform::answer(world, &parts).await {
         answer
     } else {
@@ -80,8 +84,8 @@ async fn graph(world: &Arc<World>, parts: &Parts, path_and_query: &str, body: By
     let token = text(header::AUTHORIZATION)
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let app = match world.entra.bearer(token.map(|(_, token)| token.trim()), world.clock.now_ms()) {
-        Ok(app) => app,
+    let bearer = match world.entra.bearer(token.map(|(_, token)| token.trim()), world.clock.now_ms()) {
+        Ok(bearer) => bearer,
         Err(why) => {
             let operation = Target::read(path_and_query.split('?').next().unwrap_or_default()).operation(method);
             world.ledger.count(operation, false);
@@ -89,7 +93,8 @@ async fn graph(world: &Arc<World>, parts: &Parts, path_and_query: &str, body: By
             return unauthorized(why);
         }
     };
-    let mut call = Call::read(method, path_and_query, body, app);
+    let mut call = Call::read(method, path_and_query, body, bearer.app);
+    call.on_behalf = bearer.on_behalf;
     let mut prefer = Prefer::default();
     parts.headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()).for_each(|value| prefer.take(value));
     call.prefer = prefer;
@@ -131,6 +136,7 @@ async fn token(world: &Arc<World>, tenant: &str, parts: &Parts, body: &Bytes) ->
         tenant: tenant.to_owned(),
         form: form(&String::from_utf8_lossy(body)),
         basic: basic(&parts.headers),
+        login: platform::login(world, tenant, parts),
     };
     if let Some(elsewhere) = held(&world.elsewhere).clone() {
         let refusal = elsewhere.refusal();

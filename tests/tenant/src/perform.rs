@@ -142,6 +142,7 @@ pub(crate) fn after_work(answer: Answer, fault: Option<FaultAction>) -> Answer {
 async fn work(world: &Arc<World>, call: &Call, mailbox: Option<&Arc<Mailbox>>) -> Result<Answer, Answer> {
     permitted(world, call, mailbox)?;
     match (&call.target, mailbox) {
+        (Target::Me, _) if call.method == "GET" => world.me(call),
         (Target::Batch, _) if call.method == "POST" && !call.in_batch => batch::run(world, call).await,
         (Target::Batch, _) if call.in_batch => Err(Answer::bad_request("A batch within a batch is not supported.")),
         (Target::Subscriptions, _) if call.method == "POST" => world.subscribe(call).await,
@@ -221,7 +222,20 @@ fn permitted(world: &World, call: &Call, mailbox: Option<&Arc<Mailbox>>) -> Resu
         Operation::List | Operation::Get | Operation::Delta | Operation::Folder | Operation::Subscriptions => {
             &["Mail.Read", "Mail.ReadWrite", "Mail.ReadBasic", "Mail.ReadBasic.All"]
         }
+        Operation::Me => &["User.Read", "User.ReadWrite"],
         _ => return Ok(()),
     };
-    world.granted(call.app, mailbox.map(AsRef::as_ref), enough)
+    lets(world, call, mailbox.map(AsRef::as_ref), enough)
+}
+
+/// Whether whoever calls may do one of these things in the mailbox. A token that stands for a user reaches that user's
+/// mailbox and no other.
+pub(crate) fn lets(world: &World, call: &Call, mailbox: Option<&Mailbox>, enough: &[&str]) -> Result<(), Answer> {
+    let Some(on_behalf) = &call.on_behalf else {
+        // Whose `/me` an app's own token would be is said elsewhere.
+        return if call.operation == Operation::Me { Ok(()) } else { world.granted(call.app, mailbox, enough) };
+    };
+    let has = |name: &&str| on_behalf.scopes.iter().any(|it| it.eq_ignore_ascii_case(name));
+    let reaches = mailbox.is_none_or(|it| it.address.eq_ignore_ascii_case(&on_behalf.user));
+    if reaches && enough.iter().any(has) { Ok(()) } else { Err(Answer::access_denied()) }
 }

@@ -94,10 +94,7 @@ fn discovery(world: &World, tenant: &str, parts: &Parts) -> Answer {
     if !tenant.eq_ignore_ascii_case(&world.options.tenant_id) {
         return Answer::json(400, json!({ "error": "invalid_tenant" }));
     }
-    let host = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let names = world.entra.origins(&world.origin);
-    let name = names.iter().find(|it| it.split_once("://").is_some_and(|(_, authority)| authority == host));
-    let base = format!("{}/{tenant}", name.unwrap_or(&world.origin));
+    let base = login(world, tenant, parts);
     let elsewhere = held(&world.elsewhere).clone();
     Answer::json(
         200,
@@ -105,6 +102,7 @@ fn discovery(world: &World, tenant: &str, parts: &Parts) -> Answer {
             "issuer": format!("{base}/v2.0"),
             "token_endpoint": format!("{base}/oauth2/v2.0/token"),
             "authorization_endpoint": format!("{base}/oauth2/v2.0/authorize"),
+            "device_authorization_endpoint": format!("{base}/oauth2/v2.0/devicecode"),
             "jwks_uri": format!("{base}/discovery/v2.0/keys"),
             "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt", "client_secret_basic"],
             "response_types_supported": ["code"],
@@ -114,4 +112,12 @@ fn discovery(world: &World, tenant: &str, parts: &Parts) -> Answer {
             "tenant_region_sub_scope": elsewhere.as_ref().and_then(|it| it.region.as_deref()),
         }),
     )
+}
+
+/// The tenant's login, under the name the host was asked by.
+pub(crate) fn login(world: &World, tenant: &str, parts: &Parts) -> String {
+    let host = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let names = world.entra.origins(&world.origin);
+    let name = names.iter().find(|it| it.split_once("://").is_some_and(|(_, authority)| authority == host));
+    format!("{}/{tenant}", name.unwrap_or(&world.origin))
 }

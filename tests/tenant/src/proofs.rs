@@ -11,7 +11,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use crate::{
     assertion::Assertion,
     clock::held,
-    entra::{Refusal, refusal},
+    refused::{Refusal, refusal},
 };
 
 /// How an assertion is introduced.

@@ -5,7 +5,7 @@
 
 use std::sync::Mutex;
 
-use crate::{clock::held, entra::Refusal, entra::refusal, tenant::Tenant, world::Mailbox};
+use crate::{clock::held, refused::Refusal, refused::refusal, tenant::Tenant, world::Mailbox};
 
 /// All role assignments.
 #[derive(Debug, Default)]

@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 
 use crate::{
     answer::Answer,
-    call::Call,
+    call::{Call, Owner},
     clock::{from_ms, held},
     item::json_object,
+    perform::lets,
     render::precise,
     subscription_request::{Wanted, endpoint, expiry, invalid},
     world::{World, random_uuid},
@@ -34,7 +35,7 @@ struct Store {
 #[derive(Debug, Clone)]
 pub(crate) struct Subscription {
     pub(crate) id: String,
-    pub(crate) app: usize,
+    pub(crate) owner: Owner,
     pub(crate) mailbox: u32,
     pub(crate) folder: Option<u32>,
     pub(crate) wanted: Wanted,
@@ -111,7 +112,7 @@ impl Subscriptions {
     /// Adds a subscription unless there is the same already, or too many.
     fn add(&self, new: Subscription, quota: usize, now_ms: i64) -> Result<(), Answer> {
         let mut store = held(&self.0);
-        store.refuse_another(&new.wanted, new.app, new.mailbox, quota, now_ms)?;
+        store.refuse_another(&new.wanted, &new.owner, new.mailbox, quota, now_ms)?;
         store.by_mailbox.entry(new.mailbox).or_default().push(new.id.clone());
         store.by_id.insert(new.id.clone(), new);
         Ok(())
@@ -120,12 +121,12 @@ impl Subscriptions {
     fn change<T>(
         &self,
         id: &str,
-        app: usize,
+        owner: &Owner,
         now_ms: i64,
         change: impl FnOnce(&mut Subscription) -> T,
     ) -> Result<T, Answer> {
         let mut store = held(&self.0);
-        let found = store.by_id.get_mut(id).filter(|found| found.app == app && found.wanted.expires_ms > now_ms);
+        let found = store.by_id.get_mut(id).filter(|found| found.owner == *owner && found.wanted.expires_ms > now_ms);
         found.map(change).ok_or_else(not_found)
     }
 }
@@ -134,7 +135,7 @@ impl Store {
     fn refuse_another(
         &mut self,
         wanted: &Wanted,
-        app: usize,
+        owner: &Owner,
         mailbox: u32,
         quota: usize,
         now_ms: i64,
@@ -143,7 +144,7 @@ impl Store {
         ids.retain(|id| self.by_id.get(id).is_some_and(|old| old.wanted.expires_ms > now_ms));
         let living = || ids.iter().filter_map(|id| self.by_id.get(id));
         if let Some(same) =
-            living().find(|old| old.app == app && wanted.duplicates(&old.wanted.resource, old.wanted.changes))
+            living().find(|old| old.owner == *owner && wanted.duplicates(&old.wanted.resource, old.wanted.changes))
         {
             let message = format!("Subscription Id {} already exists for the requested combination", same.id);
             return Err(Answer::error(409, "ObjectIdentifierInUse", &message));
@@ -163,19 +164,16 @@ impl World {
         let now = self.clock.now_ms();
         let wanted = Wanted::read(&json_object(call)?, now)?;
         let (mailbox, folder) = self.watched(&wanted)?;
-        self.granted(
-            call.app,
-            Some(&mailbox),
-            &["Mail.Read", "Mail.ReadWrite", "Mail.ReadBasic", "Mail.ReadBasic.All"],
-        )?;
+        let enough = ["Mail.Read", "Mail.ReadWrite", "Mail.ReadBasic", "Mail.ReadBasic.All"];
+        lets(self, call, Some(&mailbox), &enough)?;
         let quota = self.options.subscription_quota;
-        held(&self.subscriptions.0).refuse_another(&wanted, call.app, mailbox.number, quota, now)?;
+        held(&self.subscriptions.0).refuse_another(&wanted, &call.owner(), mailbox.number, quota, now)?;
         for url in std::iter::once(&wanted.notification_url).chain(&wanted.lifecycle_url) {
             self.validate(url).await?;
         }
         let subscription = Subscription {
             id: random_uuid().to_string(),
-            app: call.app,
+            owner: call.owner(),
             mailbox: mailbox.number,
             folder,
             wanted,
@@ -199,11 +197,11 @@ impl World {
         outcome.map_err(|message| Answer::error(400, "ValidationError", &message))
     }
 
-    /// `GET /subscriptions`: those of the calling app.
+    /// `GET /subscriptions`: those of the calling app, or those it made for the user it acts for.
     pub(crate) fn list_subscriptions(&self, call: &Call) -> Answer {
         let now = self.clock.now_ms();
         let all = self.subscriptions.all();
-        let own = all.iter().filter(|it| it.app == call.app && it.wanted.expires_ms > now);
+        let own = all.iter().filter(|it| it.owner == call.owner() && it.wanted.expires_ms > now);
         let own: Vec<_> = own.map(|subscription| self.subscription_json(subscription)).collect();
         Answer::json(
             200,
@@ -212,7 +210,7 @@ impl World {
     }
 
     pub(crate) fn get_subscription(&self, id: &str, call: &Call) -> Result<Answer, Answer> {
-        let found = self.subscriptions.change(id, call.app, self.clock.now_ms(), |found| found.clone())?;
+        let found = self.subscriptions.change(id, &call.owner(), self.clock.now_ms(), |found| found.clone())?;
         Ok(Answer::json(200, self.in_context(self.subscription_json(&found))))
     }
 
@@ -234,11 +232,11 @@ impl World {
         if expires.is_none() && url.is_none() {
             return Err(invalid("The property expirationDateTime or notificationUrl is required."));
         }
-        self.subscriptions.change(id, call.app, now, |_| ())?;
+        self.subscriptions.change(id, &call.owner(), now, |_| ())?;
         if let Some(url) = &url {
             self.validate(url).await?;
         }
-        let changed = self.subscriptions.change(id, call.app, now, |subscription| {
+        let changed = self.subscriptions.change(id, &call.owner(), now, |subscription| {
             subscription.wanted.expires_ms = expires.unwrap_or(subscription.wanted.expires_ms);
             if let Some(url) = url {
                 subscription.wanted.notification_url = url;
@@ -256,7 +254,7 @@ impl World {
     /// `POST /subscriptions/{id}/reauthorize`
     pub(crate) fn reauthorize(&self, id: &str, call: &Call) -> Result<Answer, Answer> {
         let now = self.clock.now_ms();
-        let clash = self.subscriptions.change(id, call.app, now, |subscription| {
+        let clash = self.subscriptions.change(id, &call.owner(), now, |subscription| {
             subscription.reauthorizations += 1;
             subscription.reauthorized_ms = Some(now);
             subscription.reauthorize_by = None;
@@ -267,7 +265,7 @@ impl World {
     }
 
     pub(crate) fn unsubscribe(&self, id: &str, call: &Call) -> Result<Answer, Answer> {
-        self.subscriptions.change(id, call.app, self.clock.now_ms(), |_| ())?;
+        self.subscriptions.change(id, &call.owner(), self.clock.now_ms(), |_| ())?;
         self.subscriptions.remove(id);
         Ok(Answer::empty(204))
     }
@@ -282,14 +280,14 @@ impl World {
         json!({
             "id": subscription.id,
             "resource": wanted.resource,
-            "applicationId": self.entra.client_id(subscription.app),
+            "applicationId": self.entra.client_id(subscription.owner.0),
             "changeType": wanted.change_type,
             "clientState": null,
             "notificationUrl": wanted.notification_url,
             "notificationQueryOptions": null,
             "lifecycleNotificationUrl": wanted.lifecycle_url,
             "expirationDateTime": precise(wanted.expires_ms),
-            "creatorId": self.entra.client_id(subscription.app),
+            "creatorId": self.entra.client_id(subscription.owner.0),
             "includeResourceData": null,
             "latestSupportedTlsVersion": wanted.tls,
             "encryptionCertificate": null,

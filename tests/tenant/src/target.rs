@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 pub enum Operation {
     /// A request for an access token.
     Token,
+    /// A page or a code for people who sign in.
+    SignIn,
+    /// Who is signed in.
+    Me,
     /// Anything on `/subscriptions`.
     Subscriptions,
     /// A list of messages.
@@ -57,8 +61,10 @@ pub enum Operation {
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Operation; 22] = [
+    pub const ALL: [Operation; 24] = [
         Self::Token,
+        Self::SignIn,
+        Self::Me,
         Self::Subscriptions,
         Self::List,
         Self::Get,
@@ -86,6 +92,8 @@ impl Operation {
     pub fn name(self) -> &'static str {
         match self {
             Self::Token => "token",
+            Self::SignIn => "sign_in",
+            Self::Me => "me",
             Self::Subscriptions => "subscriptions",
             Self::List => "list",
             Self::Get => "get",
@@ -115,6 +123,7 @@ impl Operation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
     Batch,
+    Me,
     Subscriptions,
     Subscription(String),
     Reauthorize(String),
@@ -198,6 +207,9 @@ impl Target {
         if is(0, "$batch") && words.len() == 1 {
             return Self::Batch;
         }
+        if is(0, "me") && words.len() == 1 {
+            return Self::Me;
+        }
         if is(0, "subscriptions") {
             return match words.len() {
                 1 => Self::Subscriptions,
@@ -280,6 +292,7 @@ impl Target {
     pub(crate) fn operation(&self, method: &str) -> Operation {
         match (self, method) {
             (Self::Batch, _) => Operation::Batch,
+            (Self::Me, _) => Operation::Me,
             (Self::Subscriptions | Self::Subscription(_) | Self::Reauthorize(_), _) => Operation::Subscriptions,
             (Self::Folders { .. } | Self::Folder { .. }, _) => Operation::Folder,
             (Self::Messages { .. }, "GET") => Operation::List,

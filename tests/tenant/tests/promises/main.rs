@@ -19,6 +19,8 @@ mod messages;
 #[cfg(test)]
 mod notifications;
 #[cfg(test)]
+mod people;
+#[cfg(test)]
 mod roles;
 #[cfg(test)]
 mod sending;

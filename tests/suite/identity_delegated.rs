@@ -1,0 +1,204 @@
+//! Every kind of credential where a user stands behind the requests: it works, it is refused, it expires, it is rotated;
+//! none of that ends what the user granted.
+
+use std::time::Duration;
+
+use mailspan_tenant::SignInPolicy;
+use serde_json::Value;
+
+use crate::identity_kinds::{DAY, Kind, Subject, until_failing};
+use crate::signing_in::{begin, ended, plan, plan_with, policy, sign_in, until_needed};
+use crate::world::{Bridge, Plan, SUPPORT, World};
+
+/// The tenant asks for a credential with every request.
+fn confidential(world: &World, subject: &Subject) -> Plan {
+    let plan = plan_with(world, &subject.credential(world));
+    world.tenant.sign_in_policy(SignInPolicy { public_clients: false, ..policy() });
+    plan
+}
+
+async fn still_signed_in(plan: &Plan) {
+    assert_eq!(plan.check("mailbox", SUPPORT).await["sign_in"]["state"], "signed_in");
+}
+
+async fn works(kind: Kind) {
+    let world = World::new().await;
+    let subject = Subject::new(&world, kind);
+    subject.admit(&world);
+    let plan = confidential(&world, &subject);
+    let bridge = Bridge::begin(&plan).await;
+    sign_in(&world, &plan).await;
+    let id = world.receives("By this kind");
+    world.inbox.until_has(&["By this kind"]).await;
+    world.until_read(&id).await;
+    let used = |it: &Value| it["credential"] == 1 && it["credentials"][0]["in_use"] == true;
+    plan.until_check("tenant", "contoso", "the credential is in use", used).await;
+    bridge.stop().await;
+}
+
+async fn is_refused(kind: Kind) {
+    let world = World::new().await;
+    let subject = Subject::new(&world, kind);
+    let plan = confidential(&world, &subject);
+    let bridge = Bridge::begin(&plan).await;
+    let code = begin(&plan).await;
+    assert!(world.tenant.enter_code(&code, SUPPORT));
+    let progress = ended(&plan).await;
+    assert!(progress["reason"].as_str().unwrap().contains(subject.says("unknown")), "{progress}");
+    subject.admit(&world);
+    sign_in(&world, &plan).await;
+    world.receives("Once it is taken");
+    world.inbox.until_has(&["Once it is taken"]).await;
+    bridge.stop().await;
+}
+
+async fn expires(kind: Kind) {
+    let world = World::new().await;
+    let mut subject = Subject::new(&world, kind);
+    subject.admit(&world);
+    let plan = confidential(&world, &subject);
+    let bridge = Bridge::begin(&plan).await;
+    sign_in(&world, &plan).await;
+    world.receives("Before its end");
+    world.inbox.until_has(&["Before its end"]).await;
+    world.tenant.advance(2 * DAY);
+    bridge.pass(2 * DAY);
+    until_failing(&plan, subject.says("expired")).await;
+    still_signed_in(&plan).await;
+    world.receives("After its end");
+    world.inbox.has_exactly(&["Before its end"]);
+    subject.rotate(&world);
+    bridge.pass(Duration::from_secs(301));
+    world.tenant.advance(Duration::from_secs(301));
+    world.inbox.until_has(&["Before its end", "After its end"]).await;
+    still_signed_in(&plan).await;
+    bridge.stop().await;
+}
+
+async fn is_rotated(kind: Kind) {
+    let world = World::new().await;
+    let mut subject = Subject::new(&world, kind);
+    subject.admit(&world);
+    let plan = confidential(&world, &subject);
+    let bridge = Bridge::begin(&plan).await;
+    sign_in(&world, &plan).await;
+    world.receives("By the old one");
+    world.inbox.until_has(&["By the old one"]).await;
+    let old = subject.rotate(&world);
+    // A trust is not doubled while it is replaced.
+    if kind != Kind::Federated {
+        subject.withdraw(&world, &old);
+    }
+    world.tenant.expire_tokens();
+    world.receives("By the new one");
+    world.inbox.until_has(&["By the old one", "By the new one"]).await;
+    still_signed_in(&plan).await;
+    bridge.stop().await;
+    world.inbox.has_exactly(&["By the old one", "By the new one"]);
+}
+
+macro_rules! table {
+    ($($name:ident => $kind:expr),+) => {$(
+        mod $name {
+            use super::Kind;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn works() {
+                super::works($kind).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn is_refused_until_it_is_registered() {
+                super::is_refused($kind).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn expires_and_is_replaced() {
+                super::expires($kind).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn is_rotated_while_mail_flows() {
+                super::is_rotated($kind).await;
+            }
+        }
+    )+};
+}
+
+table! {
+    client_secret => Kind::Secret,
+    certificate => Kind::Certificate,
+    federated => Kind::Federated
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_must_show_no_credential_shows_none() {
+    let world = World::new().await;
+    let secret = format!("{{ kind = \"client_secret\", secret = {:?} }}", world.tenant.client_secret());
+    let plan = plan_with(&world, &secret);
+    world.tenant.sign_in_policy(SignInPolicy { public_only: true, ..policy() });
+    let bridge = Bridge::begin(&plan).await;
+    sign_in(&world, &plan).await;
+    world.tenant.expire_tokens();
+    world.receives("As a public client");
+    world.inbox.until_has(&["As a public client"]).await;
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_of_the_platform_stands_for_no_application_where_users_sign_in() {
+    let world = World::new().await;
+    let subject = Subject::new(&world, Kind::Managed);
+    subject.admit(&world);
+    let plan = plan_with(&world, &subject.credential(&world));
+    let bridge = Bridge::begin(&plan).await;
+    sign_in(&world, &plan).await;
+    world.receives("As a public client");
+    world.inbox.until_has(&["As a public client"]).await;
+    bridge.stop().await;
+}
+
+/// What Entra says when what the user granted is over, and what else it says.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_ends_a_grant_ends_it() {
+    for (code, is_over) in [
+        (70_008, true),
+        (700_082, true),
+        (50_173, true),
+        (70_043, true),
+        (50_076, true),
+        (50_079, true),
+        (65_001, true),
+        (53_003, true),
+        (50_057, true),
+        (123_456, true),
+        (50_196, false),
+        (90_055, false),
+        (7_000_222, false),
+        (700_016, false),
+    ] {
+        let world = World::new().await;
+        let plan = plan(&world);
+        let bridge = Bridge::begin(&plan).await;
+        sign_in(&world, &plan).await;
+        world.tenant.sign_in_policy(SignInPolicy { refuse_refresh: Some(code), ..policy() });
+        world.tenant.expire_tokens();
+        world.receives("After it was refused");
+        if is_over {
+            until_needed(&plan, &format!("AADSTS{code}")).await;
+            world.tenant.sign_in_policy(policy());
+            bridge.pass(Duration::from_secs(3600));
+            plan.until_check("mailbox", SUPPORT, "it waits", |it| it["sign_in"]["state"] == "needs_sign_in").await;
+            world.tenant.advance(Duration::from_secs(1));
+            sign_in(&world, &plan).await;
+        } else {
+            let troubled = |it: &Value| it["reason"].as_str().is_some_and(|it| it.contains(&format!("AADSTS{code}")));
+            plan.until_check("tenant", "contoso", "what Entra said", troubled).await;
+            still_signed_in(&plan).await;
+            world.tenant.sign_in_policy(policy());
+            bridge.pass(Duration::from_secs(301));
+        }
+        world.inbox.until_has(&["After it was refused"]).await;
+        bridge.stop().await;
+    }
+}

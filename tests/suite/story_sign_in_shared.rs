@@ -1,0 +1,172 @@
+//! Sign-ins where several have a hand in them: two replicas on one database, a command beside no daemon, a disk that is full.
+
+use std::time::Duration;
+
+use mailspan_tenant::SignInPolicy;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+
+use crate::signing_in::{TOKENS, command, plan, policy, sign_in, until_needed};
+use crate::world::{Bridge, Plan, SUPPORT, World, until_so};
+use crate::world_program::Program;
+
+async fn until_signed_in(plan: &Plan) {
+    let signed_in = |it: &Value| it["sign_in"]["state"] == "signed_in";
+    plan.until_check("mailbox", SUPPORT, "somebody is signed in", signed_in).await;
+}
+
+/// Two replicas whose tokens end in the same moment, again and again.
+async fn two_replicas(strict_rotation: bool) {
+    let Some(world) = World::postgres().await else { return };
+    let (one, other) = (plan(&world), plan(&world));
+    world.tenant.sign_in_policy(SignInPolicy { strict_rotation, ..policy() });
+    let bridges = [Bridge::begin(&one).await, Bridge::begin(&other).await];
+    until_needed(&other, "nobody has signed in yet").await;
+    sign_in(&world, &one).await;
+    // The other notices within seconds, by its own clock.
+    bridges[1].pass(Duration::from_secs(6));
+    until_signed_in(&other).await;
+    let mut subjects = Vec::new();
+    for round in 0..5 {
+        world.tenant.advance(TOKENS);
+        bridges.iter().for_each(|it| it.pass(TOKENS));
+        let subject = format!("Round {round}");
+        world.receives(&subject);
+        subjects.push(subject);
+        let wanted: Vec<&str> = subjects.iter().map(String::as_str).collect();
+        until_so("the mail of this round", async || {
+            // Whoever was refused because the other was faster looks again after five seconds.
+            bridges.iter().for_each(|it| it.pass(Duration::from_millis(300)));
+            wanted.iter().all(|it| world.inbox.subjects().iter().any(|there| there == it))
+        })
+        .await;
+    }
+    for (bridge, plan) in bridges.iter().zip([&one, &other]) {
+        bridge.pass(Duration::from_secs(120));
+        until_signed_in(plan).await;
+    }
+    assert_eq!(world.number("SELECT COUNT(*) FROM grants WHERE refused_at IS NULL").await, 1);
+    let (rotated, handed_out) =
+        (world.number("SELECT generation FROM grants").await, world.tenant.refresh_tokens(SUPPORT));
+    assert!(rotated >= 6 && handed_out >= 6, "{rotated} of {handed_out}");
+    for bridge in bridges {
+        bridge.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_that_refresh_at_once_agree_on_one_token() {
+    two_replicas(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn they_agree_also_where_each_token_is_taken_once() {
+    two_replicas(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_taken_once_and_lost_ends_the_sign_in_and_that_is_said() {
+    let world = World::new().await;
+    let plan = plan(&world);
+    let bridge = Bridge::begin(&plan).await;
+    sign_in(&world, &plan).await;
+    // The answer to a refresh is lost: with Entra the old token goes on.
+    let lost = || mailspan_tenant::Fault {
+        operation: Some(mailspan_tenant::Operation::Token),
+        mailbox: None,
+        message: None,
+        probability: 1.0,
+        times: Some(1),
+        after: 0,
+        action: mailspan_tenant::FaultAction::DropAfter,
+    };
+    world.tenant.fault(lost());
+    world.tenant.expire_tokens();
+    world.receives("After an answer that was lost");
+    world.inbox.until_has(&["After an answer that was lost"]).await;
+    assert_eq!(plan.check("mailbox", SUPPORT).await["sign_in"]["state"], "signed_in");
+    // With an issuer that takes each token once it does not.
+    world.tenant.sign_in_policy(SignInPolicy { strict_rotation: true, ..policy() });
+    world.tenant.fault(lost());
+    world.tenant.expire_tokens();
+    world.receives("After one that was lost for good");
+    until_needed(&plan, "AADSTS70000").await;
+    sign_in(&world, &plan).await;
+    world.inbox.until_has(&["After one that was lost for good"]).await;
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_token_that_cannot_be_stored_is_stored_when_it_can_be_and_mail_flows_meanwhile() {
+    let world = World::new().await;
+    let plan = plan(&world);
+    let bridge = Bridge::begin(&plan).await;
+    sign_in(&world, &plan).await;
+    // The row takes no other token for a while.
+    world.database.execute("CREATE TRIGGER full BEFORE UPDATE ON grants BEGIN SELECT RAISE(ABORT, 'full'); END").await;
+    for round in 0..2 {
+        world.tenant.advance(TOKENS);
+        bridge.pass(TOKENS);
+        let subject = format!("Round {round}");
+        world.receives(&subject);
+        world.inbox.until_has(&[&subject]).await;
+    }
+    assert_eq!(world.number("SELECT generation FROM grants").await, 1);
+    world.database.execute("DROP TRIGGER full").await;
+    bridge.pass(Duration::from_secs(6));
+    until_so("the token is stored", async || world.number("SELECT generation FROM grants").await == 2).await;
+    bridge.stop().await;
+    // What was stored is the newest: the first one is of no use any more.
+    world.tenant.sign_in_policy(SignInPolicy { strict_rotation: true, ..policy() });
+    let bridge = Bridge::start(&plan).await;
+    world.receives("After a restart");
+    world.inbox.until_has(&["After a restart"]).await;
+    bridge.stop().await;
+}
+
+/// Runs the command, types in its code, and returns what it said.
+async fn signs_in_by_command(world: &World, config: &std::path::Path) -> String {
+    let mut child = command(config, &[]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = lines.next_line().await.unwrap();
+    let Some(first) = first else {
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
+        panic!("no code: {said}");
+    };
+    let code = first.split("type in the code ").nth(1).unwrap().split(' ').next().unwrap();
+    assert!(world.tenant.enter_code(code, SUPPORT), "{first}");
+    let said = lines.next_line().await.unwrap().unwrap_or_default();
+    assert_eq!(child.wait().await.unwrap().code(), Some(0), "{said}");
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_signs_in_with_a_daemon_and_without_one() {
+    let world = World::new().await;
+    let plan = plan(&world);
+    let config = world.path("mailspan.toml");
+    plan.write(&config);
+    let said = signs_in_by_command(&world, &config).await;
+    assert!(said.contains(&format!("{SUPPORT} has signed in")), "{said}");
+
+    let program = Program::start(&plan, &config);
+    plan.until_ready().await;
+    until_signed_in(&plan).await;
+    world.receives("The daemon found the sign-in");
+    world.inbox.until_has(&["The daemon found the sign-in"]).await;
+    let said = signs_in_by_command(&world, &config).await;
+    assert!(said.contains(&format!("{SUPPORT} has signed in")), "{said}");
+    assert!(world.number("SELECT generation FROM grants").await >= 2);
+
+    // What is wrong is said, with 1 for trouble.
+    world.tenant.sign_in_policy(SignInPolicy { refuse_devices: Some(53_003), ..policy() });
+    let mut child = command(&config, &["--json"]);
+    until_so("a code", async || !world.tenant.waiting_codes().is_empty()).await;
+    assert!(world.tenant.enter_code(&world.tenant.waiting_codes()[0], SUPPORT));
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
+    assert_eq!(child.wait().await.unwrap().code(), Some(1));
+    assert!(said.contains("AADSTS53003") && said.contains("--browser"), "{said}");
+    assert_eq!(program.terminate().await, Some(0));
+}
