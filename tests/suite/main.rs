@@ -45,6 +45,7 @@ mod destination_store;
 mod destination_webhook;
 mod doctor;
 mod doctor_codes;
+mod doctor_delegated;
 mod doctor_public;
 mod doctor_round_trip;
 mod doctor_site;
