@@ -52,7 +52,7 @@ async fn load(each: usize) -> anyhow::Result<()> {
     tokio::time::sleep(IDLE).await;
     let idle = bridge.usage()?;
     let mails = world.fill(each, mail::letter);
-    world.hand_over(&bridge, &mails).await?;
+    world.hand_over(bridge.public(), &mails).await?;
     let loaded = bridge.usage()?;
     world.check(mails.len())?;
     tokio::time::sleep(IDLE).await;
@@ -71,7 +71,7 @@ async fn large_mails(count: usize, size: usize) -> anyhow::Result<()> {
     let world = World::start(mailboxes, Announced::ByBenchmark).await?;
     let bridge = world.bridge().await?;
     let mails = world.fill(count.div_ceil(mailboxes), |number, to| mail::heavy(number, to, size));
-    let took = world.hand_over(&bridge, &mails).await?;
+    let took = world.hand_over(bridge.public(), &mails).await?;
     let loaded = bridge.usage()?;
     world.check(mails.len())?;
     tokio::time::sleep(IDLE).await;

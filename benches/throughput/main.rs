@@ -67,7 +67,7 @@ async fn through_the_bridge(each: usize, mailboxes: usize) -> anyhow::Result<Rou
     let mails = world.fill(each, mail::letter);
     let (used, around) = (bridge.usage()?, Usage::own()?);
     let (requests, commits) = (world.tenant.graph_requests(), bridge.commits().await?);
-    let took = world.hand_over(&bridge, &mails).await?;
+    let took = world.hand_over(bridge.public(), &mails).await?;
     world.until_quiet(Duration::from_millis(500)).await?;
     let usage = bridge.usage()?.since(&used);
     let written = bridge.commits().await?;

@@ -15,7 +15,7 @@ use super::{CONCURRENCY, ROUTES, World};
 /// The secret the routes sign with; it signs nothing outside a benchmark.
 pub(crate) const SIGNING_SECRET: &str = "whsec_YmVuY2htYXJrLW9ubHktc2VjcmV0LTAxMjM0NTY3ODlhYmNk";
 /// A bridge that is not ready by then does not come up any more.
-const START_WITHIN: Duration = Duration::from_secs(30);
+const START_WITHIN: Duration = Duration::from_secs(60);
 /// A bridge that has not stopped by then does not stop.
 const STOP_WITHIN: Duration = Duration::from_secs(40);
 /// How often a starting bridge is asked whether it is ready.
@@ -30,6 +30,16 @@ pub(crate) struct Bridge {
     admin: SocketAddr,
 }
 
+/// What sets one bridge of several apart.
+pub(crate) struct Place<'a> {
+    /// Its configuration's name.
+    pub(crate) name: &'a str,
+    /// Where its store is.
+    pub(crate) store: &'a str,
+    /// Where Graph posts, if not to its own listener.
+    pub(crate) public_url: Option<&'a str>,
+}
+
 impl Bridge {
     /// Spawns it; it need not be ready yet.
     pub(crate) fn spawn(world: &World) -> anyhow::Result<Self> {
@@ -38,9 +48,15 @@ impl Bridge {
 
     /// Spawns it with routes of one's own, as TOML.
     pub(crate) fn spawn_with(world: &World, routes: &str) -> anyhow::Result<Self> {
+        let store = format!("sqlite:{}", world.folder().join("mailspan.db").display());
+        Self::spawn_at(world, &Place { name: "mailspan", store: &store, public_url: None }, routes)
+    }
+
+    /// Spawns it as one of several, with routes of one's own, as TOML.
+    pub(crate) fn spawn_at(world: &World, place: &Place<'_>, routes: &str) -> anyhow::Result<Self> {
         let (public, admin) = (free_port()?, free_port()?);
-        let file = world.folder().join("mailspan.toml");
-        std::fs::write(&file, configuration(world, public, admin) + routes)?;
+        let file = world.folder().join(place.name).with_extension("toml");
+        std::fs::write(&file, configuration(world, place, public, admin) + routes)?;
         let log = std::fs::OpenOptions::new().create(true).append(true).open(world.folder().join("bridge.log"))?;
         let spawned = Instant::now();
         let mut command = Command::new(env!("CARGO_BIN_EXE_mailspan"));
@@ -109,16 +125,17 @@ fn free_port() -> anyhow::Result<SocketAddr> {
 }
 
 /// Defaults wherever there are some: this is what a user gets. Only the largest mail is let through everywhere.
-fn configuration(world: &World, public: SocketAddr, admin: SocketAddr) -> String {
+fn configuration(world: &World, place: &Place<'_>, public: SocketAddr, admin: SocketAddr) -> String {
     let tenant = &world.tenant;
+    let own = format!("http://{public}");
     let mut text = format!(
         r#"[server]
 webhook_listen = "{public}"
 admin_listen = "{admin}"
-public_url = "http://{public}"
+public_url = "{public_url}"
 
 [store]
-url = "sqlite:{store}"
+url = "{store}"
 
 [[tenants]]
 name = "contoso"
@@ -131,7 +148,8 @@ graph_endpoint = "{graph_endpoint}"
 kind = "client_secret"
 secret = "{secret}"
 "#,
-        store = world.folder().join("mailspan.db").display(),
+        public_url = place.public_url.unwrap_or(&own),
+        store = place.store,
         tenant_id = tenant.tenant_id(),
         client_id = tenant.client_id(),
         token_endpoint = tenant.token_endpoint(),
@@ -144,7 +162,7 @@ secret = "{secret}"
     text
 }
 
-fn routes(world: &World) -> String {
+pub(crate) fn routes(world: &World) -> String {
     let mut text = String::new();
     for route in ROUTES {
         let url = world.receiver.url(route);

@@ -4,12 +4,14 @@
 //! no part of what is measured.
 
 pub(crate) mod bridge;
+pub(crate) mod fleet;
 pub(crate) mod mail;
 pub(crate) mod notifications;
 pub(crate) mod receiver;
 pub(crate) mod report;
 pub(crate) mod usage;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -118,10 +120,10 @@ impl World {
     }
 
     /// Announces these mails and waits until all of them are accepted and marked.
-    pub(crate) async fn hand_over(&self, bridge: &Bridge, mails: &[Filled]) -> anyhow::Result<Took> {
+    pub(crate) async fn hand_over(&self, to: SocketAddr, mails: &[Filled]) -> anyhow::Result<Took> {
         let bodies = notifications::bodies(self, mails, NOTIFICATIONS_PER_POST)?;
         let begun = Instant::now();
-        notifications::post_all(bridge.public(), bodies, POSTS_AT_ONCE).await?;
+        notifications::post_all(to, bodies, POSTS_AT_ONCE).await?;
         self.finished(begun, mails.len()).await
     }
 
@@ -169,10 +171,19 @@ impl World {
 }
 
 /// Waits for something that is bound to happen.
-pub(crate) async fn until(what: &str, mut happened: impl FnMut() -> bool) -> anyhow::Result<()> {
+pub(crate) async fn until(what: &str, happened: impl FnMut() -> bool) -> anyhow::Result<()> {
+    until_within(PATIENCE, what, happened).await
+}
+
+/// Waits this long for something that is bound to happen.
+pub(crate) async fn until_within(
+    patience: Duration,
+    what: &str,
+    mut happened: impl FnMut() -> bool,
+) -> anyhow::Result<()> {
     let begun = Instant::now();
     while !happened() {
-        anyhow::ensure!(begun.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain until {what}");
+        anyhow::ensure!(begun.elapsed() < patience, "waited {patience:?} in vain until {what}");
         tokio::time::sleep(LOOK_EVERY).await;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Checks on routes: names, schedules, and destinations that could never accept anything.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::check::{NAME, is_name};
 #[cfg(any(feature = "nats", feature = "amqp", feature = "kafka", feature = "object_store"))]
@@ -19,6 +19,7 @@ pub(super) fn routes(draft: &Draft, report: &mut Report) {
     }
     let mut first = HashMap::new();
     let mut catch_all = None;
+    let known = draft.mailboxes.iter().flatten().map(|it| it.address.as_str()).collect();
     for (index, route) in draft.routes.iter().enumerate() {
         let (at, Some(route)) = (root.index(index), route) else { continue };
         if !is_name(&route.name) {
@@ -39,7 +40,7 @@ pub(super) fn routes(draft: &Draft, report: &mut Report) {
         if only_first && catch_all.is_none() && takes_everything(route) {
             catch_all = Some(&route.name);
         }
-        mailboxes(route, draft, &at, report);
+        mailboxes(route, draft, &known, &at, report);
         sizes(route, draft, &at, report);
         let of_route = &at;
         let at = at.key("destination");
@@ -74,12 +75,14 @@ fn takes_everything(route: &RouteConfig) -> bool {
     lists && route.subject.is_none() && route.kinds.is_empty() && route.has_attachments.is_none()
 }
 
-fn mailboxes(route: &RouteConfig, draft: &Draft, at: &Path, report: &mut Report) {
+/// `known` holds the addresses of all mailboxes: of thousands most routes name some, and few use a wildcard.
+fn mailboxes(route: &RouteConfig, draft: &Draft, known: &HashSet<&str>, at: &Path, report: &mut Report) {
     if draft.mailboxes.iter().any(Option::is_none) {
         return;
     }
     for (index, pattern) in route.mailboxes.iter().enumerate() {
-        if !draft.mailboxes.iter().flatten().any(|it| pattern.matches(&it.address)) {
+        let is_named = known.contains(pattern.as_str());
+        if !is_named && !draft.mailboxes.iter().flatten().any(|it| pattern.matches(&it.address)) {
             let at = at.key("mailboxes");
             report.warn(
                 &at.index(draft.values.nth_present(&at, index).unwrap_or(index)),

@@ -34,12 +34,13 @@ pub(super) fn settings(root: &Node, shape: Shape<'_>) -> Vec<Setting> {
     let mut settings = vec![];
     collect(root, shape, &Path::default(), &mut settings);
     let order = order_of_the_reference();
-    let rank = |table: &Path| order.iter().position(|(it, _)| *it == table.plain());
     // Stable, so the elements of a list stay in order, each with the tables inside it.
-    settings.sort_by_key(|it: &Setting| {
-        let section = Path(it.table.0.iter().take(1).cloned().collect());
-        let key = order.iter().position(|(table, key)| *table == it.table.plain() && *key == it.own_key);
-        (rank(&section), it.table.clone(), key)
+    settings.sort_by_cached_key(|it: &Setting| {
+        let section = Path(it.table.0.iter().take(1).cloned().collect()).plain();
+        let table = it.table.plain();
+        let rank = order.iter().position(|(it, _)| *it == section);
+        let key = order.iter().position(|(its, key)| *its == table && *key == it.own_key);
+        (rank, it.table.clone(), key)
     });
     settings
 }

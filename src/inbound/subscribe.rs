@@ -1,4 +1,5 @@
-//! Job Renew: the mailbox's change subscription is adopted, made, renewed by half its life, and made again when lost.
+//! Job Renew: the mailbox's change subscription is adopted, made, renewed by half its life at the latest, and made again
+//! when lost.
 //!
 //! Renewing (PATCH) also reauthorizes, so reauthorize is never called (the two must not meet within ten minutes:
 //! learn.microsoft.com/graph/change-notifications-lifecycle-events). Jobs of one key run one at a time, so a timer and
@@ -17,6 +18,8 @@ use crate::store::{Push, PushState, Subscription};
 const LIFE_MS: i64 = (10_080 - 30) * 60 * 1000;
 /// A subscription is never renewed more often than this by its own timer.
 const SHORTEST_TURN: Duration = Duration::from_secs(60);
+/// The part of its turn by which a renewal may come earlier.
+const EARLIER: f64 = 0.2;
 
 impl Inbound {
     /// Keeps push alive for one mailbox.
@@ -50,7 +53,7 @@ impl Inbound {
                         .await?;
                 }
                 let left = u64::try_from(expires_at - self.clock.now()).unwrap_or(0);
-                Ok(Next::Again { after: Duration::from_millis(left / 2).max(SHORTEST_TURN) })
+                Ok(Next::Again { after: turn(left, fastrand::f64()) })
             }
             Err(failure) => {
                 self.poll_instead(mailbox, failure.reason()).await?;
@@ -158,6 +161,12 @@ impl Inbound {
     }
 }
 
+/// When a subscription that lives this long is renewed: by half its life, or up to a fifth earlier. Those that a start
+/// made together drift apart, so that thousands are not renewed at once for ever.
+fn turn(left_ms: u64, chance: f64) -> Duration {
+    Duration::from_millis(left_ms / 2).mul_f64(1.0 - chance * EARLIER).max(SHORTEST_TURN)
+}
+
 fn endpoint(public_url: &str, name: &str) -> Result<url::Url, Failure> {
     url::Url::parse(&format!("{public_url}/graph/{name}")).map_err(Failure::permanent)
 }
@@ -165,4 +174,18 @@ fn endpoint(public_url: &str, name: &str) -> Result<url::Url, Failure> {
 /// 244 random bits as text, well under Graph's limit of 128 characters.
 fn client_state() -> Secret {
     Secret::new(format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewals_are_spread_and_none_is_late() {
+        let week = 7 * 24 * 3600 * 1000;
+        for (left, chance, hours) in [(week, 0.0, 84), (week, 0.5, 75), (week, 1.0, 67)] {
+            assert_eq!(turn(left, chance).as_secs() / 3600, hours, "{chance}");
+        }
+        assert_eq!(turn(0, 0.3), SHORTEST_TURN);
+    }
 }

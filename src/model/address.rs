@@ -75,6 +75,11 @@ impl AddressPattern {
         Ok(Self(text.to_lowercase()))
     }
 
+    /// The pattern as it is compared: in lower case.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Whether this address is meant.
     pub fn matches(&self, address: &Address) -> bool {
         let address = address.as_str();
