@@ -164,7 +164,7 @@ impl Whole<'_> {
         let (status, reason) = if let Some((at, who)) = &paused {
             (Status::Degraded, Some(format!("paused since {} by {who}; resume it to go on", rfc3339(*at))))
         } else if let Some(reason) = not_signed_in {
-            (Status::Failing, Some(format!("somebody has to sign in: {reason}")))
+            (Status::Failing, Some(format!("there is no sign-in: {reason}")))
         } else if !receives {
             sending::late(sending.as_ref()).unwrap_or((Status::Ok, None))
         } else if lag.is_some_and(|lag| lag > MISSED_TURNS * turn + 60_000) {

@@ -84,6 +84,8 @@ pub struct Departure {
     pub cookie_name: String,
     /// What that holds.
     pub cookie: Secret,
+    /// Below which path it comes back.
+    pub cookie_path: String,
     /// Whether it comes back encrypted.
     pub is_secure: bool,
 }
@@ -230,7 +232,8 @@ impl Daemon {
     /// # Errors
     /// There is none such.
     pub fn open_sign_in(&self, ticket: &str) -> Result<Departure, NotTaken> {
-        let now = self.now();
+        let (now, base) = (self.now(), self.jobs.present().sign_in_base.clone());
+        let base_path = url::Url::parse(&base).map(|it| it.path().trim_end_matches('/').to_owned()).unwrap_or_default();
         let mut held = self.sign_ins.held();
         let browser = held
             .browsers
@@ -242,7 +245,8 @@ impl Daemon {
             url: browser.sign_in.url.clone(),
             cookie_name: cookie_name(&browser.sign_in.state),
             cookie: browser.cookie.clone(),
-            is_secure: self.jobs.present().sign_in_base.starts_with("https:"),
+            cookie_path: format!("{base_path}/sign-in"),
+            is_secure: base.starts_with("https:"),
         })
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
@@ -64,7 +64,11 @@ async fn begin(
     }
 }
 
-async fn open(State(daemon): State<Arc<Daemon>>, Path(ticket): Path<String>) -> Response {
+async fn open(State(daemon): State<Arc<Daemon>>, method: Method, Path(ticket): Path<String>) -> Response {
+    // Whoever asks for the head alone, as a preview does, goes nowhere.
+    if method == Method::HEAD {
+        return page(StatusCode::OK, "Sign in", "Open this link in your browser.");
+    }
     match daemon.open_sign_in(&ticket) {
         Ok(departure) => sent(&departure),
         Err(error) => page(StatusCode::NOT_FOUND, "This link is over", &error.to_string()),
@@ -117,11 +121,11 @@ fn said(error: &str) -> String {
 }
 
 fn sent(departure: &Departure) -> Response {
-    let Departure { url, cookie_name, cookie, is_secure } = departure;
+    let Departure { url, cookie_name, cookie, cookie_path, is_secure } = departure;
     let secure = if *is_secure { "; Secure" } else { "" };
     // Lax, because the browser comes back from another site, at the top of its window.
     let cookie = format!(
-        "{cookie_name}={}; Path=/sign-in; Max-Age={COOKIE_LIFE}; HttpOnly; SameSite=Lax{secure}",
+        "{cookie_name}={}; Path={cookie_path}; Max-Age={COOKIE_LIFE}; HttpOnly; SameSite=Lax{secure}",
         cookie.expose()
     );
     let mut response = page(StatusCode::SEE_OTHER, "Sign in", "Your browser goes to Microsoft now.");

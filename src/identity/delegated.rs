@@ -3,6 +3,7 @@
 //! A new refresh token is on disk before the access token that came with it is used; until then the old one is. When Entra
 //! takes it no more, that is said once, and Entra is not asked again until somebody has signed in.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Identity;
@@ -34,6 +35,8 @@ pub struct Delegated {
     clock: SharedClock,
     held: Mutex<Held>,
     flight: tokio::sync::Mutex<()>,
+    /// Whether Entra wants no credential with this mailbox's sign-in.
+    pub(super) is_public: AtomicBool,
 }
 
 struct Held {
@@ -87,7 +90,8 @@ impl Delegated {
             credentials_refused: false,
         };
         let (held, flight) = (Mutex::new(held), tokio::sync::Mutex::new(()));
-        let delegated = Self { mailbox, identity, grants, graph, clock, held, flight };
+        let is_public = AtomicBool::new(false);
+        let delegated = Self { mailbox, identity, grants, graph, clock, held, flight, is_public };
         delegated.show(false);
         delegated
     }
@@ -126,8 +130,10 @@ impl Delegated {
             Standing::SignedIn { refreshed_at, .. } => {
                 if now.saturating_sub(refreshed_at) >= REFRESHED_EVERY_MS {
                     let _flight = self.flight.lock().await;
-                    // What comes of it is kept, and said where it is decided.
-                    drop(self.renew_now().await);
+                    // What Entra asked for holds here as well. What comes of it is kept, and said where it is decided.
+                    if !matches!(self.find(), Found::Paused(_)) {
+                        drop(self.renew_now().await);
+                    }
                 }
                 false
             }
@@ -153,7 +159,8 @@ impl Delegated {
             Err(error @ GrantError::Unavailable(_)) => {
                 Err(TokenError::Transient { reason: error.to_string(), after: None })
             }
-            Err(error @ GrantError::Sealed(_)) => Err(self.needed(None, error.to_string())),
+            // The key is what is missing, and not a sign-in.
+            Err(error @ GrantError::Sealed(_)) => Err(self.needed_as(None, error.to_string())),
             Ok(None) => Err(self.needed(None, "nobody has signed in yet".to_owned())),
             Ok(Some(Grant { refused: Some((at, reason)), .. })) => Err(self.needed(Some(at), reason)),
             Ok(Some(mut grant)) => {
@@ -197,7 +204,7 @@ impl Delegated {
         self.held().credentials_refused = false;
         for _ in 0..OVERTAKEN {
             let grant = self.grant().await?;
-            match self.identity.redeem(&Granted::Refresh(&grant.refresh_token)).await {
+            match self.identity.redeem(&Granted::Refresh(&grant.refresh_token), &self.is_public).await {
                 Ok(issued) => {
                     self.keep(&grant, &issued).await;
                     return Ok(issued);
@@ -290,9 +297,13 @@ impl Delegated {
         self.signed_in(asked_at, asked_at);
     }
 
-    /// Somebody has to sign in: said once, and remembered.
+    /// Somebody has to sign in, by this command.
     fn needed(&self, since: Option<UnixMillis>, reason: String) -> TokenError {
-        let reason = format!("{reason}; run `mailspan sign-in {}`", self.mailbox.address);
+        self.needed_as(since, format!("{reason}; run `mailspan sign-in {}`", self.mailbox.address))
+    }
+
+    /// There is no sign-in: said once, and remembered.
+    fn needed_as(&self, since: Option<UnixMillis>, reason: String) -> TokenError {
         let mut held = self.held();
         let is_new = !matches!(&held.standing, Standing::Needed { reason: known, .. } if *known == reason);
         held.standing = Standing::Needed { since, reason: reason.clone() };
@@ -302,7 +313,7 @@ impl Delegated {
             tracing::error!(
                 mailbox = %self.mailbox,
                 reason,
-                "{}: somebody has to sign in before mail is read or sent here: {reason}",
+                "{}: no mail is read or sent here, because there is no sign-in: {reason}",
                 self.mailbox
             );
         }

@@ -54,8 +54,8 @@ pub struct Identity {
 struct Held {
     cache: Cache,
     credentials: Credentials,
-    /// Entra wants no credential where a user stands behind a request.
-    is_public: bool,
+    /// Whether the last failure was a user's request's, not one of the application's own.
+    failed_for_user: bool,
     last_failure: Option<LastFailure>,
 }
 
@@ -139,7 +139,7 @@ impl Identity {
             registration: Registration::new(&config.client_id, &endpoints, ways, clock.clone()),
             endpoints,
             clock,
-            held: Mutex::new(Held { cache: Cache::default(), credentials, is_public: false, last_failure: None }),
+            held: Mutex::new(Held { cache: Cache::default(), credentials, failed_for_user: false, last_failure: None }),
             flight: tokio::sync::Mutex::new(()),
         })
     }
@@ -217,6 +217,7 @@ impl Identity {
         tracing::warn!(tenant = self.tenant, "There is {error}");
         let needs_a_person = matches!(error, TokenError::Refused { .. });
         held.last_failure = Some(LastFailure { at: now, needs_a_person, reason: error.to_string() });
+        held.failed_for_user = false;
     }
 
     /// Tries the credentials until one is accepted or something else than a credential is the trouble.

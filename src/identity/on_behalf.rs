@@ -2,9 +2,11 @@
 //!
 //! What is wrong with a credential never ends what the user granted.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::Identity;
 use super::aadsts::{Decision, PUBLIC_CLIENT, Verdict};
-use super::credentials::Candidate;
+use super::credentials::{Candidate, CredentialState};
 use super::exchange::{ExchangeError, describe};
 use super::proof::Proof;
 use super::redeem::{DeviceAnswer, Granted, NotRedeemed, OnBehalf};
@@ -13,6 +15,9 @@ use crate::model::token::TokenError;
 
 /// What mail needs, and who the user is.
 pub(super) const PERMISSIONS: [&str; 3] = ["User.Read", "Mail.ReadWrite", "Mail.Send"];
+
+/// The kind of credential that is the platform's.
+const PLATFORM: &str = "managed_identity";
 
 /// Why a grant brought no token.
 pub(super) enum Refused {
@@ -27,12 +32,16 @@ pub(super) enum Refused {
 }
 
 impl Identity {
-    /// Exchanges what a user granted for tokens, by the first credential that Entra accepts.
-    pub(super) async fn redeem(&self, granted: &Granted<'_>) -> Result<OnBehalf, Refused> {
-        let outcome = self.redeem_in_order(granted).await;
-        if let Err(Refused::Token(error) | Refused::Credentials(error)) = &outcome {
+    /// Exchanges what a user granted for tokens, by the first credential that Entra accepts. `is_public` is what was learnt
+    /// of this mailbox's sign-in: whether Entra wants no credential with it, which depends on how the user signed in.
+    pub(super) async fn redeem(&self, granted: &Granted<'_>, is_public: &AtomicBool) -> Result<OnBehalf, Refused> {
+        let outcome = self.redeem_in_order(granted, is_public).await;
+        // An attempt to sign in says nothing of how the tenant is.
+        if let (Err(Refused::Token(error) | Refused::Credentials(error)), Granted::Refresh(_)) = (&outcome, granted) {
             let now = self.clock.now();
-            self.failed(&mut self.held(), error, now);
+            let mut held = self.held();
+            self.failed(&mut held, error, now);
+            held.failed_for_user = true;
         }
         outcome
     }
@@ -51,22 +60,28 @@ impl Identity {
         })
     }
 
-    /// Whether a credential was replaced, or is accepted again, since all were refused.
+    /// Whether a credential was replaced, or is accepted again, since all were refused. A platform's identity is none.
     pub(super) fn may_serve(&self, now: UnixMillis) -> bool {
         let mut held = self.held();
-        held.credentials.changed(now) || held.credentials.states().iter().any(|it| it.refused.is_none())
+        let is_own = |it: &CredentialState| it.kind != PLATFORM;
+        held.credentials.changed(now) || held.credentials.states().iter().any(|it| is_own(it) && it.refused.is_none())
     }
 
-    async fn redeem_in_order(&self, granted: &Granted<'_>) -> Result<OnBehalf, Refused> {
-        let (candidates, is_public) = {
-            let mut held = self.held();
-            (held.credentials.candidates(self.clock.now()), held.is_public)
-        };
+    async fn redeem_in_order(&self, granted: &Granted<'_>, is_public: &AtomicBool) -> Result<OnBehalf, Refused> {
+        let candidates = self.held().credentials.candidates(self.clock.now());
         // A platform's identity is none of the application's credentials.
         let is_own = |it: &Candidate| !matches!(it.proof, Ok(Proof::Platform(_)));
         let candidates: Vec<Candidate> = candidates.into_iter().filter(is_own).collect();
-        if is_public || candidates.is_empty() {
-            return self.redeem_with(None, granted).await.map_err(|failed| self.judged(failed));
+        if is_public.load(Ordering::Relaxed) || candidates.is_empty() {
+            match self.redeem_with(None, granted).await {
+                // The user has signed in in another way since: with this sign-in a credential is wanted.
+                Err(NotRedeemed::Exchange(ExchangeError::Refused(verdict)))
+                    if verdict.decision == Decision::NextCredential && !candidates.is_empty() =>
+                {
+                    is_public.store(false, Ordering::Relaxed);
+                }
+                outcome => return outcome.map_err(judged),
+            }
         }
         for candidate in candidates {
             let proof = match &candidate.proof {
@@ -83,19 +98,16 @@ impl Identity {
                     return Ok(issued);
                 }
                 Err(NotRedeemed::Exchange(ExchangeError::Refused(verdict))) if verdict.code == Some(PUBLIC_CLIENT) => {
-                    self.held().is_public = true;
-                    tracing::info!(
-                        tenant = self.tenant,
-                        "Entra wants no credential where a user signs in, because the redirect URI is not registered under Web; going on without"
-                    );
-                    return self.redeem_with(None, granted).await.map_err(|failed| self.judged(failed));
+                    is_public.store(true, Ordering::Relaxed);
+                    tracing::debug!(tenant = self.tenant, "Entra wants no credential with this sign-in");
+                    return self.redeem_with(None, granted).await.map_err(judged);
                 }
                 Err(NotRedeemed::Exchange(ExchangeError::Refused(verdict)))
                     if verdict.decision == Decision::NextCredential =>
                 {
                     self.pass_over(&candidate, verdict.code, describe(&verdict));
                 }
-                Err(failed) => return Err(self.judged(failed)),
+                Err(failed) => return Err(judged(failed)),
             }
         }
         Err(Refused::Credentials(TokenError::Refused { reason: self.complaints() }))
@@ -107,9 +119,10 @@ impl Identity {
             Ok(_) => {
                 self.count("ok");
                 let mut held = self.held();
-                // Entra answers; what it said of the application's own credentials stands.
-                let has_credentials = !held.credentials.states().is_empty();
-                held.last_failure.take_if(|it| !(it.needs_a_person && has_credentials));
+                // What Entra said of the application's own requests stands.
+                if held.failed_for_user {
+                    held.last_failure = None;
+                }
             }
             Err(NotRedeemed::Exchange(ExchangeError::Unavailable { .. })) => self.count("transient"),
             Err(NotRedeemed::Exchange(ExchangeError::Refused(verdict)))
@@ -121,19 +134,19 @@ impl Identity {
         }
         issued
     }
+}
 
-    fn judged(&self, failed: NotRedeemed) -> Refused {
-        match failed {
-            NotRedeemed::Exchange(ExchangeError::Unavailable { reason, after }) => {
-                Refused::Token(TokenError::Transient { reason, after })
-            }
-            NotRedeemed::Exchange(ExchangeError::Refused(verdict)) if verdict.decision == Decision::SignIn => {
-                Refused::Grant(verdict)
-            }
-            NotRedeemed::Exchange(ExchangeError::Refused(verdict)) => {
-                Refused::Token(TokenError::Refused { reason: describe(&verdict) })
-            }
-            device => Refused::Device(device),
+fn judged(failed: NotRedeemed) -> Refused {
+    match failed {
+        NotRedeemed::Exchange(ExchangeError::Unavailable { reason, after }) => {
+            Refused::Token(TokenError::Transient { reason, after })
         }
+        NotRedeemed::Exchange(ExchangeError::Refused(verdict)) if verdict.decision == Decision::SignIn => {
+            Refused::Grant(verdict)
+        }
+        NotRedeemed::Exchange(ExchangeError::Refused(verdict)) => {
+            Refused::Token(TokenError::Refused { reason: describe(&verdict) })
+        }
+        device => Refused::Device(device),
     }
 }

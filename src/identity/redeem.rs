@@ -35,6 +35,7 @@ pub(super) enum Granted<'a> {
 }
 
 /// Tokens as they were issued on behalf of a user.
+#[derive(Debug, Clone)]
 pub(super) struct OnBehalf {
     pub(super) token: AccessToken,
     pub(super) life: Duration,

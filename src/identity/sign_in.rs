@@ -30,6 +30,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone)]
 pub struct DeviceSignIn {
     device_code: Secret,
+    /// What Entra gave for it, once, where the rest could not be done yet.
+    redeemed: Option<OnBehalf>,
     /// What the user types in.
     pub user_code: String,
     /// Where.
@@ -41,7 +43,7 @@ pub struct DeviceSignIn {
 }
 
 /// A sign-in that was sent to the browser.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct BrowserSignIn {
     /// Where the browser goes.
     pub url: Url,
@@ -49,6 +51,13 @@ pub struct BrowserSignIn {
     pub state: Secret,
     verifier: Secret,
     redirect: String,
+}
+
+impl std::fmt::Debug for BrowserSignIn {
+    /// The address holds the state.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BrowserSignIn").field("redirect", &self.redirect).finish_non_exhaustive()
+    }
 }
 
 /// Who has signed in.
@@ -115,6 +124,7 @@ impl Delegated {
         let lasts = i64::try_from(answer.expires_in).unwrap_or(0).saturating_mul(1000);
         Ok(DeviceSignIn {
             device_code: Secret::new(answer.device_code),
+            redeemed: None,
             user_code: answer.user_code,
             verification_uri: answer.verification_uri,
             expires_at: asked_at.saturating_add(lasts),
@@ -131,8 +141,12 @@ impl Delegated {
         if asked_at >= device.expires_at {
             return Err(SignInError::Expired);
         }
-        match self.identity.redeem(&Granted::Device(&device.device_code)).await {
-            Ok(issued) => self.accept(issued, asked_at).await,
+        // A code is redeemed once. What is left to do after that may be tried again.
+        if let Some(issued) = device.redeemed.clone() {
+            return self.accept(issued, asked_at).await;
+        }
+        match self.identity.redeem(&Granted::Device(&device.device_code), &self.is_public).await {
+            Ok(issued) => self.accept(device.redeemed.insert(issued).clone(), asked_at).await,
             Err(Refused::Device(NotRedeemed::SlowDown)) => {
                 device.interval += SLOWER;
                 Err(SignInError::Pending)
@@ -179,7 +193,7 @@ impl Delegated {
     pub async fn finish_browser(&self, browser: &BrowserSignIn, code: &Secret) -> Result<SignedIn, SignInError> {
         let asked_at = self.now();
         let granted = Granted::Code { code, verifier: &browser.verifier, redirect: &browser.redirect };
-        match self.identity.redeem(&granted).await {
+        match self.identity.redeem(&granted, &self.is_public).await {
             Ok(issued) => self.accept(issued, asked_at).await,
             Err(Refused::Grant(verdict)) => Err(SignInError::Refused { reason: describe(&verdict) }),
             Err(Refused::Token(error) | Refused::Credentials(error)) => Err(error.into()),

@@ -31,7 +31,7 @@ pub enum TokenError {
         reason: String,
     },
     /// The mailbox is reached on behalf of its user, who has to sign in.
-    #[error("somebody has to sign in: {reason}")]
+    #[error("there is no sign-in: {reason}")]
     NotSignedIn {
         /// Why, and with which command, without secrets.
         reason: String,

@@ -146,6 +146,70 @@ async fn an_application_that_must_show_no_credential_shows_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_has_become_confidential_shows_its_credential_again() {
+    let world = World::new().await;
+    let secret = format!("{{ kind = \"client_secret\", secret = {:?} }}", world.tenant.client_secret());
+    let plan = plan_with(&world, &secret);
+    world.tenant.sign_in_policy(SignInPolicy { public_only: true, ..policy() });
+    let bridge = Bridge::begin(&plan).await;
+    sign_in(&world, &plan).await;
+    world.tenant.sign_in_policy(SignInPolicy { public_clients: false, ..policy() });
+    world.tenant.expire_tokens();
+    world.receives("With a credential");
+    world.inbox.until_has(&["With a credential"]).await;
+    let well = |it: &Value| it["status"] == "ok";
+    plan.until_check("tenant", "contoso", "the tenant is well", well).await;
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_that_is_overdue_waits_as_long_as_it_is_told_to() {
+    let world = World::new().await;
+    let plan = plan(&world).text("sync", "sweep_interval", "7d").text("sync", "poll_interval", "7d");
+    let bridge = Bridge::begin(&plan).await;
+    sign_in(&world, &plan).await;
+    world.tenant.sign_in_policy(SignInPolicy { refuse_refresh: Some(700_016), ..policy() });
+    let days = Duration::from_secs(2 * 24 * 3600);
+    world.tenant.advance(days);
+    bridge.pass(days);
+    let troubled = |it: &Value| it["reason"].as_str().is_some_and(|it| it.contains("AADSTS700016"));
+    plan.until_check("tenant", "contoso", "what Entra said", troubled).await;
+    let asked = crate::signing_in::exchanges(&world);
+    // Eight looks, and four minutes: a refused application is asked at once, after ten seconds, a minute and five.
+    for _ in 0..8 {
+        bridge.pass(Duration::from_secs(30));
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+    let more = crate::signing_in::exchanges(&world) - asked;
+    assert!(more <= 4, "{more} exchanges in four minutes");
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_was_redeemed_is_not_lost_to_a_passing_fault() {
+    let world = World::new().await;
+    let plan = plan(&world);
+    let bridge = Bridge::begin(&plan).await;
+    world.tenant.fault(mailspan_tenant::Fault {
+        operation: Some(mailspan_tenant::Operation::Me),
+        mailbox: None,
+        message: None,
+        probability: 1.0,
+        times: Some(2),
+        after: 0,
+        action: mailspan_tenant::FaultAction::Refuse {
+            status: 503,
+            code: "ServiceUnavailable".into(),
+            retry_after: mailspan_tenant::RetryAfter::default(),
+        },
+    });
+    sign_in(&world, &plan).await;
+    world.receives("After all");
+    world.inbox.until_has(&["After all"]).await;
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_identity_of_the_platform_stands_for_no_application_where_users_sign_in() {
     let world = World::new().await;
     let subject = Subject::new(&world, Kind::Managed);
