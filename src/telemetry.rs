@@ -151,7 +151,9 @@ where
     };
     let redact = config.redact;
     let speaks = move |line: &tracing::Metadata<'_>| {
-        !redact || line.target().starts_with("mailspan") || *line.level() <= tracing::Level::INFO
+        // Of a database that goes away the store tells once; its driver would for each of its connections.
+        let loudest = if line.target().starts_with("sqlx") { tracing::Level::ERROR } else { tracing::Level::INFO };
+        !redact || line.target().starts_with("mailspan") || *line.level() <= loudest
     };
     layer.with_filter(filter::filter_fn(speaks)).boxed()
 }
@@ -251,6 +253,7 @@ const METRICS: &[(&str, Kind, Unit, &str)] = {
             "When a mailbox was last audited to its end, in Unix time",
         ),
         ("mailspan_memory_budget_bytes", Gauge, Bytes, "Memory for message bytes, by state: used and free"),
+        ("mailspan_replicas", Gauge, Count, "Replicas that live on one database, as this one sees it"),
         ("mailspan_build_info", Gauge, Count, "Always 1; the labels say which build this is"),
     ]
 };

@@ -48,6 +48,7 @@ impl Daemon {
             }
             Err(error) => checks.push(failed(&error)),
         }
+        checks.extend(self.replicas_check());
         let counts: HashMap<Lane, LaneCount> = counts.into_iter().map(|it| (it.lane.clone(), it)).collect();
         let why = self.why_parked(&counts).await;
         // Without the count the rest still stands.

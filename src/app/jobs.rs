@@ -16,12 +16,16 @@ use crate::model::token::BoxFuture;
 use crate::model::work::{Job, Lane, Work};
 use crate::ops::tidy;
 use crate::queue::{Plan, Standing, Works};
+use crate::store::Across;
 
 /// Requests one mailbox may have in flight. Graph allows four per app and mailbox and counts until its own end, so
 /// four of ours can be five of Graph's (learn.microsoft.com/graph/throttling-limits).
 const MAILBOX_ROOM: u32 = 3;
 /// Mails that leave one mailbox at once; reading shares its requests with them.
 const SENDING_ROOM: u32 = 2;
+/// Jobs that work in one mailbox over all replicas, each of which makes one request at a time. One replica alone may have
+/// more in hand: there they wait for each other.
+const CALLS_PER_MAILBOX: u32 = 4;
 /// Jobs of one tenant's mailboxes at once, over all of them; of those that read, and of those that send.
 const TENANT_ROOM: u32 = 256;
 /// Subscriptions of one tenant that are made or renewed at once; as many as `graph` lets through, so that none waits
@@ -165,6 +169,19 @@ impl Works for Jobs {
             }
             _ => (&lane.0, u32::MAX),
         }
+    }
+
+    fn across(&self, lane: &Lane) -> Option<Across> {
+        let (kind, mailbox) = lane.0.split_once(':')?;
+        let both = || ["mailbox", "sending"].map(|it| Lane(format!("{it}:{mailbox}"))).to_vec();
+        Some(match kind {
+            "mailbox" => Across { lanes: both(), together: CALLS_PER_MAILBOX, most: MAILBOX_ROOM },
+            "sending" => Across { lanes: both(), together: CALLS_PER_MAILBOX, most: SENDING_ROOM },
+            "subscriptions" => {
+                Across { lanes: vec![lane.clone()], together: SUBSCRIPTIONS_ROOM, most: SUBSCRIPTIONS_ROOM }
+            }
+            _ => return None,
+        })
     }
 
     fn longest(&self, lane: &Lane) -> Duration {

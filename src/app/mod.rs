@@ -13,6 +13,7 @@ mod ground;
 mod jobs;
 mod keys;
 mod paused;
+mod replicas;
 mod routes;
 mod sending;
 mod sign_ins;
@@ -42,15 +43,18 @@ use crate::model::clock::{Clock, SharedClock, UnixMillis};
 use crate::model::work::{MailboxId, NewJob, Work};
 use crate::outbound::smtp::Submissions;
 use crate::queue::Runner;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::telemetry::Telemetry;
 use ground::Ground;
 use jobs::Jobs;
 use paused::PausedMailboxes;
+use replicas::Replicas;
 use wiring::Wiring;
 
 /// How often the recorder folds its histograms, so that they do not grow while nobody scrapes.
 const UPKEEP_TURN: Duration = Duration::from_secs(5);
+/// How often a start asks a store again that is away.
+const STORE_TURN: Duration = Duration::from_secs(1);
 /// The system's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
@@ -74,6 +78,7 @@ pub struct Daemon {
     /// Routes that are no longer configured and were seen to have deliveries left.
     removed: Mutex<BTreeSet<String>>,
     jobs: Arc<Jobs>,
+    replicas: Replicas,
     /// Room for content that is passed on by link.
     pub downloads: Arc<Semaphore>,
     /// Room for one audit that was asked for.
@@ -121,6 +126,7 @@ impl Bridge {
             clock: Arc::clone(&jobs.ground.clock),
             removed: Mutex::default(),
             jobs,
+            replicas: Replicas::default(),
             downloads: Arc::new(Semaphore::new(downloads)),
             audits: Semaphore::new(1),
             sign_ins: sign_ins::SignIns::default(),
@@ -168,7 +174,7 @@ impl Bridge {
         parts.spawn(async move { ("the public listener", acknowledge(public, public_router).await) });
         let router = http::admin(Arc::clone(&daemon));
         let admin_part = tokio::spawn(async move { admin.serve(router).await });
-        daemon.store.enqueue(first_jobs).await?;
+        make_due(&daemon.store, first_jobs, &stop).await?;
 
         let looping = CancellationToken::new();
         let runner = Runner::new(daemon.store.clone(), Arc::clone(&daemon.jobs), Arc::clone(&daemon.clock));
@@ -199,6 +205,11 @@ impl Bridge {
             watcher.watch_credentials(token).await;
             ("the eye on credentials", Ok(()))
         });
+        let (token, replica) = (looping.clone(), Arc::clone(&daemon));
+        parts.spawn(async move {
+            replica.show_itself(token).await;
+            ("the replica's sign of life", Ok(()))
+        });
         let (token, keeper) = (looping.clone(), Arc::clone(&daemon));
         parts.spawn(async move {
             keeper.watch_keys(token).await;
@@ -225,6 +236,8 @@ impl Bridge {
         while parts.join_next().await.is_some() {}
         admin_handle.graceful_shutdown(Some(Duration::from_secs(1)));
         let admin_ended = admin_part.await;
+        // Without it the others find out by themselves.
+        drop(daemon.store.leave().await);
         daemon.store.close().await;
         match broken {
             Some(Ok((part, Ok(())))) => anyhow::bail!("{part} ended by itself"),
@@ -246,6 +259,19 @@ async fn watch(store: &Store, mailboxes: &HashMap<MailboxId, Watched>) -> anyhow
         one??;
     }
     Ok(())
+}
+
+/// Makes the first jobs due. A database that goes away in this moment is waited for as it would be a moment later.
+async fn make_due(store: &Store, jobs: Vec<NewJob>, stop: &CancellationToken) -> Result<(), StoreError> {
+    let trying = async {
+        loop {
+            match store.enqueue(jobs.clone()).await {
+                Err(error) if error.may_pass() => tokio::time::sleep(STORE_TURN).await,
+                made => return made,
+            }
+        }
+    };
+    stop.run_until_cancelled(trying).await.unwrap_or(Ok(()))
 }
 
 /// The restart is the recovery: at start every mailbox is due for a look and its subscription for a check.

@@ -78,6 +78,7 @@ impl Daemon {
                     // The loop asks for the room of a lane when something happens; this is what happens.
                     Ok(true) => drop(self.store.enqueue(vec![Work::Tidy.due(self.now())]).await),
                     Ok(false) => {}
+                    Err(error) if error.is_told() => {}
                     Err(error) => {
                         tracing::warn!(reason = %error, "It could not be read which mailboxes are paused; asking again shortly");
                     }

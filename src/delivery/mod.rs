@@ -60,6 +60,11 @@ pub struct Delivery {
     pub links: LinkKey,
 }
 
+/// How long an acceptance is kept that cannot be recorded: within what an attempt may take around its handover.
+const STORE_PATIENCE: Duration = Duration::from_secs(6);
+/// How often it is tried.
+const STORE_WAIT: Duration = Duration::from_millis(300);
+
 /// One route as deliveries need it.
 pub struct Route {
     /// Where it leads.
@@ -144,7 +149,7 @@ impl Delivery {
             .record(waited.max(0) as f64 / 1000.0);
         let linked = expires.map(|at| (row.message.id, at.saturating_mul(1000)));
         let leaves = Leaves { linked, conversation, attempt: Some((job.attempt, begun.elapsed())) };
-        let settled = self.store.delivered_with(job.claim, interaction, leaves).await?;
+        let settled = self.written(job, interaction, leaves).await?;
         if !settled {
             tracing::warn!(
                 interaction,
@@ -153,6 +158,18 @@ impl Delivery {
             );
         }
         Ok(Next::Settled)
+    }
+
+    /// Records that it was accepted. A store that is away for a moment is waited for: what is not recorded is handed over
+    /// again.
+    async fn written(&self, job: &Job, interaction: &str, leaves: Leaves) -> Result<bool, Failure> {
+        let until = Instant::now() + STORE_PATIENCE;
+        loop {
+            match self.store.delivered_with(job.claim, interaction, leaves.clone()).await {
+                Err(error) if error.may_pass() && Instant::now() < until => tokio::time::sleep(STORE_WAIT).await,
+                written => return Ok(written?),
+            }
+        }
     }
 
     async fn handover(&self, job: &Job, row: &Row, facts: &Facts, expires: Option<i64>) -> Result<Handover, Failure> {

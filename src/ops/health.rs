@@ -101,6 +101,11 @@ pub enum Details {
         /// Deliveries that need a person.
         parked: u64,
     },
+    /// The replicas on one database.
+    Replicas {
+        /// The names of those that live.
+        living: Vec<String>,
+    },
     /// The store.
     Store {
         /// `sqlite` or `postgres`.
