@@ -110,6 +110,7 @@ impl Run {
                 lane: lane.clone(),
                 room: u32::try_from(free.available_permits()).unwrap_or(u32::MAX),
                 lease_ms: 60_000,
+                across: None,
             });
             let claims = self.written(self.store.claim(rooms.collect())).await;
             let came = claims.jobs.len();

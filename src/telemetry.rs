@@ -151,7 +151,9 @@ where
     };
     let redact = config.redact;
     let speaks = move |line: &tracing::Metadata<'_>| {
-        !redact || line.target().starts_with("mailspan") || *line.level() <= tracing::Level::INFO
+        // Of a database that goes away the store tells once; its driver would for each of its connections.
+        let loudest = if line.target().starts_with("sqlx") { tracing::Level::ERROR } else { tracing::Level::INFO };
+        !redact || line.target().starts_with("mailspan") || *line.level() <= loudest
     };
     layer.with_filter(filter::filter_fn(speaks)).boxed()
 }
@@ -186,6 +188,18 @@ const METRICS: &[(&str, Kind, Unit, &str)] = {
     use Kind::{Counter, Gauge, Histogram};
     use Unit::{Bytes, Count, Seconds};
     &[
+        (
+            "mailspan_configuration_reloads_total",
+            Counter,
+            Count,
+            "Times the configuration was read anew, by outcome: applied, unchanged or refused",
+        ),
+        (
+            "mailspan_configuration_loaded_timestamp_seconds",
+            Gauge,
+            Seconds,
+            "When the configuration in force was read, in Unix time",
+        ),
         ("mailspan_notifications_total", Counter, Count, "Notifications received from Graph, by result"),
         ("mailspan_notification_ack_seconds", Histogram, Seconds, "Time to acknowledge a notification"),
         ("mailspan_graph_requests_total", Counter, Count, "Requests to Graph, by operation and status"),
@@ -251,6 +265,7 @@ const METRICS: &[(&str, Kind, Unit, &str)] = {
             "When a mailbox was last audited to its end, in Unix time",
         ),
         ("mailspan_memory_budget_bytes", Gauge, Bytes, "Memory for message bytes, by state: used and free"),
+        ("mailspan_replicas", Gauge, Count, "Replicas that live on one database, as this one sees it"),
         ("mailspan_build_info", Gauge, Count, "Always 1; the labels say which build this is"),
     ]
 };

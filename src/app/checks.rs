@@ -48,6 +48,7 @@ impl Daemon {
             }
             Err(error) => checks.push(failed(&error)),
         }
+        checks.extend(self.replicas_check());
         let counts: HashMap<Lane, LaneCount> = counts.into_iter().map(|it| (it.lane.clone(), it)).collect();
         let why = self.why_parked(&counts).await;
         // Without the count the rest still stands.
@@ -58,9 +59,12 @@ impl Daemon {
             let sending = sending::sending(&wiring.outbound, it, &open, now);
             whole.mailbox_check(it, states.get(it), sending)
         }));
+        let left = states.values().filter(|it| !wiring.inbound.mailboxes.contains_key(&it.mailbox));
+        checks.extend(left.filter_map(|it| whole.left_mailbox_check(it)));
         let left_behind = left_behind(&wiring.routes, &counts);
         checks.extend(wiring.routes.iter().chain(&left_behind).map(|name| whole.route_check(name)));
         checks.extend(whole.callbacks_check());
+        checks.push(self.reloads.check());
         Health::of(checks)
     }
 
@@ -210,6 +214,32 @@ impl Whole<'_> {
                 sign_in,
             },
         }
+    }
+
+    /// A mailbox that is no longer configured, where something of it is left.
+    fn left_mailbox_check(&self, state: &MailboxState) -> Option<Check> {
+        let count = self.counts.get(&Lane::mailbox(&state.mailbox)).filter(|it| it.fetches + it.parked > 0)?;
+        let (waiting, parked) = (count.fetches, count.parked);
+        let stands = format!("{waiting} of its messages wait until it is configured again, {parked} are parked");
+        Some(Check {
+            kind: "mailbox",
+            name: state.mailbox.to_string(),
+            status: Status::Degraded,
+            reason: Some(format!("the mailbox is no longer configured; {stands}")),
+            details: Details::Mailbox {
+                mode: "removed",
+                paused_at: None,
+                paused_by: None,
+                subscription_expires_at: shown(state.subscription.as_ref().map(|it| it.expires_at)),
+                last_notification_at: shown(self.jobs.ground.hints.last_heard(&state.mailbox)),
+                last_sync_at: shown(state.last_sync_at),
+                lag_seconds: None,
+                waiting,
+                parked,
+                sending: None,
+                sign_in: None,
+            },
+        })
     }
 
     fn route_check(&self, name: &str) -> Check {

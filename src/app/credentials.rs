@@ -2,8 +2,11 @@
 //!
 //! Each replica looks for itself, because what it holds in memory is its own. No job in the table could know that.
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::Daemon;
@@ -16,16 +19,26 @@ use crate::ops::health::{Check, Credential, Details, Status, shown};
 const TURN: Duration = Duration::from_secs(2);
 
 impl Daemon {
-    /// Watches every tenant's credentials until the stop. Tenants do not wait for each other.
+    /// Watches the credentials of every tenant there is, until the stop. Tenants do not wait for each other.
     pub(super) async fn watch_credentials(&self, stop: CancellationToken) {
-        let wiring = self.jobs.present();
-        let watching = wiring.tenants.iter().map(|it| async move {
+        let mut swaps = self.jobs.swaps();
+        let following = async {
             loop {
-                it.identity.watch().await;
-                tokio::time::sleep(TURN).await;
+                let wiring = Arc::clone(&swaps.borrow_and_update());
+                let watching = wiring.tenants.iter().map(|it| async move {
+                    loop {
+                        it.identity.watch().await;
+                        tokio::time::sleep(TURN).await;
+                    }
+                });
+                tokio::select! {
+                    _ = futures_util::future::join_all::<_>(watching) => swaps.changed().await?,
+                    swapped = swaps.changed() => swapped?,
+                }
             }
-        });
-        stop.run_until_cancelled(futures_util::future::join_all::<_>(watching)).await;
+        };
+        // The sender lives as long as the daemon.
+        let _: Option<Result<Infallible, RecvError>> = stop.run_until_cancelled(following).await;
     }
 }
 

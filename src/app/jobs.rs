@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::ground::Ground;
-use super::paused::PausedMailboxes;
+use super::paused::{HeldLanes, PausedMailboxes};
 use super::wiring::Wiring;
 use crate::model::backoff::{Backoff, Then};
 use crate::model::clock::rfc3339;
@@ -16,12 +16,16 @@ use crate::model::token::BoxFuture;
 use crate::model::work::{Job, Lane, Work};
 use crate::ops::tidy;
 use crate::queue::{Plan, Standing, Works};
+use crate::store::Across;
 
 /// Requests one mailbox may have in flight. Graph allows four per app and mailbox and counts until its own end, so
 /// four of ours can be five of Graph's (learn.microsoft.com/graph/throttling-limits).
 const MAILBOX_ROOM: u32 = 3;
 /// Mails that leave one mailbox at once; reading shares its requests with them.
 const SENDING_ROOM: u32 = 2;
+/// Jobs that work in one mailbox over all replicas, each of which makes one request at a time. One replica alone may have
+/// more in hand: there they wait for each other.
+const CALLS_PER_MAILBOX: u32 = 4;
 /// Jobs of one tenant's mailboxes at once, over all of them; of those that read, and of those that send.
 const TENANT_ROOM: u32 = 256;
 /// Subscriptions of one tenant that are made or renewed at once; as many as `graph` lets through, so that none waits
@@ -68,6 +72,9 @@ pub(super) struct Jobs {
     present: watch::Sender<Arc<Wiring>>,
     pub(super) standings: Mutex<HashMap<Lane, Standing>>,
     pub(super) paused_mailboxes: PausedMailboxes,
+    /// Mailboxes that are on their way to another folder.
+    pub(super) moving: HeldLanes,
+    redirected: Mutex<Vec<Lane>>,
 }
 
 impl Wiring {
@@ -82,12 +89,25 @@ impl Wiring {
 impl Jobs {
     pub(super) fn new(ground: Ground, wiring: Wiring, paused_mailboxes: PausedMailboxes) -> Self {
         let present = watch::Sender::new(Arc::new(wiring));
-        Self { ground, present, standings: Mutex::default(), paused_mailboxes }
+        let (standings, redirected) = (Mutex::default(), Mutex::default());
+        Self { ground, present, standings, paused_mailboxes, moving: HeldLanes::default(), redirected }
     }
 
     /// The wiring of this moment. Whoever begins something with it ends it with it.
     pub(super) fn present(&self) -> Arc<Wiring> {
         Arc::clone(&self.present.borrow())
+    }
+
+    /// Puts another wiring in the place of the present one, which ends what was begun with it. What is known of
+    /// `redirected` routes belongs to the places they led to before.
+    pub(super) fn swap(&self, wiring: Wiring, redirected: Vec<Lane>) {
+        self.redirected.lock().unwrap_or_else(PoisonError::into_inner).extend(redirected);
+        self.present.send_replace(Arc::new(wiring));
+    }
+
+    /// Hears of every swap.
+    pub(super) fn swaps(&self) -> watch::Receiver<Arc<Wiring>> {
+        self.present.subscribe()
     }
 
     /// How a route stands.
@@ -110,14 +130,19 @@ impl RoutePlan {
 
 impl Works for Jobs {
     fn attempt<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Outcome> {
-        let wiring = self.present();
+        // Taken together: whoever swaps knows from then on who is still at work with the old one.
+        let (wiring, presence) = {
+            let present = self.present.borrow();
+            (Arc::clone(&present), job.work.mailbox().and_then(|it| present.presence(it)))
+        };
         Box::pin(async move {
+            let _presence = presence;
             match &job.work {
                 Work::Look { mailbox } => wiring.inbound.look(mailbox).await,
                 Work::Sweep { mailbox } => wiring.inbound.sweep(mailbox).await,
                 Work::Fetch { mailbox, message } => wiring.inbound.fetch(job, mailbox, *message).await,
                 Work::Mark { mailbox } => wiring.inbound.mark(mailbox).await,
-                Work::Renew { mailbox } => wiring.inbound.renew(mailbox).await,
+                Work::Renew { mailbox } => wiring.inbound.renew(job, mailbox).await,
                 Work::Deliver { route, interaction } => wiring.delivery.deliver(job, route, interaction).await,
                 Work::Audit { mailbox } => wiring.audit(mailbox).await,
                 Work::Send { mailbox, submission } => wiring.outbound.send(job, mailbox, *submission).await,
@@ -146,10 +171,13 @@ impl Works for Jobs {
     }
 
     fn room(&self, lane: &Lane) -> u32 {
-        match self.present().route(lane) {
+        let wiring = self.present();
+        match wiring.route(lane) {
             Some(route) => route.room,
             // What is due stays due until the mailbox is resumed.
             None if self.paused_mailboxes.holds(lane) => 0,
+            // Nor is it lost: another replica may know the mailbox, and it may be configured again.
+            None if !wiring.works_in(lane) || self.moving.holds(lane) => 0,
             None if lane.0.starts_with("mailbox:") => MAILBOX_ROOM,
             None if lane.0.starts_with("sending:") => SENDING_ROOM,
             None if lane.0.starts_with("subscriptions:") => SUBSCRIPTIONS_ROOM,
@@ -167,6 +195,19 @@ impl Works for Jobs {
         }
     }
 
+    fn across(&self, lane: &Lane) -> Option<Across> {
+        let (kind, mailbox) = lane.0.split_once(':')?;
+        let both = || ["mailbox", "sending"].map(|it| Lane(format!("{it}:{mailbox}"))).to_vec();
+        Some(match kind {
+            "mailbox" => Across { lanes: both(), together: CALLS_PER_MAILBOX, most: MAILBOX_ROOM },
+            "sending" => Across { lanes: both(), together: CALLS_PER_MAILBOX, most: SENDING_ROOM },
+            "subscriptions" => {
+                Across { lanes: vec![lane.clone()], together: SUBSCRIPTIONS_ROOM, most: SUBSCRIPTIONS_ROOM }
+            }
+            _ => return None,
+        })
+    }
+
     fn longest(&self, lane: &Lane) -> Duration {
         match self.present().route(lane) {
             Some(route) => route.plan.timeout,
@@ -176,13 +217,18 @@ impl Works for Jobs {
         }
     }
 
+    fn redirected(&self) -> Vec<Lane> {
+        std::mem::take(&mut *self.redirected.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn stands(&self, lane: &Lane, standing: &Standing) {
         let mut standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
         let before = standings.insert(lane.clone(), standing.clone());
         let was_paused = before.is_some_and(|it| it.paused_until().is_some());
         let failures = standing.failures();
         match standing.paused_until() {
-            Some(until) if !was_paused => {
+            // A route that was led elsewhere is probed at once and was not found out.
+            Some(until) if !was_paused && until > self.ground.clock.now() => {
                 let (until, reason) = (rfc3339(until), standing.why());
                 tracing::warn!(
                     lane = lane.0,

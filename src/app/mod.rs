@@ -9,10 +9,13 @@ mod checks;
 mod credentials;
 mod daemon;
 mod delegated;
+mod due;
 mod ground;
 mod jobs;
 mod keys;
 mod paused;
+mod reload;
+mod replicas;
 mod routes;
 mod sending;
 mod sign_ins;
@@ -23,7 +26,7 @@ pub use alone::Alone;
 pub use audits::NoAudit;
 pub use sign_ins::{Departure, NotTaken, UnderWayState};
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -35,22 +38,26 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::config::source::Source;
 use crate::http::{self, Listener};
-use crate::inbound::Watched;
 use crate::inbound::webhook::Door;
 use crate::model::clock::{Clock, SharedClock, UnixMillis};
-use crate::model::work::{MailboxId, NewJob, Work};
+use crate::model::work::MailboxId;
 use crate::outbound::smtp::Submissions;
 use crate::queue::Runner;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::telemetry::Telemetry;
 use ground::Ground;
 use jobs::Jobs;
 use paused::PausedMailboxes;
+use reload::Reloads;
+use replicas::Replicas;
 use wiring::Wiring;
 
 /// How often the recorder folds its histograms, so that they do not grow while nobody scrapes.
 const UPKEEP_TURN: Duration = Duration::from_secs(5);
+/// How often a start asks a store again that is away.
+const STORE_TURN: Duration = Duration::from_secs(1);
 /// The system's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
@@ -74,6 +81,8 @@ pub struct Daemon {
     /// Routes that are no longer configured and were seen to have deliveries left.
     removed: Mutex<BTreeSet<String>>,
     jobs: Arc<Jobs>,
+    reloads: Reloads,
+    replicas: Replicas,
     /// Room for content that is passed on by link.
     pub downloads: Arc<Semaphore>,
     /// Room for one audit that was asked for.
@@ -89,7 +98,7 @@ pub struct Bridge {
     admin: Listener,
     submissions: Option<Submissions>,
     public_router: axum::Router,
-    first_jobs: Vec<NewJob>,
+    source: Option<Source>,
     grace: Duration,
 }
 
@@ -104,28 +113,36 @@ impl Bridge {
         let admin = Listener::bind(config.server.admin_listen, None).context("server.admin_listen")?;
         let ground = Ground::open(&config, clock, admin.address()?).await?;
         let wiring = Wiring::build(config, &ground, None)?;
-        watch(&ground.store, &wiring.inbound.mailboxes).await?;
-        let config = &wiring.config;
-        let first_jobs = first_jobs(config, &wiring.mailboxes, ground.clock.now());
-        let submissions = sending::listener(config, &wiring.outbound)?;
+        let all: Vec<MailboxId> = wiring.mailboxes.to_vec();
+        due::watch(&ground.store, &wiring, &all).await?;
+        let config = wiring.config.clone();
         let door = Door { hints: Arc::clone(&ground.hints), clock: Arc::clone(&ground.clock) };
         let public_router = http::public(door, config.server.allowed_sources.clone().unwrap_or_default());
         let downloads = http::downloads(config.limits.memory_budget.0);
         let grace = config.server.shutdown_timeout.0;
         let paused = PausedMailboxes::read(&ground.store).await?;
         let jobs = Arc::new(Jobs::new(ground, wiring, paused));
+        let submissions = sending::listener(&config, &jobs)?;
         let daemon = Arc::new(Daemon {
             draining: AtomicBool::new(false),
             store: jobs.ground.store.clone(),
             metrics,
             clock: Arc::clone(&jobs.ground.clock),
             removed: Mutex::default(),
+            reloads: Reloads::new(jobs.ground.clock.now()),
             jobs,
+            replicas: Replicas::default(),
             downloads: Arc::new(Semaphore::new(downloads)),
             audits: Semaphore::new(1),
             sign_ins: sign_ins::SignIns::default(),
         });
-        Ok(Self { daemon, public, admin, submissions, public_router, first_jobs, grace })
+        Ok(Self { daemon, public, admin, submissions, public_router, source: None, grace })
+    }
+
+    /// Takes over what changes in the files of `source`, from which this bridge was built.
+    #[must_use]
+    pub fn follow(self, source: Source) -> Self {
+        Self { source: Some(source), ..self }
     }
 
     /// Where the public listener is bound.
@@ -160,7 +177,7 @@ impl Bridge {
     /// # Errors
     /// A part ended by itself; everything else was drained before this returns.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { daemon, public, admin, submissions, public_router, first_jobs, grace } = self;
+        let Self { daemon, public, admin, submissions, public_router, source, grace } = self;
         let (public_handle, admin_handle) = (public.handle(), admin.handle());
         let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
 
@@ -168,7 +185,7 @@ impl Bridge {
         parts.spawn(async move { ("the public listener", acknowledge(public, public_router).await) });
         let router = http::admin(Arc::clone(&daemon));
         let admin_part = tokio::spawn(async move { admin.serve(router).await });
-        daemon.store.enqueue(first_jobs).await?;
+        make_due(&daemon, &stop).await?;
 
         let looping = CancellationToken::new();
         let runner = Runner::new(daemon.store.clone(), Arc::clone(&daemon.jobs), Arc::clone(&daemon.clock));
@@ -199,6 +216,16 @@ impl Bridge {
             watcher.watch_credentials(token).await;
             ("the eye on credentials", Ok(()))
         });
+        let (token, follower) = (looping.clone(), Arc::clone(&daemon));
+        parts.spawn(async move {
+            follower.follow_configuration(source, token).await;
+            ("the eye on the configuration", Ok(()))
+        });
+        let (token, replica) = (looping.clone(), Arc::clone(&daemon));
+        parts.spawn(async move {
+            replica.show_itself(token).await;
+            ("the replica's sign of life", Ok(()))
+        });
         let (token, keeper) = (looping.clone(), Arc::clone(&daemon));
         parts.spawn(async move {
             keeper.watch_keys(token).await;
@@ -225,6 +252,8 @@ impl Bridge {
         while parts.join_next().await.is_some() {}
         admin_handle.graceful_shutdown(Some(Duration::from_secs(1)));
         let admin_ended = admin_part.await;
+        // Without it the others find out by themselves.
+        drop(daemon.store.leave().await);
         daemon.store.close().await;
         match broken {
             Some(Ok((part, Ok(())))) => anyhow::bail!("{part} ended by itself"),
@@ -235,33 +264,21 @@ impl Bridge {
     }
 }
 
-/// Writes down which folder of each mailbox is watched; many together, so that they share commits.
-async fn watch(store: &Store, mailboxes: &HashMap<MailboxId, Watched>) -> anyhow::Result<()> {
-    let mut written = JoinSet::new();
-    for (mailbox, watched) in mailboxes {
-        let (store, mailbox, folder) = (store.clone(), mailbox.clone(), watched.config.folder.clone());
-        written.spawn(async move { store.watching(&mailbox, &folder).await });
-    }
-    while let Some(one) = written.join_next().await {
-        one??;
-    }
-    Ok(())
-}
-
-/// The restart is the recovery: at start every mailbox is due for a look and its subscription for a check.
-/// Sweeps are spread over their interval, so that ten thousand mailboxes do not sweep at once.
-fn first_jobs(config: &Config, mailboxes: &[MailboxId], now: UnixMillis) -> Vec<NewJob> {
-    let spread = config.sync.sweep_interval.millis();
-    let mut jobs = vec![Work::Tidy.due(now)];
-    jobs.extend(audits::first_audits(mailboxes, now));
-    for (index, mailbox) in mailboxes.iter().enumerate() {
-        let share = i64::try_from(index).unwrap_or(0) * spread / i64::try_from(mailboxes.len()).unwrap_or(1);
-        jobs.push(Work::Renew { mailbox: mailbox.clone() }.due(now));
-        jobs.push(Work::Look { mailbox: mailbox.clone() }.due(now));
-        jobs.push(Work::Mark { mailbox: mailbox.clone() }.due(now));
-        jobs.push(Work::Sweep { mailbox: mailbox.clone() }.due(now + spread.min(60_000) + share));
-    }
-    jobs
+/// Makes the first jobs due. A database that goes away in this moment is waited for as it would be a moment later.
+async fn make_due(daemon: &Daemon, stop: &CancellationToken) -> Result<(), StoreError> {
+    let trying = async {
+        loop {
+            let made = match due::first_jobs(&daemon.jobs).await {
+                Ok(jobs) => daemon.store.enqueue(jobs).await,
+                Err(error) => Err(error),
+            };
+            match made {
+                Err(error) if error.may_pass() => tokio::time::sleep(STORE_TURN).await,
+                made => return made,
+            }
+        }
+    };
+    stop.run_until_cancelled(trying).await.unwrap_or(Ok(()))
 }
 
 /// Serves notifications on a thread of their own: Graph counts the time until we answer, so an acknowledgement must not

@@ -17,21 +17,32 @@ const TURN: Duration = Duration::from_secs(5);
 
 /// The lanes of paused mailboxes, as the store last said.
 #[derive(Debug, Default)]
-pub(super) struct PausedMailboxes(RwLock<HashSet<Lane>>);
+pub(super) struct PausedMailboxes(HeldLanes);
+
+/// Lanes in which nothing is begun.
+#[derive(Debug, Default)]
+pub(super) struct HeldLanes(RwLock<HashSet<Lane>>);
 
 impl PausedMailboxes {
     /// Those the store knows.
     pub(super) async fn read(store: &Store) -> Result<Self, StoreError> {
-        Ok(Self(RwLock::new(lanes(&store.paused_mailboxes().await?))))
+        Ok(Self(HeldLanes(RwLock::new(lanes(&store.paused_mailboxes().await?)))))
     }
 
     /// Whether nothing is to be done in this lane.
+    pub(super) fn holds(&self, lane: &Lane) -> bool {
+        self.0.holds(lane)
+    }
+}
+
+impl HeldLanes {
+    /// Whether this lane is held.
     pub(super) fn holds(&self, lane: &Lane) -> bool {
         self.0.read().unwrap_or_else(PoisonError::into_inner).contains(lane)
     }
 
     /// Replaces what is known. Returns whether a lane was held and is no longer.
-    fn replace(&self, lanes: HashSet<Lane>) -> bool {
+    pub(super) fn replace(&self, lanes: HashSet<Lane>) -> bool {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let is_released = !known.is_subset(&lanes);
         *known = lanes;
@@ -78,6 +89,7 @@ impl Daemon {
                     // The loop asks for the room of a lane when something happens; this is what happens.
                     Ok(true) => drop(self.store.enqueue(vec![Work::Tidy.due(self.now())]).await),
                     Ok(false) => {}
+                    Err(error) if error.is_told() => {}
                     Err(error) => {
                         tracing::warn!(reason = %error, "It could not be read which mailboxes are paused; asking again shortly");
                     }
@@ -89,6 +101,6 @@ impl Daemon {
 
     async fn learn_pauses(&self) -> Result<bool, StoreError> {
         let paused = self.store.paused_mailboxes().await?;
-        Ok(self.jobs.paused_mailboxes.replace(lanes(&paused)))
+        Ok(self.jobs.paused_mailboxes.0.replace(lanes(&paused)))
     }
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::ground::Ground;
+use super::jobs::Jobs;
 use super::wiring::Wiring;
 use crate::config::Config;
 use crate::inbound::Inbound;
 use crate::model::clock::UnixMillis;
 use crate::model::work::MailboxId;
 use crate::ops::health::{Sending, Status};
-use crate::outbound::smtp::Submissions;
+use crate::outbound::smtp::{Submissions, Users};
 use crate::outbound::{Outbound, Sender};
 use crate::store::OpenSubmissions;
 
@@ -40,6 +41,7 @@ pub(super) fn outbound(
         troubles: ground.troubles.clone(),
         own_ids: ground.own_ids.clone(),
         thread_names: ground.thread_names.clone(),
+        users: Users::new(&config.outbound.smtp_users),
         callback: super::callbacks::destination(config, ground, before)?,
     })
 }
@@ -71,6 +73,8 @@ pub(super) fn late(sending: Option<&Sending>) -> Option<(Status, Option<String>)
 }
 
 /// The listener for programs that speak SMTP, if one is configured.
-pub(super) fn listener(config: &Config, outbound: &Arc<Outbound>) -> anyhow::Result<Option<Submissions>> {
-    Submissions::bind(&config.outbound, outbound).map_err(anyhow::Error::msg).context("outbound.smtp_listen")
+pub(super) fn listener(config: &Config, jobs: &Arc<Jobs>) -> anyhow::Result<Option<Submissions>> {
+    let (clock, asked) = (Arc::clone(&jobs.ground.clock), Arc::clone(jobs));
+    let present = Arc::new(move || Arc::clone(&asked.present().outbound));
+    Submissions::bind(&config.outbound, clock, present).map_err(anyhow::Error::msg).context("outbound.smtp_listen")
 }

@@ -3,7 +3,7 @@
 //! Whoever begins something takes the wiring of that moment and keeps it to the end: an attempt is made by one
 //! configuration. What did not change in the configuration is the same in the next wiring, with all it remembers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -18,9 +18,10 @@ use crate::config::Config;
 use crate::config::limits::Unmatched;
 use crate::config::route::RouteConfig;
 use crate::delivery::Delivery;
+use crate::graph::Graph;
 use crate::http::api::Access;
 use crate::inbound::{Inbound, MailboxConfig, Watched};
-use crate::model::work::MailboxId;
+use crate::model::work::{Lane, MailboxId};
 use crate::outbound::Outbound;
 
 /// What is made of one configuration.
@@ -43,6 +44,10 @@ pub(super) struct Wiring {
     /// How callbacks are made, where they are configured.
     pub(super) callbacks: Option<RoutePlan>,
     pub(super) access: Arc<Access>,
+    /// Whoever works in a mailbox with this wiring holds a clone of its presence.
+    presences: HashMap<MailboxId, Arc<()>>,
+    /// The lanes of the mailboxes.
+    lanes: HashSet<Lane>,
 }
 
 impl Wiring {
@@ -65,6 +70,8 @@ impl Wiring {
             links: ground.links.clone(),
         };
         Ok(Self {
+            presences: inbound.mailboxes.keys().map(|it| (it.clone(), Arc::default())).collect(),
+            lanes: inbound.mailboxes.keys().map(Lane::mailbox).collect(),
             mailboxes: config.mailboxes.iter().map(Config::mailbox_id).collect(),
             routes: config.routes.iter().map(|it| it.name.clone()).collect(),
             callbacks: callbacks::plan(&outbound),
@@ -79,6 +86,37 @@ impl Wiring {
             config,
         })
     }
+
+    /// Whether work in this lane is known here. Work in a mailbox that is not configured is left alone.
+    pub(super) fn works_in(&self, lane: &Lane) -> bool {
+        lane.of_mailbox().is_none() || self.lanes.contains(lane)
+    }
+
+    /// To be held by whoever works in this mailbox.
+    pub(super) fn presence(&self, mailbox: &MailboxId) -> Option<Arc<()>> {
+        self.presences.get(mailbox).cloned()
+    }
+
+    /// Whether nobody works in this mailbox with this wiring, once it is not the present one any more.
+    pub(super) fn is_left(&self, mailbox: &MailboxId) -> bool {
+        self.presences.get(mailbox).is_none_or(|it| Arc::strong_count(it) == 1)
+    }
+}
+
+/// What mailboxes that are configured no longer were reached by, where no tenant has it any more: what was set up in them is
+/// taken down with that.
+fn parted(
+    mailboxes: &HashMap<MailboxId, Watched>,
+    tenants: &[Tenant],
+    before: Option<&Wiring>,
+) -> HashMap<MailboxId, Arc<Graph>> {
+    let Some(before) = before else { return HashMap::new() };
+    let known = before.inbound.mailboxes.iter().map(|(id, it)| (id, &it.graph)).chain(&before.inbound.parted);
+    let has_tenant = |id: &MailboxId| tenants.iter().any(|it| it.config.name == id.tenant);
+    let is_tenants = |graph| before.tenants.iter().any(|it| Arc::ptr_eq(&it.graph, graph));
+    let is_in_use = |id: &MailboxId, graph| mailboxes.contains_key(id) || has_tenant(id) && is_tenants(graph);
+    let parted = known.filter(|(id, graph)| !is_in_use(id, graph));
+    parted.map(|(id, graph)| (id.clone(), Arc::clone(graph))).collect()
 }
 
 fn inbound(
@@ -88,10 +126,13 @@ fn inbound(
     plans: &RoutePlans,
     before: Option<&Wiring>,
 ) -> anyhow::Result<Inbound> {
+    let mailboxes = mailboxes(config, ways, before)?;
     Ok(Inbound {
         store: ground.store.clone(),
         clock: Arc::clone(&ground.clock),
-        mailboxes: mailboxes(config, ways, before)?,
+        parted: parted(&mailboxes, ways.0, before),
+        mailboxes,
+        tenants: ways.0.iter().map(|it| (it.config.name.clone(), Arc::clone(&it.graph))).collect(),
         hints: Arc::clone(&ground.hints),
         rules: config.routes.iter().map(RouteConfig::rule).collect(),
         renderings: renderings(config, &content_url(config, ground.admin), plans)?,

@@ -178,6 +178,12 @@ impl Client {
         self.http.get(live).timeout(CONNECT_WITHIN).send().await.is_ok_and(|it| it.status().is_success())
     }
 
+    /// What the daemon says of its own health, well or not; `None` where that is nothing.
+    pub(super) async fn health(&self) -> Option<Value> {
+        let answer = self.http.get(self.base.join("health").ok()?).send().await.ok()?;
+        answer.json().await.ok()
+    }
+
     /// Where it is asked: host and port.
     pub(super) fn place(&self) -> &str {
         self.base.authority()

@@ -3,13 +3,16 @@
 //!
 //! Works beside a running daemon and without one; without one it puts up the public listener for as long as it looks.
 
+mod setup;
+
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::ask::{Client, Daemon, NoAnswer};
+use self::setup::{Teller, tenants};
+use super::ask::{Daemon, NoAnswer};
 use super::healthcheck::{named, reachable};
 use super::{TROUBLE, UNUSABLE, complain};
 use crate::app::SystemClock;
@@ -17,11 +20,11 @@ use crate::config::Config;
 use crate::config::problem::{Problem, Problems};
 use crate::egress::Egress;
 use crate::http::{self, Listener};
+use crate::inbound::Mode;
 use crate::inbound::webhook::Door;
-use crate::inbound::{MailboxConfig, MarkRead, Mode};
 use crate::model::address::Address;
-use crate::model::token::BoxFuture;
-use crate::ops::doctor::{Finding, Journeys, Mailbox, PublicUrl, Setup, State, Step, Tenant, examine, unusable};
+use crate::model::units::Span;
+use crate::ops::doctor::{Finding, Journeys, PublicUrl, RoundTrip, Setup, State, Step, examine, unusable};
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
@@ -33,6 +36,9 @@ pub(super) struct DoctorArgs {
     /// mailbox at the end.
     #[arg(long)]
     round_trip: bool,
+    /// How long the mail of --round-trip may take to arrive, and how long from there to be handed over.
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = |text: &str| text.parse::<Span>())]
+    wait: Span,
     #[command(flatten)]
     daemon: Daemon,
 }
@@ -67,10 +73,10 @@ fn refuse(problems: &Problems, json: bool) -> u8 {
 }
 
 async fn look(args: &DoctorArgs, config: &Config) -> Result<u8, String> {
-    let tenants = tenants(config, &args.mailbox)?;
     let egress = Egress::new(&config.egress).map_err(|error| error.to_string())?;
     let client = args.daemon.client().map_err(NoAnswer::into_text)?;
     let runs = client.is_there().await;
+    let tenants = tenants(config, &args.mailbox, runs.then_some(&client)).await?;
     let daemon = runs.then(|| client.place().to_owned());
     let (stand_in, nobody) = match wants_push(config) {
         true if !runs => stand_in(config),
@@ -83,7 +89,7 @@ async fn look(args: &DoctorArgs, config: &Config) -> Result<u8, String> {
         nobody,
     });
     let journeys = runs.then(|| Box::new(Teller(client)) as Box<dyn Journeys>);
-    let round_trip = args.round_trip.then_some(journeys);
+    let round_trip = args.round_trip.then_some(RoundTrip { journeys, wait: args.wait.0 });
     let setup = Setup { tenants, egress, clock: Arc::new(SystemClock), public_url, daemon, round_trip };
 
     let widest = widest(&setup);
@@ -107,32 +113,6 @@ fn wants_push(config: &Config) -> bool {
     config.sync.mode == Mode::Push && config.mailboxes.iter().any(|it| it.receive)
 }
 
-/// The tenants with the mailboxes that are asked for; all of them where none is.
-fn tenants(config: &Config, wanted: &[Address]) -> Result<Vec<Tenant>, String> {
-    if let Some(unknown) = wanted.iter().find(|it| !config.mailboxes.iter().any(|known| known.address == **it)) {
-        return Err(format!("--mailbox {unknown}: no mailbox of this address is configured"));
-    }
-    let is_wanted = |it: &MailboxConfig| wanted.is_empty() || wanted.contains(&it.address);
-    let tenant = |tenant: &crate::identity::config::TenantConfig| {
-        let is_of = |it: &&MailboxConfig| it.tenant.as_deref() == Some(tenant.name.as_str()) && is_wanted(it);
-        let mailboxes: Vec<Mailbox> = config.mailboxes.iter().filter(is_of).map(mailbox).collect();
-        (wanted.is_empty() || !mailboxes.is_empty()).then(|| Tenant { config: tenant.clone(), mailboxes })
-    };
-    Ok(config.tenants.iter().filter_map(tenant).collect())
-}
-
-fn mailbox(config: &MailboxConfig) -> Mailbox {
-    let marks = config.receive
-        && (config.mark_read != MarkRead::Never || config.move_to.is_some() || config.category.is_some());
-    Mailbox {
-        address: config.address.clone(),
-        folder: config.folder.clone(),
-        receive: config.receive,
-        send: config.send,
-        write: config.send || marks,
-    }
-}
-
 /// The public listener in the place of the daemon that does not run; or why there is none.
 fn stand_in(config: &Config) -> (Option<Listener>, Option<String>) {
     let server = &config.server;
@@ -154,18 +134,6 @@ async fn serve(listener: Option<Listener>, config: &Config) -> std::convert::Inf
         }
     }
     std::future::pending().await
-}
-
-/// The daemon's answers to where a mail is.
-struct Teller(Client);
-
-impl Journeys for Teller {
-    fn of<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<Value, String>> {
-        Box::pin(async move {
-            let asked = self.0.get(&["trace"], &[("q", text.to_owned()), ("limit", "1".to_owned())]).await;
-            asked.map_err(NoAnswer::into_text)
-        })
-    }
 }
 
 fn document(found: &[Finding]) -> Value {

@@ -13,6 +13,7 @@ mod mailbox;
 mod run;
 mod send;
 mod sign_in;
+mod store;
 mod table;
 mod trace;
 
@@ -55,6 +56,8 @@ enum Command {
     Mailbox(mailbox::MailboxCommand),
     /// Hand a mail to the running daemon, which sends it.
     Send(send::SendArgs),
+    /// Move a whole store between SQLite and PostgreSQL.
+    Store(store::StoreCommand),
     /// Sign a mailbox's user in, where the mailbox is reached on behalf of its user.
     SignIn(sign_in::SignInArgs),
     /// Ask a running daemon whether it is ready (for a container's HEALTHCHECK).
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Delivery(command) => block_on(delivery::delivery(command)),
         Command::Mailbox(command) => block_on(mailbox::mailbox(command)),
         Command::Send(args) => block_on(send::send(args)),
+        Command::Store(command) => block_on(store::store(command)),
         Command::SignIn(args) => block_on(sign_in::sign_in(args)),
         Command::Healthcheck(args) => block_on(healthcheck::healthcheck(args)),
         Command::Completions { shell } => {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{TROUBLE, UNUSABLE, complain};
-use crate::app::{Bridge, SystemClock};
-use crate::config::Config;
+use crate::app::{Bridge, Daemon, SystemClock};
+use crate::config::source::Source;
 use crate::telemetry;
 
 #[derive(Debug, Args)]
@@ -19,7 +19,8 @@ pub(super) struct RunArgs {
 
 /// Runs until SIGTERM or SIGINT. 0: stopped in order. 1: a part broke. 2: the configuration cannot be used.
 pub(super) async fn run(args: RunArgs) -> u8 {
-    let loaded = match Config::load(&args.config.files, super::environment()) {
+    let mut source = Source::new(args.config.files, super::environment());
+    let loaded = match source.load() {
         Ok(loaded) => loaded,
         Err(problems) => {
             complain(&format!("\n{problems}"));
@@ -41,8 +42,16 @@ pub(super) async fn run(args: RunArgs) -> u8 {
         complain(&format!("signals cannot be heard: {error}"));
         return TROUBLE;
     }
+    // From here on it ends nothing, and what comes before the bridge runs is not lost.
+    let hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(error) => {
+            complain(&format!("signals cannot be heard: {error}"));
+            return TROUBLE;
+        }
+    };
     let bridge = match Bridge::build(loaded.config, metrics, Arc::new(SystemClock)).await {
-        Ok(bridge) => bridge,
+        Ok(bridge) => bridge.follow(source),
         Err(error) => {
             tracing::error!(reason = format!("{error:#}"), "The bridge cannot start: {error:#}");
             return UNUSABLE;
@@ -52,6 +61,7 @@ pub(super) async fn run(args: RunArgs) -> u8 {
         let version = env!("CARGO_PKG_VERSION");
         tracing::info!(%public, %admin, version, "Mailspan {version} runs; Graph is heard on {public}, health on {admin}");
     }
+    tokio::spawn(reload_on(hangup, bridge.daemon()));
     match bridge.run(stop).await {
         Ok(()) => {
             tracing::info!("Mailspan stopped in order");
@@ -68,14 +78,6 @@ pub(super) async fn run(args: RunArgs) -> u8 {
 fn stop_on_signals(stop: CancellationToken) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            tracing::warn!(
-                "SIGHUP changes nothing: secrets and certificates are read anew by themselves, the rest needs a restart"
-            );
-        }
-    });
     tokio::spawn(async move {
         for seen in 0..2 {
             tokio::select! {
@@ -91,4 +93,11 @@ fn stop_on_signals(stop: CancellationToken) -> std::io::Result<()> {
         std::process::exit(i32::from(TROUBLE));
     });
     Ok(())
+}
+
+/// SIGHUP reads the configuration anew.
+async fn reload_on(mut hangup: Signal, daemon: Arc<Daemon>) {
+    while hangup.recv().await.is_some() {
+        daemon.ask_to_reload();
+    }
 }

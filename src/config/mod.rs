@@ -4,6 +4,7 @@
 //! between them. What it hands out needs no further checking.
 
 mod absent;
+pub mod changes;
 mod check;
 #[cfg(any(feature = "nats", feature = "amqp", feature = "kafka", feature = "object_store"))]
 mod check_buses;
@@ -26,6 +27,7 @@ mod schema;
 pub mod server;
 mod shape;
 pub mod show;
+pub mod source;
 pub mod token;
 mod tree;
 

@@ -88,6 +88,21 @@ pub(crate) fn write_grouped(
     Ok(())
 }
 
+/// `mailspan.toml:12: routes.crm.concurrency: must be …`, for where one line is all there is.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.origin, self.column) {
+            (Some(origin), Some(column)) => write!(f, "{origin}:{column}: ")?,
+            (Some(origin), None) => write!(f, "{origin}: ")?,
+            (None, _) => {}
+        }
+        match self.shown.as_str() {
+            "" => f.write_str(&self.message),
+            shown => write!(f, "{shown}: {}", self.message),
+        }
+    }
+}
+
 impl Problem {
     /// The group it is shown in: the file's number and name, then the environment, then the whole.
     fn title(&self, files: &[PathBuf]) -> (usize, String) {

@@ -44,6 +44,12 @@ const ROOM_PATIENCE: Duration = Duration::from_secs(3);
 /// … and how long it stays away then. Neither is counted as an attempt.
 const ROOM_WAIT: Duration = Duration::from_secs(5);
 
+/// A new route reaches all replicas within so long, in milliseconds. A delivery of a route that one of them does not know
+/// is left to the others …
+const ROLLOUT_MS: i64 = 10 * 60 * 1000;
+/// … who find it after this.
+const LEFT_TO_OTHERS: Duration = Duration::from_secs(5);
+
 /// Everything the delivery jobs work with, wired by the roof.
 pub struct Delivery {
     /// What is on disk.
@@ -59,6 +65,11 @@ pub struct Delivery {
     /// Signs the links to content.
     pub links: LinkKey,
 }
+
+/// How long an acceptance is kept that cannot be recorded: within what an attempt may take around its handover.
+const STORE_PATIENCE: Duration = Duration::from_secs(6);
+/// How often it is tried.
+const STORE_WAIT: Duration = Duration::from_millis(300);
 
 /// One route as deliveries need it.
 pub struct Route {
@@ -109,6 +120,10 @@ impl Delivery {
             return Err(Failure::permanent(format!("loop suspected: {reason}")).coded(Code::LoopSuspected));
         }
         let Some(to) = self.routes.get(route) else {
+            if self.store.is_shared() && self.clock.now() - job.created_at < ROLLOUT_MS {
+                let reason = "the route is not configured here, perhaps not yet; another replica may know it".into();
+                return Err(Failure::Postponed { reason, after: LEFT_TO_OTHERS });
+            }
             return Err(Failure::permanent("the route is no longer configured").coded(Code::RouteRemoved));
         };
         let facts = Facts::read(&row.facts)?;
@@ -144,7 +159,7 @@ impl Delivery {
             .record(waited.max(0) as f64 / 1000.0);
         let linked = expires.map(|at| (row.message.id, at.saturating_mul(1000)));
         let leaves = Leaves { linked, conversation, attempt: Some((job.attempt, begun.elapsed())) };
-        let settled = self.store.delivered_with(job.claim, interaction, leaves).await?;
+        let settled = self.written(job, interaction, leaves).await?;
         if !settled {
             tracing::warn!(
                 interaction,
@@ -153,6 +168,18 @@ impl Delivery {
             );
         }
         Ok(Next::Settled)
+    }
+
+    /// Records that it was accepted. A store that is away for a moment is waited for: what is not recorded is handed over
+    /// again.
+    async fn written(&self, job: &Job, interaction: &str, leaves: Leaves) -> Result<bool, Failure> {
+        let until = Instant::now() + STORE_PATIENCE;
+        loop {
+            match self.store.delivered_with(job.claim, interaction, leaves.clone()).await {
+                Err(error) if error.may_pass() && Instant::now() < until => tokio::time::sleep(STORE_WAIT).await,
+                written => return Ok(written?),
+            }
+        }
     }
 
     async fn handover(&self, job: &Job, row: &Row, facts: &Facts, expires: Option<i64>) -> Result<Handover, Failure> {

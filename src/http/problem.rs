@@ -103,7 +103,9 @@ impl IntoResponse for Problem {
 impl From<StoreError> for Problem {
     /// The one place where a store that did not answer becomes an answer.
     fn from(error: StoreError) -> Self {
-        tracing::error!(reason = %error, "The API could not be answered by the store");
+        if !error.is_told() {
+            tracing::error!(reason = %error, "The API could not be answered by the store");
+        }
         match error {
             StoreError::Unavailable(_) | StoreError::Contended(_) | StoreError::Closed | StoreError::Open(_) => {
                 let detail = "the store cannot be used right now; ask again shortly";

@@ -19,8 +19,9 @@ use crate::store::Store;
 /// A mailbox is looked at no more often than this because of hints. The first hint is never delayed; a burst is
 /// folded into few looks, each of which reads all there is.
 const SPACING: Duration = Duration::from_millis(250);
-/// Ids remembered per mailbox. Beyond it the look alone must do, which it does.
+/// Ids remembered per mailbox, and of all. Beyond them the look alone must do, which it does.
 const IDS_PER_MAILBOX: usize = 4096;
+const IDS: usize = 65_536;
 
 /// Notifications of subscriptions nobody here knows are kept up to this many until the store was asked: another
 /// replica may have made the subscription, or Graph was faster than our own record of it.
@@ -29,6 +30,8 @@ const STRANGERS: usize = 1024;
 const LONGEST: usize = 1024;
 /// The store is asked about strangers no more often than this.
 const STRANGERS_TURN: Duration = Duration::from_secs(1);
+/// How long hints rest that could not be written down, by how often it was tried, in milliseconds; the last repeats.
+const RESTS_MS: [u64; 4] = [250, 500, 1000, 2000];
 
 /// Whose subscription, and what must come with it.
 #[derive(Debug, Clone)]
@@ -62,6 +65,8 @@ struct State {
     /// The subscription of each mailbox: it has one.
     by_mailbox: HashMap<MailboxId, String>,
     ids: HashMap<MailboxId, HashMap<String, u32>>,
+    /// How many they are.
+    remembered: usize,
     waiting: HashMap<MailboxId, Waiting>,
     heard: HashMap<MailboxId, i64>,
     strangers: Vec<Stranger>,
@@ -157,7 +162,12 @@ impl Hints {
                 }
             }
             Err(error) => {
-                tracing::warn!(reason = %error, "Whose notifications these are cannot be looked up; the sweep finds their mail")
+                if !error.is_told() {
+                    tracing::warn!(reason = %error, "Whose notifications these are cannot be looked up; asking again shortly");
+                }
+                let mut state = self.state();
+                let room = STRANGERS - state.strangers.len();
+                return state.strangers.extend(strangers.into_iter().take(room));
             }
         }
         for stranger in strangers {
@@ -173,10 +183,11 @@ impl Hints {
     pub(super) fn message(&self, mailbox: &MailboxId, id: Option<&str>, now: i64) {
         let mut state = self.state();
         state.heard.insert(mailbox.clone(), now);
-        if let Some(id) = id {
-            let ids = state.ids.entry(mailbox.clone()).or_default();
-            if ids.len() < IDS_PER_MAILBOX {
-                ids.entry(id.to_owned()).or_default();
+        if let Some(id) = id.filter(|_| state.remembered < IDS) {
+            let State { ids, remembered, .. } = &mut *state;
+            let ids = ids.entry(mailbox.clone()).or_default();
+            if ids.len() < IDS_PER_MAILBOX && ids.insert(id.to_owned(), 0).is_none() {
+                *remembered += 1;
             }
         }
         state.waiting.entry(mailbox.clone()).or_default().look = true;
@@ -197,17 +208,23 @@ impl Hints {
 
     /// The hinted ids of a mailbox with the number of looks that did not find them yet.
     pub(super) fn take_ids(&self, mailbox: &MailboxId) -> HashMap<String, u32> {
-        self.state().ids.remove(mailbox).unwrap_or_default()
+        let mut state = self.state();
+        let taken = state.ids.remove(mailbox).unwrap_or_default();
+        state.remembered = state.remembered.saturating_sub(taken.len());
+        taken
     }
 
     /// Ids that a look did not find: the next look asks again.
     pub(super) fn put_back(&self, mailbox: &MailboxId, ids: HashMap<String, u32>) {
         let mut state = self.state();
-        let known = state.ids.entry(mailbox.clone()).or_default();
+        let State { ids: known, remembered, .. } = &mut *state;
+        let known = known.entry(mailbox.clone()).or_default();
+        let before = known.len();
         for (id, looks) in ids {
             let entry = known.entry(id).or_default();
             *entry = looks.max(*entry);
         }
+        *remembered += known.len() - before;
     }
 
     /// When each mailbox was last notified of something.
@@ -217,12 +234,21 @@ impl Hints {
 
     /// The worker: turns hints into due jobs until `stop`.
     pub async fn run(&self, store: Store, clock: SharedClock, stop: CancellationToken) {
+        let mut in_vain = 0;
         loop {
             self.judge_strangers(&store, clock.now()).await;
             let (due, wait) = self.take_due(clock.now());
-            if !due.is_empty() {
-                self.make_due(&store, &clock, due).await;
+            if !due.is_empty() && !self.make_due(&store, &clock, due).await {
+                let rest = Duration::from_millis(RESTS_MS[in_vain.min(RESTS_MS.len() - 1)]);
+                in_vain += 1;
+                // Meanwhile more are gathered.
+                let rest = tokio::time::sleep(rest.mul_f64(0.8 + 0.4 * fastrand::f64()));
+                match stop.run_until_cancelled(rest).await {
+                    Some(()) => continue,
+                    None => return,
+                }
             }
+            in_vain = 0;
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.awake.notified() => {}
@@ -255,7 +281,8 @@ impl Hints {
         (due, wait)
     }
 
-    async fn make_due(&self, store: &Store, clock: &SharedClock, due: Vec<(MailboxId, Waiting)>) {
+    /// Whether they are written down; else they are kept.
+    async fn make_due(&self, store: &Store, clock: &SharedClock, due: Vec<(MailboxId, Waiting)>) -> bool {
         let now = clock.now();
         let mut jobs: Vec<NewJob> = Vec::with_capacity(due.len());
         for (mailbox, waiting) in &due {
@@ -267,7 +294,9 @@ impl Hints {
             }
             if waiting.lifecycle.contains("removed") {
                 self.forget(mailbox);
-                if let Err(error) = store.save_subscription(mailbox, None).await {
+                if let Err(error) = store.save_subscription(mailbox, None).await
+                    && !error.is_told()
+                {
                     tracing::warn!(mailbox = %mailbox, reason = %error, "A removed subscription could not be recorded; renewing finds out by itself");
                 }
             }
@@ -275,15 +304,17 @@ impl Hints {
                 jobs.push(Work::Renew { mailbox: mailbox.clone() }.due(ahead_of_backlog(now)));
             }
         }
-        if let Err(error) = store.enqueue(jobs).await {
+        let Err(error) = store.enqueue(jobs).await else { return true };
+        if !error.is_told() {
             tracing::warn!(reason = %error, "Hints could not be written down; they are kept in memory");
-            let mut state = self.state();
-            for (mailbox, waiting) in due {
-                let kept = state.waiting.entry(mailbox).or_default();
-                kept.look |= waiting.look;
-                kept.lifecycle.extend(waiting.lifecycle);
-            }
         }
+        let mut state = self.state();
+        for (mailbox, waiting) in due {
+            let kept = state.waiting.entry(mailbox).or_default();
+            kept.look |= waiting.look;
+            kept.lifecycle.extend(waiting.lifecycle);
+        }
+        false
     }
 }
 

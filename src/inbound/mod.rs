@@ -9,6 +9,7 @@ pub mod hints;
 mod look;
 pub mod loops;
 mod mark;
+mod part;
 mod reports;
 mod returned;
 mod subscribe;
@@ -45,6 +46,10 @@ pub struct Inbound {
     pub clock: SharedClock,
     /// The watched mailboxes.
     pub mailboxes: HashMap<MailboxId, Watched>,
+    /// The Graph of each tenant by its name.
+    pub tenants: HashMap<String, Arc<Graph>>,
+    /// The Graph of mailboxes that are configured no longer and were reached by a way of their own.
+    pub parted: HashMap<MailboxId, Arc<Graph>>,
     /// Hints from notifications.
     pub hints: Arc<Hints>,
     /// The routes' rules, in the order of the configuration.

@@ -11,11 +11,13 @@ use super::{Inbound, Mode, Watched};
 use crate::graph::{GraphError, NewSubscription};
 use crate::model::outcome::{Failure, Next, Outcome};
 use crate::model::secret::Secret;
-use crate::model::work::{MailboxId, Work, ahead_of_backlog};
+use crate::model::work::{Job, MailboxId, Work, ahead_of_backlog};
 use crate::store::{Push, PushState, Subscription};
 
 /// What we ask for: the maximum for Outlook messages (10,080 minutes) less half an hour for clocks that disagree.
 const LIFE_MS: i64 = (10_080 - 30) * 60 * 1000;
+/// Why there is no push where the configuration wants none.
+pub(super) const CONFIGURED: &str = "configured";
 /// A subscription is never renewed more often than this by its own timer.
 const SHORTEST_TURN: Duration = Duration::from_secs(60);
 /// The part of its turn by which a renewal may come earlier.
@@ -26,9 +28,9 @@ impl Inbound {
     ///
     /// # Errors
     /// Push cannot be had just now; the mailbox is polled until the retry succeeds.
-    pub async fn renew(&self, mailbox: &MailboxId) -> Outcome {
+    pub async fn renew(&self, job: &Job, mailbox: &MailboxId) -> Outcome {
         let Some(watched) = self.mailboxes.get(mailbox) else {
-            return Ok(Next::Done);
+            return self.part_with(job, mailbox).await;
         };
         let wanted = match &self.public_url {
             Some(url) if self.sync.mode == Mode::Push && watched.config.receive => url,
@@ -140,7 +142,7 @@ impl Inbound {
             self.store.save_subscription(mailbox, None).await?;
         }
         self.hints.forget(mailbox);
-        self.store.set_push(mailbox, Push { state: PushState::Polling, reason: Some("configured".into()) }).await?;
+        self.store.set_push(mailbox, Push { state: PushState::Polling, reason: Some(CONFIGURED.into()) }).await?;
         Ok(Next::Done)
     }
 

@@ -71,8 +71,10 @@ impl Inbound {
             }
         }
         self.store.swept(mailbox, begun, asked).await?;
-        if self.sync.mode == Mode::Push && state.push.state == PushState::Push {
-            self.judge_push(mailbox, watched, unannounced).await?;
+        match state.push.state {
+            PushState::Push if self.sync.mode == Mode::Push => self.judge_push(mailbox, watched, unannounced).await?,
+            PushState::Polling if self.sync.mode == Mode::Push => self.take_back_push(mailbox, &state).await?,
+            PushState::Push | PushState::Polling => {}
         }
         self.store.enqueue(vec![Work::Look { mailbox: mailbox.clone() }.due(ahead_of_backlog(begun))]).await?;
         Ok(Next::Again { after: self.sync.sweep_interval.0 })

@@ -98,6 +98,19 @@ impl Work {
         }
     }
 
+    /// The mailbox that is read or written to; of mail that leaves it is only the sender.
+    pub fn mailbox(&self) -> Option<&MailboxId> {
+        match self {
+            Self::Look { mailbox }
+            | Self::Sweep { mailbox }
+            | Self::Fetch { mailbox, .. }
+            | Self::Mark { mailbox }
+            | Self::Audit { mailbox }
+            | Self::Renew { mailbox } => Some(mailbox),
+            Self::Send { .. } | Self::Deliver { .. } | Self::Callback { .. } | Self::Tidy => None,
+        }
+    }
+
     /// The key: unique among the living jobs, so that making the same work due twice is one job.
     pub fn key(&self) -> String {
         match self {
@@ -144,6 +157,11 @@ impl Lane {
     /// Work on Graph for one mailbox.
     pub fn mailbox(mailbox: &MailboxId) -> Self {
         Self(format!("mailbox:{mailbox}"))
+    }
+
+    /// The mailbox that is worked in, by its name `tenant/address`; `None` for every other lane.
+    pub fn of_mailbox(&self) -> Option<&str> {
+        self.0.strip_prefix("mailbox:")
     }
 
     /// Change subscriptions of one tenant: Graph counts them by tenant, not by mailbox.

@@ -24,14 +24,14 @@ pub struct Health {
     pub status: Status,
     /// The product's version.
     pub version: &'static str,
-    /// One per tenant, mailbox, route, and the store.
+    /// One per tenant, mailbox, route, and one for the configuration and the store each.
     pub checks: Vec<Check>,
 }
 
 /// The health of one part.
 #[derive(Debug, Serialize)]
 pub struct Check {
-    /// `tenant`, `mailbox`, `route` or `store`.
+    /// `tenant`, `mailbox`, `route`, `callbacks`, `configuration` or `store`.
     pub kind: &'static str,
     /// The part's configured name.
     pub name: String,
@@ -59,7 +59,7 @@ pub enum Details {
     },
     /// A mailbox.
     Mailbox {
-        /// `push`, `polling` or `paused`; `sender` where no mail is read.
+        /// `push`, `polling` or `paused`; `sender` where no mail is read, `removed` where it is configured no longer.
         mode: &'static str,
         /// Since when it is paused.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,6 +100,20 @@ pub enum Details {
         queue_oldest_seconds: i64,
         /// Deliveries that need a person.
         parked: u64,
+    },
+    /// The configuration.
+    Configuration {
+        /// When what is in force was read.
+        loaded_at: Option<String>,
+        /// Since when what stands in the files cannot be used.
+        refused_at: Option<String>,
+        /// Keys that are different after a restart.
+        needs_restart: Vec<&'static str>,
+    },
+    /// The replicas on one database.
+    Replicas {
+        /// The names of those that live.
+        living: Vec<String>,
     },
     /// The store.
     Store {

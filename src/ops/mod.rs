@@ -3,5 +3,6 @@
 pub mod audit;
 pub mod doctor;
 pub mod health;
+pub mod replicas;
 pub mod tidy;
 pub mod trace;

@@ -24,6 +24,7 @@ pub async fn tidy(store: &Store, clock: &SharedClock, retain: Duration) -> Outco
     let full = [tidied.contents, tidied.messages, tidied.threads, tidied.submissions]
         .into_iter()
         .any(|it| it >= u64::from(PER_RUN));
+    let full = full || tidied.is_cut;
     if tidied.contents + tidied.messages > 0 {
         tracing::debug!(contents = tidied.contents, messages = tidied.messages, "Finished mail was tidied away");
     }

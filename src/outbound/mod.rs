@@ -60,6 +60,8 @@ pub struct Outbound {
     pub own_ids: OwnIds,
     /// Makes the names of conversations.
     pub thread_names: ThreadNames,
+    /// Who may hand in mail over SMTP.
+    pub users: smtp::Users,
     /// Who is told of final states; `None`: nobody is.
     pub callback: Option<Arc<dyn Destination>>,
 }

@@ -4,7 +4,7 @@
 //! Stopping: nothing more is claimed, attempts in flight get their time, the rest is given back uncounted.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::agenda::Agenda;
-use super::settle;
+use super::settle::{self, STORE_PATIENCE};
 use super::standing::{Change, Standing};
 use crate::model::backoff::Backoff;
 use crate::model::clock::{SharedClock, UnixMillis};
@@ -21,7 +21,7 @@ use crate::model::outcome::{Failure, Outcome};
 use crate::model::reason::Code;
 use crate::model::token::BoxFuture;
 use crate::model::work::{Job, Lane, Work};
-use crate::store::{End, Heard, Room, Store, StoreError};
+use crate::store::{Across, End, Heard, Room, Store, StoreError};
 
 /// How much longer a lease lasts than the attempt it covers: the time to settle.
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
@@ -31,11 +31,14 @@ const JOBS_PER_CLAIM: u32 = 512;
 const LANES_PER_CLAIM: usize = 64;
 /// How often the table's own agenda is read, in case a hint was lost.
 const BACKSTOP: Duration = Duration::from_secs(30);
-/// A claim that failed (the store is unavailable) is tried again after this.
-const STORE_PATIENCE: Duration = Duration::from_millis(500);
+/// How long after the grace of a stop what is left is given back.
+const GIVING_BACK: Duration = Duration::from_secs(5);
 
 /// Jobs that are due but that nobody could claim are looked at again after this.
 const CONTENTION_PATIENCE: Duration = Duration::from_millis(10);
+
+/// A lane in which other replicas left no room is looked at again after this, or when an attempt of ours in it ends.
+const FULL_ELSEWHERE_MS: UnixMillis = 500;
 
 /// How one kind of work is attempted.
 #[derive(Debug, Clone)]
@@ -57,10 +60,15 @@ pub trait Works: Send + Sync + 'static {
     /// What the lane draws on together with others, by name, and how many jobs may run in all of them at once: so that
     /// one tenant that hangs, however many mailboxes it has, takes nothing from the others.
     fn share<'a>(&self, lane: &'a Lane) -> (&'a str, u32);
+    /// What the lane may have in hand over all replicas; none: as much as each of them gives it.
+    fn across(&self, lane: &Lane) -> Option<Across>;
     /// The longest any attempt in this lane may take.
     fn longest(&self, lane: &Lane) -> Duration;
     /// How a route stands has changed; for health and metrics.
     fn stands(&self, lane: &Lane, standing: &Standing);
+    /// Routes that lead elsewhere than a moment ago: what is known of how they stand belongs to the old place. Each is
+    /// told once.
+    fn redirected(&self) -> Vec<Lane>;
 }
 
 /// The loop and what it remembers between two turns.
@@ -81,6 +89,10 @@ pub struct Runner<W> {
     attempts: JoinSet<Ended>,
     running: HashMap<Id, Job>,
     settling: JoinSet<()>,
+    /// Whether the last claim found no store: then what others made due meanwhile was not heard.
+    was_away: bool,
+    /// Lanes in which other replicas left no room: the next attempt that ends here makes some.
+    full_elsewhere: HashSet<Lane>,
 }
 
 struct Ended {
@@ -105,6 +117,8 @@ impl<W: Works> Runner<W> {
             attempts: JoinSet::new(),
             running: HashMap::new(),
             settling: JoinSet::new(),
+            was_away: false,
+            full_elsewhere: HashSet::new(),
         }
     }
 
@@ -145,6 +159,7 @@ impl<W: Works> Runner<W> {
     /// Claims what can start now and starts it. Returns how long there is nothing to do unless something happens;
     /// `None` when nothing can ever be claimed again.
     async fn take_work(&mut self) -> Option<Duration> {
+        self.probe_redirected();
         self.lend_probes().await;
         loop {
             let now = self.clock.now();
@@ -163,20 +178,35 @@ impl<W: Works> Runner<W> {
                 let next = probes.chain(self.agenda.next_after(now)).min();
                 return Some(next.map_or(BACKSTOP, |at| millis(at - now)).min(BACKSTOP));
             }
+            // How long an attempt takes at the longest may be another matter a moment later; the claim goes by this.
+            let longest: HashMap<Lane, Duration> =
+                ready.iter().map(|(lane, _)| (lane.clone(), self.works.longest(lane))).collect();
+            let shares = self.store.has_others();
             let rooms = ready.into_iter().map(|(lane, room)| {
                 // The lease outlives the attempt by construction: it is computed, not configured.
-                let lease = self.works.longest(&lane) + LEASE_MARGIN;
-                Room { lane, room, lease_ms: i64::try_from(lease.as_millis()).unwrap_or(i64::MAX) }
+                let lease = longest.get(&lane).copied().unwrap_or_default() + LEASE_MARGIN;
+                let across = shares.then(|| self.works.across(&lane)).flatten();
+                Room { lane, room, lease_ms: i64::try_from(lease.as_millis()).unwrap_or(i64::MAX), across }
             });
             match self.store.claim(rooms.collect()).await {
                 Ok(claims) => {
+                    if std::mem::take(&mut self.was_away) && !self.read_agenda().await {
+                        return None;
+                    }
+                    let mut next = claims.next;
+                    next.retain(|(lane, _)| !claims.full.contains(lane));
                     let contended =
-                        claims.jobs.is_empty() && claims.next.iter().any(|(_, next)| next.is_some_and(|at| at <= now));
-                    for (lane, next) in claims.next {
+                        claims.jobs.is_empty() && next.iter().any(|(_, next)| next.is_some_and(|at| at <= now));
+                    for (lane, next) in next {
                         self.agenda.set(lane, next);
                     }
+                    for lane in claims.full {
+                        self.agenda.set(lane.clone(), Some(now + FULL_ELSEWHERE_MS));
+                        self.full_elsewhere.insert(lane);
+                    }
                     for job in claims.jobs {
-                        self.start(job);
+                        let most = longest.get(&job.work.lane()).copied().unwrap_or_default();
+                        self.start(job, most);
                     }
                     if contended {
                         // Another replica holds these rows at this moment; its commit decides.
@@ -188,8 +218,11 @@ impl<W: Works> Runner<W> {
                     return None;
                 }
                 Err(error) => {
-                    tracing::error!(reason = %error, "No job can be claimed; trying again shortly");
-                    return Some(STORE_PATIENCE);
+                    if !error.is_told() {
+                        tracing::error!(reason = %error, "No job can be claimed; trying again shortly");
+                    }
+                    self.was_away = true;
+                    return Some(settle::around(STORE_PATIENCE));
                 }
             }
         }
@@ -201,7 +234,7 @@ impl<W: Works> Runner<W> {
         room.saturating_sub(self.in_flight.get(lane).copied().unwrap_or(0))
     }
 
-    fn start(&mut self, job: Job) {
+    fn start(&mut self, job: Job, most: Duration) {
         let lane = job.work.lane();
         *self.in_shares.entry(self.works.share(&lane).0.to_owned()).or_default() += 1;
         *self.in_flight.entry(lane).or_default() += 1;
@@ -209,7 +242,7 @@ impl<W: Works> Runner<W> {
         let attempted = job.clone();
         let handle = self.attempts.spawn(async move {
             let begun = Instant::now();
-            let timeout = works.plan(&attempted.work).timeout;
+            let timeout = works.plan(&attempted.work).timeout.min(most);
             let outcome = match tokio::time::timeout(timeout, works.attempt(&attempted)).await {
                 Ok(outcome) => outcome,
                 Err(_) => {
@@ -241,6 +274,9 @@ impl<W: Works> Runner<W> {
         one_less(&mut self.in_flight, &lane);
         one_less(&mut self.in_shares, self.works.share(&lane).0);
         let now = self.clock.now();
+        if self.full_elsewhere.remove(&lane) {
+            self.agenda.bring(lane.clone(), now);
+        }
         self.hear(&lane, &ended, now);
         let backoff = self.works.plan(&ended.job.work).backoff;
         let end = settle::end(&ended.outcome, ended.job.attempt, &backoff, now, fastrand::f64());
@@ -260,14 +296,9 @@ impl<W: Works> Runner<W> {
     }
 
     fn write(&mut self, job: Job, end: End, took: Duration) {
-        let store = self.store.clone();
-        self.settling.spawn(async move {
-            match store.settle_after(job.claim, end, took).await {
-                Ok(true) => {}
-                Ok(false) => tracing::warn!(job = job.claim.id, "The lease was lost; whoever holds it now settles the job"),
-                Err(error) => tracing::error!(job = job.claim.id, reason = %error, "An outcome could not be written; the job is due again when its lease ends"),
-            }
-        });
+        let lease = self.works.longest(&job.work.lane()) + LEASE_MARGIN;
+        let until = Instant::now() + lease.saturating_sub(took);
+        self.settling.spawn(settle::write(self.store.clone(), job, end, took, until));
     }
 
     /// What this attempt says of its route.
@@ -294,6 +325,17 @@ impl<W: Works> Runner<W> {
         }
     }
 
+    /// Whoever was failing and leads elsewhere now proves itself at once, with one at a time.
+    fn probe_redirected(&mut self) {
+        let now = self.clock.now();
+        for lane in self.works.redirected() {
+            if let Some(standing) = self.standings.get_mut(&lane) {
+                standing.probe(now);
+                self.works.stands(&lane, standing);
+            }
+        }
+    }
+
     /// Where a probe is due and no delivery is, one is made due before its time.
     async fn lend_probes(&mut self) {
         let now = self.clock.now();
@@ -311,6 +353,7 @@ impl<W: Works> Runner<W> {
                     self.last_lent.insert(lane, job);
                 }
                 Ok(None) => {}
+                Err(error) if error.is_told() => return,
                 Err(error) => tracing::error!(lane = lane.0, reason = %error, "{lane} is not probed this time"),
             }
         }
@@ -334,6 +377,7 @@ impl<W: Works> Runner<W> {
         match self.store.agenda(horizon).await {
             Ok(lanes) => lanes.into_iter().for_each(|(lane, at)| self.agenda.bring(lane, at)),
             Err(StoreError::Closed) => return false,
+            Err(error) if error.is_told() => self.was_away = true,
             Err(error) => tracing::error!(reason = %error, "The agenda cannot be read; trying again shortly"),
         }
         true
@@ -351,7 +395,9 @@ impl<W: Works> Runner<W> {
             settle::log(&job, None, Some(&end), now, grace);
             self.write(job, end, grace);
         }
-        while self.settling.join_next().await.is_some() {}
+        // A store that is away must not keep a daemon from ending: the leases do the rest.
+        let deadline = deadline.max(tokio::time::Instant::now()) + GIVING_BACK;
+        while let Ok(Some(_)) = tokio::time::timeout_at(deadline, self.settling.join_next()).await {}
     }
 }
 

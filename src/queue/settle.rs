@@ -1,12 +1,15 @@
 //! From an outcome to the table: what becomes of a job after an attempt, decided in one place and logged in one line.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::model::backoff::{Backoff, Then};
 use crate::model::clock::UnixMillis;
 use crate::model::outcome::{Failure, Next, Outcome};
 use crate::model::work::Job;
-use crate::store::End;
+use crate::store::{End, Store};
+
+/// What found no store is tried again after this: a claim, and the end of an attempt.
+pub(super) const STORE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What becomes of a job. `None`: the attempt wrote the end of its job itself.
 pub(super) fn end(outcome: &Outcome, attempt: u32, backoff: &Backoff, now: UnixMillis, chance: f64) -> Option<End> {
@@ -30,6 +33,31 @@ pub(super) fn end(outcome: &Outcome, attempt: u32, backoff: &Backoff, now: UnixM
         }
         Err(Failure::Permanent { reason } | Failure::Gone { reason }) => Some(End::Park { error: reason.clone() }),
     }
+}
+
+/// Writes the end of an attempt. While the store is away it is kept for as long as the lease lasts: what is done need not
+/// be done again for a database that restarted.
+pub(super) async fn write(store: Store, job: Job, end: End, took: Duration, until: Instant) {
+    let id = job.claim.id;
+    loop {
+        match store.settle_after(job.claim, end.clone(), took).await {
+            Ok(true) => return,
+            Ok(false) => {
+                return tracing::warn!(job = id, "The lease was lost; whoever holds it now settles the job");
+            }
+            Err(error) if error.may_pass() && Instant::now() < until => {
+                tokio::time::sleep(around(STORE_PATIENCE)).await;
+            }
+            Err(error) => {
+                return tracing::error!(job = id, reason = %error, "An outcome could not be written; the job is due again when its lease ends");
+            }
+        }
+    }
+}
+
+/// About as long: many that failed at once must not come again at once.
+pub(super) fn around(wait: Duration) -> Duration {
+    wait.mul_f64(0.6 + 0.8 * fastrand::f64())
 }
 
 /// The one log line of an attempt: a sentence and its fields.

@@ -64,6 +64,11 @@ impl Standing {
         Self { state: State::OnTrial, ..Self::default() }
     }
 
+    /// Nothing that is known of it counts any more: one delivery at a time, from now on, until one succeeds.
+    pub(super) fn probe(&mut self, now: UnixMillis) {
+        *self = Self { why: self.why.take(), state: State::Paused { until: now, probes: 0 }, ..Self::default() };
+    }
+
     /// Whether so many waiting deliveries that failed put a route on trial at the start.
     pub(super) fn wants_trial(retrying: u64) -> bool {
         retrying >= DIFFERENT as u64
@@ -286,6 +291,19 @@ mod tests {
         assert_eq!((standing.room(8, 1000 + 60 * MINUTE), standing.why()), (1, Some("410")));
         assert_eq!(standing.heard(&Ok(Next::Settled), 2, 1000 + 61 * MINUTE), Change::Resumed(1000 + 61 * MINUTE));
         assert_eq!(standing.room(8, 1000), 8);
+    }
+
+    #[test]
+    fn a_route_that_leads_elsewhere_is_probed_at_once_whatever_the_old_place_asked_for() {
+        let busy = Failure::Transient { reason: "429".into(), after: Some(Duration::from_secs(3600)) };
+        for last in [Failure::Gone { reason: "410".into() }, busy, Failure::transient("no answer")] {
+            let mut standing = failing(10, 3, 5 * MINUTE);
+            standing.heard(&Err(last), 1, 5 * MINUTE);
+            standing.probe(6 * MINUTE);
+            assert_eq!((standing.room(8, 6 * MINUTE), standing.failures()), (1, 0));
+            assert!(standing.wants_loan(6 * MINUTE));
+            assert_eq!(standing.heard(&Ok(Next::Settled), 2, 7 * MINUTE), Change::Resumed(7 * MINUTE));
+        }
     }
 
     #[test]

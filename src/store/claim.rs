@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::Store;
+use super::across::Across;
 use super::error::StoreError;
 use super::listed::Listed;
 use super::value::Value;
@@ -23,6 +24,8 @@ pub struct Room {
     pub room: u32,
     /// How long each is claimed for.
     pub lease_ms: i64,
+    /// What replicas share of it; none: each has it for itself.
+    pub across: Option<Across>,
 }
 
 /// What was claimed.
@@ -32,6 +35,8 @@ pub struct Claims {
     pub jobs: Vec<Job>,
     /// For each asked lane, when the next of what is left in it is due, leases included. `None`: nothing is left.
     pub next: Vec<(Lane, Option<UnixMillis>)>,
+    /// The asked lanes in which other replicas left no room at this moment.
+    pub full: Vec<Lane>,
 }
 
 impl Store {
@@ -60,10 +65,11 @@ impl Op for Rooms {
         writing.next_in_line().await?;
         let mut answers = Vec::with_capacity(all.len());
         for Self(rooms) in all {
-            let candidates = writing.candidates(rooms).await?;
-            let candidates = writing.whose_turn_it_is(rooms, candidates).await?;
-            let jobs = writing.take(rooms, candidates).await?;
-            answers.push(Claims { jobs, next: writing.next(rooms).await? });
+            let (left, full) = writing.left_by_others(rooms).await?;
+            let candidates = writing.candidates(&left).await?;
+            let candidates = writing.whose_turn_it_is(&left, candidates).await?;
+            let jobs = writing.take(&left, candidates).await?;
+            answers.push(Claims { jobs, next: writing.next(rooms).await?, full });
         }
         Ok(answers)
     }
@@ -117,13 +123,13 @@ impl Writing<'_> {
 
     async fn take(&mut self, rooms: &[Room], candidates: Vec<Candidate>) -> Result<Vec<Job>, StoreError> {
         static UPDATE: Listed = Listed::values(
-            "UPDATE jobs SET attempt = attempt + 1, fence = fence + 1, due_at = v.column2, leased_until = v.column2, aside_at = NULL,
-               again_at = CASE WHEN again_at <= {fixed} THEN NULL ELSE again_at END
+            "UPDATE jobs SET attempt = attempt + 1, fence = fence + 1, due_at = v.column2, leased_until = v.column2, holder = v.column3,
+               aside_at = NULL, again_at = CASE WHEN again_at <= {fixed} THEN NULL ELSE again_at END
              FROM (VALUES {rows}) AS v WHERE jobs.id = v.column1",
-            "(?, ?)",
+            "(?, ?, ?)",
         );
         let leases: HashMap<&str, i64> = rooms.iter().map(|room| (room.lane.0.as_str(), room.lease_ms)).collect();
-        let mut leased: Vec<Value> = Vec::with_capacity(candidates.len() * 2);
+        let mut leased: Vec<Value> = Vec::with_capacity(candidates.len() * 3);
         let mut jobs = Vec::with_capacity(candidates.len());
         for it in candidates {
             let Ok(work) = serde_json::from_str(&it.payload) else {
@@ -132,7 +138,7 @@ impl Writing<'_> {
                 continue;
             };
             let lease = leases.get(it.lane.as_str()).copied().unwrap_or(0);
-            leased.extend([it.id.into(), (self.now + lease).into()]);
+            leased.extend([it.id.into(), (self.now + lease).into(), self.holder.clone()]);
             let claim = Claim { id: it.id, fence: it.fence + 1 };
             let attempt = u32::try_from(it.attempt + 1).unwrap_or(u32::MAX);
             jobs.push(Job { claim, work, attempt, created_at: it.created_at });

@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{Sqlite, SqlitePool, Transaction};
 
 use super::error::StoreError;
 use super::listed::{Listed, MOST, pad};
-use super::value::{Row, Value, for_postgres, for_sqlite};
+use super::server::{Server, ServerTx};
+use super::value::{Row, Value, for_sqlite};
 
 /// The channel on which replicas on one PostgreSQL tell each other what is due.
 pub(super) const CHANNEL: &str = "mailspan_due";
@@ -20,7 +21,7 @@ pub(super) enum Db {
     /// One writer, because SQLite has one; readers never wait for it.
     Sqlite { writer: SqlitePool, readers: SqlitePool },
     /// One pool for both.
-    Postgres(PgPool),
+    Postgres(Server),
 }
 
 /// Which kind of database is open.
@@ -52,23 +53,7 @@ impl Dialect {
 /// A write transaction. Dropped without `commit`, it never happened.
 pub(super) enum Tx {
     Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Transaction<'static, Postgres>),
-}
-
-/// Runs one body on whichever database is open.
-macro_rules! whichever {
-    ($open:expr, $values:expr, |$on:ident, $arguments:ident| $body:expr) => {
-        match $open {
-            Self::Sqlite($on) => {
-                let $arguments = for_sqlite($values)?;
-                $body.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
-            }
-            Self::Postgres($on) => {
-                let $arguments = for_postgres($values)?;
-                $body.map(|rows| rows.into_iter().map(Row::Postgres).collect())
-            }
-        }
-    };
+    Postgres(ServerTx),
 }
 
 impl Db {
@@ -83,7 +68,7 @@ impl Db {
     pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(match self {
             Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Postgres(server) => Tx::Postgres(server.begin().await?),
         })
     }
 
@@ -102,10 +87,7 @@ impl Db {
                 let rows = sqlx::query_with(sql, for_sqlite(values)?).fetch_all(readers).await?;
                 rows.into_iter().map(Row::Sqlite).collect()
             }
-            Self::Postgres(pool) => {
-                let rows = sqlx::query_with(sql, for_postgres(values)?).fetch_all(pool).await?;
-                rows.into_iter().map(Row::Postgres).collect()
-            }
+            Self::Postgres(server) => server.rows(sql, values).await?,
         })
     }
 
@@ -129,7 +111,7 @@ impl Db {
                 readers.close().await;
                 writer.close().await;
             }
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres(server) => server.pool.close().await,
         }
     }
 }
@@ -144,7 +126,13 @@ impl Tx {
 
     /// Runs a statement and returns what it answers.
     pub(super) async fn rows(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        Ok(whichever!(self, values, |tx, arguments| sqlx::query_with(sql, arguments).fetch_all(&mut **tx).await)?)
+        match self {
+            Self::Sqlite(tx) => {
+                let rows = sqlx::query_with(sql, for_sqlite(values)?).fetch_all(&mut **tx).await?;
+                Ok(rows.into_iter().map(Row::Sqlite).collect())
+            }
+            Self::Postgres(tx) => tx.rows(sql, values).await,
+        }
     }
 
     /// Runs a statement over a list, [`MOST`] rows of it at a time, and returns all that they answer.
@@ -237,6 +225,26 @@ impl Tx {
             }
         }
         Ok(Some(taken))
+    }
+
+    /// Takes these lanes until the commit, so that of two replicas only one decides how much of the room they share is
+    /// left; those that another has taken are left out. On SQLite nobody else is writing.
+    pub(super) async fn take_rooms(&mut self, lanes: Vec<Value>) -> Result<Vec<String>, StoreError> {
+        static TAKE: Listed = Listed::values(
+            "SELECT v.column1, CASE WHEN pg_try_advisory_xact_lock(hashtextextended(v.column1, 1))
+               THEN 1::BIGINT ELSE 0::BIGINT END
+             FROM (VALUES {rows}) AS v WHERE v.column1 IS NOT NULL",
+            "(?)",
+        );
+        let mut taken = Vec::new();
+        if let Self::Postgres(_) = self {
+            for row in self.each(&TAKE, None, lanes).await? {
+                if row.int(1)? == 1 {
+                    taken.push(row.text(0)?);
+                }
+            }
+        }
+        Ok(taken)
     }
 
     /// Sends `payload` to the other replicas with the commit. A file has no other replicas.

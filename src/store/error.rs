@@ -42,17 +42,30 @@ impl StoreError {
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Contended(_))
     }
+
+    /// Whether the store has told of it by itself: it says once that nothing can be written, and once when it can again.
+    pub fn is_told(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
 }
 
+/// How long a job waits that found no store. Until there is one again, none is claimed.
+const ASIDE: Duration = Duration::from_secs(1);
+
 impl From<StoreError> for Failure {
-    /// A store that does not answer is nobody's mail's fault: every job is tried again, none is parked at once. One that
-    /// lacks a key is asked again until it has it, uncounted.
+    /// A store that does not answer is nobody's mail's fault: no attempt is counted, and none is parked. Nor is it one that
+    /// lacks a key.
     fn from(error: StoreError) -> Self {
         if let StoreError::Sealed(_) = error {
             let reason = Reason::new(Code::Misconfigured, format!("store: {error}"));
             return Self::Postponed { reason, after: WITHOUT_KEY };
         }
-        Self::transient(format!("store: {error}")).coded(Code::StoreUnavailable)
+        let reason = format!("store: {error}");
+        match error.may_pass() {
+            true => Self::Postponed { reason: reason.into(), after: ASIDE },
+            false => Self::transient(reason),
+        }
+        .coded(Code::StoreUnavailable)
     }
 }
 
@@ -98,6 +111,10 @@ fn from_postgres(code: &str, text: String) -> StoreError {
         "40001" | "40P01" | "55P03" | "23505" => StoreError::Contended(text),
         // A server that became a standby.
         "25006" => StoreError::Unavailable(text),
+        // A session that is not ours: what was prepared in another is not there, or a stranger's is.
+        "26000" | "42P05" => StoreError::Unavailable(format!(
+            "{text}; a connection pooler in transaction mode seems to stand between: add pooler=transaction to store.url"
+        )),
         _ if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => StoreError::Unavailable(text),
         _ => StoreError::Refused(text),
     }

@@ -17,6 +17,7 @@ use crate::model::clock::SharedClock;
 use crate::model::units::Span;
 
 mod accept;
+mod across;
 mod agenda;
 mod answering;
 mod asked;
@@ -25,6 +26,8 @@ mod audited;
 mod books;
 mod called_back;
 mod claim;
+mod connect;
+pub mod copy;
 mod db;
 mod delivered;
 mod deliveries;
@@ -38,18 +41,22 @@ mod journeys;
 mod listed;
 mod mailboxes;
 mod messages;
+mod migrate;
 mod names;
 mod open;
 mod pauses;
 mod pieces;
 mod planned;
 mod rates;
+mod reach;
 mod replay;
+mod replicas;
 mod returned;
 mod seal;
 mod sealed;
 mod seals;
 mod secrets;
+mod server;
 mod settle;
 mod submissions;
 mod take_up;
@@ -62,12 +69,14 @@ mod words;
 mod writer;
 
 pub use accept::{Accept, Accepted, Breaker, MarkWhen, NewDelivery, Pace};
+pub use across::Across;
 pub use agenda::{LaneCount, Parked};
 pub use asked::Asking;
 pub use attempts::Attempt;
 pub use audited::Audited;
 pub use books::Book;
 pub use claim::{Claims, Room};
+pub use copy::{Copied, Doing, Progress, copy};
 pub use delivered::{Leaves, ToMark};
 pub use deliveries::{DeliveryCursor, DeliveryFilter, DeliveryId, DeliveryLine, DeliveryStory};
 pub use discard::Discarded;
@@ -79,8 +88,10 @@ pub use mailboxes::{Cursor, MailboxState, Push, Subscription};
 pub use messages::{Delivery, Message};
 pub use pieces::PIECE;
 pub use replay::Replayed;
+pub use replicas::{BEAT, Presence, Replica};
 pub use seal::{KeyId, Place, Seal, SealError, exposed};
 pub use seals::MissingKey;
+pub use server::Connections;
 pub use settle::End;
 pub use submissions::{
     Bounce, Callback, Cancelled, Ledger, NewFile, NewSubmission, OpenSubmissions, Slot, Step, Submission,
@@ -94,6 +105,7 @@ use db::Db;
 use messages::{Lookup, Lookups};
 use names::Names;
 use open::Opened;
+use replicas::Roll;
 use wake::Notes;
 use writer::{AnyOp, Asked, Op, Trouble, WAITING, Writer};
 
@@ -137,6 +149,7 @@ struct Inner {
     lookups: mpsc::Sender<Lookup>,
     closing: CancellationToken,
     trouble: Trouble,
+    roll: Arc<Roll>,
     tasks: Mutex<JoinSet<()>>,
     /// Held for as long as the store is open.
     only: Mutex<Option<File>>,
@@ -162,6 +175,7 @@ impl Store {
         let closing = CancellationToken::new();
         let (writes, waiting) = mpsc::channel(WAITING);
         let trouble = Trouble::default();
+        let roll = Arc::new(Roll::new(&db));
         let mut tasks = JoinSet::new();
         let writer = Writer {
             db: db.clone(),
@@ -171,6 +185,7 @@ impl Store {
             notes: notes.clone(),
             closing: closing.clone(),
             trouble: trouble.clone(),
+            roll: roll.clone(),
         };
         // On a thread of its own: every statement is a round trip to the database, and on a busy runtime each of them
         // would wait behind mail that is being parsed.
@@ -180,8 +195,8 @@ impl Store {
         let reader = Lookups { db: db.clone(), names: names.clone(), closing: closing.clone() };
         let runtime = tokio::runtime::Handle::current();
         tasks.spawn_blocking(move || runtime.block_on(reader.read(waiting)));
-        if let Db::Postgres(pool) = &db {
-            tasks.spawn(notes.clone().hear(pool.clone(), closing.clone()));
+        if let Db::Postgres(server) = &db {
+            tasks.spawn(notes.clone().hear(server.clone(), closing.clone()));
         }
         Ok(Self(Arc::new(Inner {
             db,
@@ -193,6 +208,7 @@ impl Store {
             lookups,
             closing,
             trouble,
+            roll,
             tasks: Mutex::new(tasks),
             only: Mutex::new(only),
         })))
@@ -228,6 +244,11 @@ impl Store {
             Db::Sqlite { .. } => "sqlite",
             Db::Postgres(_) => "postgres",
         }
+    }
+
+    /// Whether other replicas may work on it, whose configuration may be another one just now.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.db(), Db::Postgres(_))
     }
 
     /// Hears of every job that is made due, after its commit. To be called before reading the agenda.

@@ -2,20 +2,19 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Executor, PgConnection, SqlitePool};
+use sqlx::{ConnectOptions, Connection as _, SqlitePool};
 
+use super::connect;
+use super::copy::{self, Side};
 use super::db::Db;
 use super::error::StoreError;
 use crate::model::clock::UnixMillis;
 
 static FOR_SQLITE: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
-static FOR_POSTGRES: Migrator = sqlx::migrate!("src/store/migrations/postgres");
 
 /// Before 3.51.3 a commit that met two checkpoints could be lost in silence (sqlite.org/releaselog/3_51_3.html).
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
@@ -25,12 +24,7 @@ const STATEMENTS: usize = 512;
 const BUSY: Duration = Duration::from_secs(10);
 /// How long to wait for a connection.
 const ACQUIRE: Duration = Duration::from_secs(10);
-/// A statement that hangs and a transaction whose client is gone must not hold rows for ever. And every join here is over
-/// a short list of keys: following the index is right however large the table grew since the statement was planned.
-const SESSION: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s';
-    SET enable_hashjoin = off; SET enable_mergejoin = off";
 const READERS: u32 = 4;
-const CONNECTIONS: u32 = 10;
 /// The write-ahead log is folded into the file every this many pages (16 MiB), not every 4 MiB: fewer fsyncs under load.
 const CHECKPOINT_PAGES: &str = "4000";
 
@@ -42,14 +36,51 @@ pub(super) struct Opened {
 
 /// Opens what `url` names and brings its tables up to date.
 pub(super) async fn open(url: &str, now: UnixMillis) -> Result<Opened, StoreError> {
+    match is_file(url)? {
+        true => sqlite(url, now).await,
+        false => Ok(Opened { db: Db::Postgres(connect::open(url).await?), only: None }),
+    }
+}
+
+/// A database that is only read, and on which nobody works.
+pub(super) async fn to_read(url: &str) -> Result<Side, StoreError> {
+    if !is_file(url)? {
+        return Ok(Side::Postgres(connect::one(url).await?));
+    }
+    let path = place_of(url)?;
+    if !path.exists() {
+        return Err(StoreError::Open(format!("there is no file {}", path.display())));
+    }
+    let only = alone(&path)?;
+    let options = SqliteConnectOptions::new().filename(&path).read_only(true).busy_timeout(BUSY);
+    let connection = options.disable_statement_logging().connect().await;
+    let refused = |error: sqlx::Error| StoreError::Open(format!("{}: {}", path.display(), StoreError::from(error)));
+    Ok(Side::Sqlite(connection.map_err(refused)?, only))
+}
+
+/// A database into which a copy goes, with its tables up to date.
+pub(super) async fn for_copy(url: &str) -> Result<Side, StoreError> {
+    if !is_file(url)? {
+        return Ok(Side::Postgres(connect::up_to_date(url).await?));
+    }
+    let path = place_of(url)?;
+    writable(&path).await?;
+    let only = alone(&path)?;
+    let refused = |error: sqlx::Error| StoreError::Open(format!("{}: {}", path.display(), StoreError::from(error)));
+    let mut connection = options(&path).connect().await.map_err(refused)?;
+    FOR_SQLITE.run(&mut connection).await.map_err(|error| outdated(&path.display().to_string(), &error))?;
+    Ok(Side::Sqlite(connection, only))
+}
+
+fn is_file(url: &str) -> Result<bool, StoreError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
-        Some("sqlite") => sqlite(url, now).await,
-        Some("postgres" | "postgresql") => Ok(Opened { db: postgres(url).await?, only: None }),
+        Some("sqlite") => Ok(true),
+        Some("postgres" | "postgresql") => Ok(false),
         _ => Err(StoreError::Open("store.url must be sqlite:path or postgres://user@host/database".into())),
     }
 }
 
-async fn sqlite(url: &str, now: UnixMillis) -> Result<Opened, StoreError> {
+fn place_of(url: &str) -> Result<PathBuf, StoreError> {
     let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
     let path = path.split('?').next().unwrap_or(path);
     if path.is_empty() || path.contains(":memory:") {
@@ -57,11 +88,12 @@ async fn sqlite(url: &str, now: UnixMillis) -> Result<Opened, StoreError> {
             "store.url names no file: write sqlite:mailspan.db or sqlite:/var/lib/mailspan/mailspan.db".into(),
         ));
     }
-    let path = PathBuf::from(path);
-    writable(&path).await?;
-    let only = alone(&path)?;
-    let options = SqliteConnectOptions::new()
-        .filename(&path)
+    Ok(PathBuf::from(path))
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
@@ -71,7 +103,14 @@ async fn sqlite(url: &str, now: UnixMillis) -> Result<Opened, StoreError> {
         .pragma("cache_size", "-32000")
         .pragma("temp_store", "memory")
         .statement_cache_capacity(STATEMENTS)
-        .disable_statement_logging();
+        .disable_statement_logging()
+}
+
+async fn sqlite(url: &str, now: UnixMillis) -> Result<Opened, StoreError> {
+    let path = place_of(url)?;
+    writable(&path).await?;
+    let only = alone(&path)?;
+    let options = options(&path);
     let refused = |error: sqlx::Error| StoreError::Open(format!("{}: {}", path.display(), StoreError::from(error)));
 
     let pool = SqlitePoolOptions::new()
@@ -89,6 +128,11 @@ async fn sqlite(url: &str, now: UnixMillis) -> Result<Opened, StoreError> {
     let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&writer).await.map_err(refused)?;
     new_enough(&version)?;
     FOR_SQLITE.run(&writer).await.map_err(|error| outdated(&path.display().to_string(), &error))?;
+    const MARKED: &str = "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = $1";
+    let marked: i64 = sqlx::query_scalar(MARKED).bind(copy::MARK).fetch_one(&writer).await.map_err(refused)?;
+    if marked > 0 {
+        return Err(copy::unfinished(&path.display().to_string()));
+    }
     release_leases(&writer, now).await.map_err(refused)?;
     let readers = pool.max_connections(READERS).connect_with(options.read_only(true)).await.map_err(refused)?;
     Ok(Opened { db: Db::Sqlite { writer, readers }, only: Some(only) })
@@ -116,30 +160,6 @@ async fn release_leases(writer: &SqlitePool, now: UnixMillis) -> Result<(), sqlx
          due_at = CASE WHEN again_at < $1 THEN again_at ELSE $1 END
          WHERE leased_until IS NOT NULL AND parked_at IS NULL";
     sqlx::query(RELEASE).bind(now).execute(writer).await.map(drop)
-}
-
-async fn postgres(url: &str) -> Result<Db, StoreError> {
-    let options = PgConnectOptions::from_str(url)
-        .map_err(|_| {
-            StoreError::Open("store.url is no address of a database: write postgres://user@host/database".into())
-        })?
-        .application_name("mailspan")
-        .statement_cache_capacity(STATEMENTS)
-        .disable_statement_logging();
-    let place = format!("{}:{}", options.get_host(), options.get_port());
-    let refused = |error: sqlx::Error| StoreError::Open(format!("{place}: {}", StoreError::from(error)));
-    // A pool would go on trying for as long as it waits for a connection; one connection says at once what is wrong.
-    let first = PgConnection::connect_with(&options).await.map_err(refused)?;
-    first.close().await.map_err(refused)?;
-    let pool = PgPoolOptions::new()
-        .max_connections(CONNECTIONS)
-        .acquire_timeout(ACQUIRE)
-        .after_connect(|connection, _| Box::pin(async move { connection.execute(SESSION).await.map(drop) }))
-        .connect_with(options)
-        .await
-        .map_err(refused)?;
-    FOR_POSTGRES.run(&pool).await.map_err(|error| outdated(&place, &error))?;
-    Ok(Db::Postgres(pool))
 }
 
 /// SQLite's own answer to all of these is "unable to open database file".

@@ -122,6 +122,7 @@ impl Writing<'_> {
             "UPDATE jobs SET
                fence = jobs.fence + 1,
                leased_until = NULL,
+               holder = NULL,
                again_at = NULL,
                due_at = CASE WHEN v.column3 IS NULL OR (v.column4 + v.column5 > 0 AND jobs.again_at < v.column3)
                         THEN jobs.again_at ELSE v.column3 END,

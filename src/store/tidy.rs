@@ -13,6 +13,9 @@ use crate::model::clock::UnixMillis;
 /// A conversation in which nobody wrote for so long is forgotten: a later answer begins another.
 const THREADS_KEPT_MS: i64 = 180 * 24 * 3600 * 1000;
 
+/// As much content goes in one transaction: whoever writes meanwhile waits for it.
+const TOGETHER: i64 = 64 << 20;
+
 /// What was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tidied {
@@ -24,6 +27,8 @@ pub struct Tidied {
     pub threads: u64,
     /// Submissions that ended long ago.
     pub submissions: u64,
+    /// Whether large content was left for the next time.
+    pub is_cut: bool,
 }
 
 impl Store {
@@ -51,33 +56,38 @@ impl Op for Tidy {
     async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<Tidied>, StoreError> {
         let mut answers = Vec::with_capacity(all.len());
         for tidy in all {
-            let contents = writing.drop_contents(tidy).await?;
+            let (contents, is_cut) = writing.drop_contents(tidy).await?;
             let messages = writing.drop_records(tidy).await?;
             let threads = writing.forget_threads(tidy).await?;
             let submissions = writing.tidy_submissions(tidy.now, tidy.before, tidy.limit).await?;
-            answers.push(Tidied { contents, messages, threads, submissions });
+            answers.push(Tidied { contents, messages, threads, submissions, is_cut });
         }
         Ok(answers)
     }
 }
 
 impl Writing<'_> {
-    async fn drop_contents(&mut self, tidy: &Tidy) -> Result<u64, StoreError> {
+    /// How many contents went, and whether some were left because of their size.
+    async fn drop_contents(&mut self, tidy: &Tidy) -> Result<(u64, bool), StoreError> {
         // Two questions, an index each: what links keep may be far more than what is to go.
-        const UNLINKED: &str = "SELECT id FROM messages WHERE state = 'delivered' AND content_dropped_at IS NULL
+        const UNLINKED: &str =
+            "SELECT id, COALESCE(size, 0) FROM messages WHERE state = 'delivered' AND content_dropped_at IS NULL
                AND content_until IS NULL AND mark IN ('never', 'done') ORDER BY id LIMIT $1";
-        const EXPIRED: &str = "SELECT id FROM messages WHERE content_until <= $1 AND content_until IS NOT NULL
+        const EXPIRED: &str =
+            "SELECT id, COALESCE(size, 0) FROM messages WHERE content_until <= $1 AND content_until IS NOT NULL
                AND content_dropped_at IS NULL AND state = 'delivered' AND mark IN ('never', 'done')
              ORDER BY content_until LIMIT $2";
         static DROPPED: Listed =
             Listed::values("UPDATE messages SET content_dropped_at = {fixed}, places = NULL WHERE id IN ({rows})", "?");
-        let mut messages = self.numbers(UNLINKED, vec![tidy.limit.into()]).await?;
-        let left = tidy.limit - i64::try_from(messages.len()).unwrap_or(tidy.limit);
-        messages.extend(self.numbers(EXPIRED, vec![tidy.now.into(), left.into()]).await?);
+        let mut found = self.tx.rows(UNLINKED, vec![tidy.limit.into()]).await?;
+        let left = tidy.limit - i64::try_from(found.len()).unwrap_or(tidy.limit);
+        found.extend(self.tx.rows(EXPIRED, vec![tidy.now.into(), left.into()]).await?);
+        let sizes = found.iter().map(|row| Ok((row.int(0)?, row.int(1)?))).collect::<Result<Vec<_>, StoreError>>()?;
+        let messages: Vec<Value> = together(&sizes).iter().map(|(id, _)| Value::from(*id)).collect();
         let count = messages.len() as u64;
         self.tx.each(&CONTENTS, None, messages.clone()).await?;
         self.tx.each(&DROPPED, Some(tidy.now.into()), messages).await?;
-        Ok(count)
+        Ok((count, count < sizes.len() as u64))
     }
 
     async fn drop_records(&mut self, tidy: &Tidy) -> Result<u64, StoreError> {
@@ -142,4 +152,29 @@ impl Writing<'_> {
     }
 }
 
+/// Of messages and their sizes the first few that go in one transaction; one at least.
+fn together(sizes: &[(i64, i64)]) -> &[(i64, i64)] {
+    let mut bytes = 0_i64;
+    let fits = sizes.iter().take_while(|(_, size)| {
+        bytes = bytes.saturating_add(*size);
+        bytes <= TOGETHER
+    });
+    &sizes[..fits.count().max(1).min(sizes.len())]
+}
+
 static CONTENTS: Listed = Listed::values("DELETE FROM contents WHERE message IN ({rows})", "?");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_content_goes_in_small_portions() {
+        let sizes = |sizes: &[i64]| sizes.iter().map(|size| (1, *size)).collect::<Vec<_>>();
+        for (all, expected) in
+            [(vec![], 0), (vec![1, 2, 3], 3), (vec![150 << 20, 1], 1), (vec![1, 150 << 20], 1), (vec![32 << 20; 5], 2)]
+        {
+            assert_eq!(together(&sizes(&all)).len(), expected, "{all:?}");
+        }
+    }
+}

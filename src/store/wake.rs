@@ -1,18 +1,22 @@
 //! Who is told that a lane has work: every listener in this process after the commit, every other replica with it.
 //!
-//! A wake is a hint. One that is missed is found by the agenda, and a listener that fell behind is told so.
+//! A wake is a hint. One that is missed is found by the agenda, and a listener that fell behind is told so. Where other
+//! replicas cannot be heard, the agenda is read every few seconds instead.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::db::CHANNEL;
+use super::error::StoreError;
+use super::server::Server;
 use crate::model::clock::UnixMillis;
 use crate::model::work::Lane;
 
@@ -20,7 +24,16 @@ use crate::model::work::Lane;
 const BEHIND: usize = 1024;
 /// PostgreSQL refuses payloads of 8000 bytes.
 const PAYLOAD: usize = 7000;
-const RECONNECT: std::time::Duration = std::time::Duration::from_secs(1);
+/// A line on which nothing is heard for so long is tried out: a network drops idle connections without a word.
+const SILENCE: Duration = Duration::from_secs(20);
+/// How long to wait for a line, and for what is said on it to try it out.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How long until a line that was lost is sought again, by how often it was in vain; the last repeats.
+const SEEK_AGAIN_MS: [u64; 5] = [100, 500, 1000, 2000, 5000];
+/// So often in vain is told.
+const TELL: usize = 2;
+/// How often the agenda is read where nothing can be heard.
+const ASK: Duration = Duration::from_secs(5);
 
 /// A lane has a job that is due then.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,32 +125,81 @@ impl Notes {
     }
 
     /// Passes on what other replicas say, until the store closes.
-    pub(super) async fn hear(self, pool: PgPool, closing: CancellationToken) {
+    pub(super) async fn hear(self, server: Server, closing: CancellationToken) {
         let listening = async {
+            if server.is_pooled {
+                return self.ask().await;
+            }
+            let mut in_vain = 0;
             loop {
-                if let Err(error) = self.hear_until_lost(&pool).await {
-                    tracing::warn!(%error, "Wake-ups of other replicas are not heard; work still starts when it is due");
+                let Err(error) = self.hear_until_lost(&server, &mut in_vain).await;
+                in_vain += 1;
+                if in_vain == TELL {
+                    tracing::warn!(reason = %error, "Wake-ups of other replicas are not heard; work they leave is looked for every few seconds");
                 }
-                tokio::time::sleep(RECONNECT).await;
+                let pause = SEEK_AGAIN_MS[(in_vain - 1).min(SEEK_AGAIN_MS.len() - 1)];
+                tokio::time::sleep(jittered(Duration::from_millis(pause))).await;
+                drop(self.said.send(Heard::Missed));
             }
         };
         closing.run_until_cancelled(listening).await;
     }
 
-    async fn hear_until_lost(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
-        let mut listener = PgListener::connect_with(pool).await?;
+    /// Where sessions are not ours nobody can be heard.
+    async fn ask(&self) {
+        loop {
+            tokio::time::sleep(jittered(ASK)).await;
+            drop(self.said.send(Heard::Missed));
+        }
+    }
+
+    async fn hear_until_lost(&self, server: &Server, in_vain: &mut usize) -> Result<Infallible, StoreError> {
+        // A connection of its own: those of the pool may all be in use for a while.
+        let line =
+            PgPoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None).acquire_timeout(ANSWER);
+        let line = line.connect_lazy_with((*server.options).clone());
+        let mut listener = PgListener::connect_with(&line).await?;
         listener.eager_reconnect(false);
         listener.listen(CHANNEL).await?;
         // Whatever was said before we listened was missed.
         drop(self.said.send(Heard::Missed));
-        while let Some(notification) = listener.try_recv().await? {
-            let Ok(payload) = serde_json::from_str::<Payload>(notification.payload()) else { continue };
-            if Some(&payload.from) != self.me.as_ref() {
-                self.say(payload.due.into_iter().map(|(lane, due_at)| Wake { lane: Lane(lane), due_at }).collect());
+        let (mut is_proven, mut is_on_trial) = (false, false);
+        loop {
+            let patience = match (is_on_trial, is_proven) {
+                (true, _) => ANSWER,
+                (false, true) => SILENCE,
+                (false, false) => Duration::ZERO,
+            };
+            match tokio::time::timeout(patience, listener.try_recv()).await {
+                Ok(heard) => {
+                    let lost = || StoreError::Unavailable("the line was cut".into());
+                    self.pass_on(heard?.ok_or_else(lost)?.payload());
+                    if std::mem::take(in_vain) >= TELL {
+                        tracing::info!("Wake-ups of other replicas are heard again");
+                    }
+                    (is_proven, is_on_trial) = (true, false);
+                }
+                Err(_) if is_on_trial => return Err(StoreError::Unavailable("what is said does not arrive".into())),
+                Err(_) => {
+                    let own = self.me.as_deref().and_then(|me| Self::payload(me, Vec::new())).unwrap_or_default();
+                    server.rows("SELECT pg_notify($1, $2)", vec![CHANNEL.into(), own.into()]).await?;
+                    is_on_trial = true;
+                }
             }
         }
-        Ok(())
     }
+
+    fn pass_on(&self, payload: &str) {
+        let Ok(payload) = serde_json::from_str::<Payload>(payload) else { return };
+        if Some(&payload.from) != self.me.as_ref() {
+            self.say(payload.due.into_iter().map(|(lane, due_at)| Wake { lane: Lane(lane), due_at }).collect());
+        }
+    }
+}
+
+/// About as long: replicas must not do the same at the same moment.
+fn jittered(wait: Duration) -> Duration {
+    wait.mul_f64(0.8 + 0.4 * fastrand::f64())
 }
 
 /// One wake per lane: its earliest.

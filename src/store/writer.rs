@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ use super::grants::KeepGrant;
 use super::mailboxes::Change;
 use super::names::{Names, NewMailbox};
 use super::replay::Replay;
+use super::replicas::{Beat, Leave, Roll};
 use super::returned::Returning;
 use super::seal::Seal;
 use super::seals::SayKey;
@@ -38,6 +40,7 @@ use super::submissions::submit::Submit;
 use super::take_up::TakeUp;
 use super::tidy::Tidy;
 use super::turns::Line;
+use super::value::Value;
 use super::wake::{self, Notes, Wake};
 use crate::model::clock::{SharedClock, UnixMillis};
 
@@ -79,6 +82,8 @@ pub(super) struct Writing<'a> {
     pub(super) wakes: Vec<Wake>,
     /// Where somebody's turn may have come.
     pub(super) freed: BTreeSet<Line>,
+    /// What leases are held under.
+    pub(super) holder: Value,
 }
 
 /// A write and who waits for it.
@@ -219,6 +224,8 @@ kinds! {
     lend: Lend,
     due: MakeDue,
     tidy: Tidy,
+    beats: Beat,
+    leaving: Leave,
     claims: Rooms,
 }
 
@@ -231,21 +238,38 @@ pub(super) struct Writer {
     pub(super) notes: Notes,
     pub(super) closing: CancellationToken,
     pub(super) trouble: Trouble,
+    pub(super) roll: Arc<Roll>,
 }
 
-/// Why the last write was not taken; nothing once a write was taken again.
+/// Why the last write was not taken; nothing once a write was taken again. Whoever is refused need not say so again: it is
+/// told here, when it begins and when it is over.
 #[derive(Clone, Default)]
-pub(super) struct Trouble(Arc<Mutex<Option<StoreError>>>);
+pub(super) struct Trouble(Arc<Mutex<Option<(StoreError, Instant)>>>);
 
 impl Trouble {
     pub(super) fn load(&self) -> Option<StoreError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(error, _)| error.clone())
     }
 
     fn note(&self, written: Result<(), &StoreError>) {
         // Only what holds for every write says something of the store.
-        let trouble = written.err().filter(|it| matches!(it, StoreError::Unavailable(_))).cloned();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        let trouble = written.err().filter(|it| matches!(it, StoreError::Unavailable(_)));
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match (known.take(), trouble) {
+            (None, Some(error)) => {
+                tracing::error!(
+                    reason = %error,
+                    "Nothing can be written; no job is begun, hints are kept, nothing more is acknowledged, and it is tried again until it can"
+                );
+                *known = Some((error.clone(), Instant::now()));
+            }
+            (Some((_, since)), Some(error)) => *known = Some((error.clone(), since)),
+            (Some((_, since)), None) => {
+                let after_s = since.elapsed().as_secs();
+                tracing::warn!(after_s, "The store takes writes again, after {after_s} s");
+            }
+            (None, None) => {}
+        }
     }
 }
 
@@ -306,7 +330,7 @@ impl Writer {
         if group.len() == 0 {
             return Ok(());
         }
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         let writes = group.len();
         let written = match self.db.patience() {
             None => self.transaction(group).await,
@@ -331,6 +355,7 @@ impl Writer {
             due: Due::default(),
             wakes: Vec::new(),
             freed: BTreeSet::new(),
+            holder: self.roll.holder(),
         };
         let done = match group.run(&mut writing).await {
             Ok(()) => self.conclude(&mut writing).await,

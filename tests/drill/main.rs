@@ -8,12 +8,17 @@
     reason = "a test fails by panicking; clippy knows test functions, not their helpers"
 )]
 
+mod balancer;
 mod clock;
 mod full_disk;
 mod kills;
 mod memory;
 mod moments;
+#[path = "../suite/own_postgres.rs"]
+#[expect(dead_code, reason = "the suite uses all of it")]
+mod own_postgres;
 mod postgres;
+mod replicas;
 mod sending;
 mod sign_ins;
 mod signed_in;

@@ -301,8 +301,8 @@ async fn people_read_a_line_a_check_with_cause_and_cure_below() {
     assert!(check["cure"].as_str().unwrap().contains("doctor.toml"), "{check}");
     let unread = changed(&clinic.plan.toml(), "[store]", "[egress]\nca_file = \"/nowhere/roots.pem\"\n[store]");
     let output = clinic.doctor(&unread, &[]).await;
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.code() == Some(2) && said.contains("egress.ca_file"), "{said}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.code() == Some(2) && said.contains("FAIL  configuration  egress.ca_file"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -66,6 +66,8 @@ async fn inbound(world: &World, store: &Store, answers: &Answers) -> Inbound {
         store: store.clone(),
         clock,
         mailboxes: HashMap::from([(mailbox("support"), watched)]),
+        tenants: HashMap::new(),
+        parted: HashMap::new(),
         hints: Arc::new(Hints::default()),
         rules: Vec::new(),
         renderings: HashMap::new(),

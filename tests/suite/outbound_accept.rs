@@ -27,6 +27,7 @@ pub(crate) fn outbound(store: &Store, world: &World) -> Outbound {
         max_message_size: 35 << 20,
         thread_names: mailspan::model::thread::ThreadNames::new(&[7; 32]),
         callback: None,
+        users: mailspan::outbound::smtp::Users::new(&[]),
         uploads: Default::default(),
         troubles: Default::default(),
         own_ids: Default::default(),

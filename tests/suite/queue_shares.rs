@@ -10,6 +10,7 @@ use mailspan::model::outcome::{Next, Outcome};
 use mailspan::model::token::BoxFuture;
 use mailspan::model::work::{Job, Lane, Work, ahead_of_backlog};
 use mailspan::queue::{Plan, Runner, Standing, Works};
+use mailspan::store::Across;
 use tokio_util::sync::CancellationToken;
 
 use crate::store_world::*;
@@ -47,11 +48,19 @@ impl Works for HangingTenant {
         lane.0.split_once('/').map_or((&lane.0, u32::MAX), |(tenant, _)| (tenant, SHARE))
     }
 
+    fn across(&self, _: &Lane) -> Option<Across> {
+        None
+    }
+
     fn longest(&self, _: &Lane) -> Duration {
         Duration::from_secs(60)
     }
 
     fn stands(&self, _: &Lane, _: &Standing) {}
+
+    fn redirected(&self) -> Vec<Lane> {
+        Vec::new()
+    }
 }
 
 #[tokio::test]

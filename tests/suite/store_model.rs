@@ -223,8 +223,12 @@ impl Both<'_> {
     }
 
     async fn claim(&mut self, rooms: &[(usize, u32)], now: UnixMillis) {
-        let real =
-            rooms.iter().map(|(lane, room)| Room { lane: Lane::route(ROUTES[*lane]), room: *room, lease_ms: LEASE });
+        let real = rooms.iter().map(|(lane, room)| Room {
+            lane: Lane::route(ROUTES[*lane]),
+            room: *room,
+            lease_ms: LEASE,
+            across: None,
+        });
         let claims = self.store().claim(real.collect()).await.unwrap();
         let taken: Vec<usize> = rooms.iter().flat_map(|(lane, room)| self.model.claim(*lane, *room, now)).collect();
         let rows = taken.iter().map(|at| &self.model.rows[*at]);

@@ -58,6 +58,11 @@ impl World {
         Some(Self { url, clock, dir: None, server: Some((server, name)) })
     }
 
+    /// A PostgreSQL that somebody else made and removes.
+    pub(crate) fn at(url: &str) -> Self {
+        Self { url: url.to_owned(), clock: Arc::new(HandClock(AtomicI64::new(START))), dir: None, server: None }
+    }
+
     pub(crate) async fn open(&self) -> Store {
         Store::open(&self.url, self.clock.clone() as SharedClock).await.unwrap()
     }
@@ -166,7 +171,7 @@ pub(crate) fn deliver(route: &str, interaction: &str) -> Work {
 }
 
 pub(crate) fn room(lane: &Lane, room: u32) -> Room {
-    Room { lane: lane.clone(), room, lease_ms: LEASE }
+    Room { lane: lane.clone(), room, lease_ms: LEASE, across: None }
 }
 
 pub(crate) async fn claim(store: &Store, lane: &Lane, n: u32) -> Claims {

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::world::{Bridge, SUPPORT, World, until_so};
 use crate::world_bridge::{Plan, free_port};
+use crate::world_live::Live;
 
 const USERS: &str = "[{ name = \"crm\", password = \"swordfish\", senders = [\"*@contoso.example\"] }]";
 
@@ -93,6 +94,24 @@ fn listening(world: &World) -> (Plan, SocketAddr) {
 
 async fn until_sent(world: &World, count: usize) {
     until_so("the mails to be sent", async || world.tenant.sent_count() >= count).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_change_with_the_configuration_and_the_listener_stays() {
+    let world = World::new().await;
+    let (plan, listen) = listening(&world);
+    let live = Live::start(&world, &plan).await;
+    let mut before = Client::known(listen).await;
+    live.change(&plan.clone().value("outbound", "smtp_users", &USERS.replace("swordfish", "herring"))).await;
+    let mut client = Client::connect(listen).await;
+    client.ask("EHLO client.example", "250").await;
+    client.ask(&login("swordfish"), "535").await;
+    client.ask(&login("herring"), "235").await;
+    let mail = |subject: &str| format!("From: {SUPPORT}\nTo: ann@example.org\nSubject: {subject}\n\nHello");
+    client.hand_in(SUPPORT, &["ann@example.org"], &mail("After"), "250 2.0.0 sub_").await;
+    before.hand_in(SUPPORT, &["ann@example.org"], &mail("Within"), "250 2.0.0 sub_").await;
+    until_sent(&world, 2).await;
+    assert_eq!(live.program.terminate().await, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

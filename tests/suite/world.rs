@@ -71,6 +71,11 @@ impl World {
         Self::on(store_world::World::sqlite().await, options).await
     }
 
+    /// On a PostgreSQL that somebody else made and removes.
+    pub(crate) async fn at(url: &str) -> Self {
+        Self::on(store_world::World::at(url), options()).await
+    }
+
     async fn on(database: store_world::World, options: Options) -> Self {
         let tenant = Tenant::start(options).await.unwrap();
         tenant.add_mailbox(SUPPORT);

@@ -50,6 +50,16 @@ impl Plan {
             .value("telemetry", "redact", if is_kept { "false" } else { "true" })
     }
 
+    /// With the listeners and the log of another plan.
+    pub(crate) fn on(mut self, other: &Self) -> Self {
+        let (public, admin) = (other.public.to_string(), other.admin.to_string());
+        self.tables.extend(other.tables.get("telemetry").map(|it| ("telemetry", it.clone())));
+        Self { public: other.public, admin: other.admin, ..self }
+            .text("server", "webhook_listen", &public)
+            .text("server", "admin_listen", &admin)
+            .text("server", "public_url", &format!("http://{public}"))
+    }
+
     /// Sets a key to a text.
     pub(crate) fn text(self, table: &'static str, key: &'static str, value: &str) -> Self {
         self.value(table, key, &format!("{value:?}"))

@@ -20,6 +20,11 @@ impl Program {
     /// Writes the configuration and starts the program; it may not be ready yet.
     pub(crate) fn start(plan: &Plan, file: &Path) -> Self {
         plan.write(file);
+        Self::start_by(file)
+    }
+
+    /// Starts the program by this file.
+    pub(crate) fn start_by(file: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_mailspan"))
             .arg("run")
             .arg("--config")

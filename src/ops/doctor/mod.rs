@@ -1,11 +1,12 @@
 //! What is wrong with a set-up, and what to do: ten steps from the clock to the public URL, and a probe mail if asked for.
 //!
-//! Asks Microsoft and the bridge's own URL, never the store, so it works beside a running daemon and without one. What
+//! Asks Microsoft and the bridge's own URL, not the store, so it works beside a running daemon and without one. What
 //! depends on a failed step is skipped and says so: the first failure is the cause. It leaves nothing behind.
 
 mod claims;
 mod codes;
 mod credentials;
+mod delegated;
 mod finding;
 mod mailbox;
 mod network;
@@ -16,9 +17,11 @@ mod tenant;
 mod trouble;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use serde_json::Value;
 
 pub use self::codes::all;
 pub use self::credentials::unusable;
@@ -31,6 +34,7 @@ use crate::graph::{Folder, GraphError};
 use crate::identity::config::TenantConfig;
 use crate::model::address::Address;
 use crate::model::clock::SharedClock;
+use crate::model::token::{AccessToken, TokenError};
 
 /// So many hosts, tenants and mailboxes are asked at once: quick with thousands, and no burst for Graph.
 const AT_ONCE: usize = 16;
@@ -47,8 +51,16 @@ pub struct Setup {
     pub public_url: Option<PublicUrl>,
     /// Where the running daemon's private listener is; `None` where none answers.
     pub daemon: Option<String>,
-    /// Whether a probe mail is sent, and who tells its journey: `None` as the inner value without a daemon.
-    pub round_trip: Option<Option<Box<dyn Journeys>>>,
+    /// Whether and how a probe mail is sent.
+    pub round_trip: Option<RoundTrip>,
+}
+
+/// How a probe mail is followed.
+pub struct RoundTrip {
+    /// Who tells its journey; `None` without a daemon.
+    pub journeys: Option<Box<dyn Journeys>>,
+    /// How long it may take to arrive, and how long from there to be handed over.
+    pub wait: Duration,
 }
 
 /// One tenant of it.
@@ -59,8 +71,17 @@ pub struct Tenant {
     pub mailboxes: Vec<Mailbox>,
 }
 
+/// How a mailbox is reached.
+pub enum Reach {
+    /// Without a user: by the tenant's own token.
+    Application,
+    /// On behalf of its user: by the token of the sign-in, or why there is none.
+    User(Result<AccessToken, TokenError>),
+    /// On behalf of its user, whose sign-in the running daemon holds: what its `/health` says of the mailbox.
+    Daemon(Value),
+}
+
 /// One mailbox of it.
-#[derive(Debug, Clone)]
 pub struct Mailbox {
     /// Its address.
     pub address: Address,
@@ -72,6 +93,8 @@ pub struct Mailbox {
     pub send: bool,
     /// Whether anything is written into it: marks, moves, drafts.
     pub write: bool,
+    /// How it is reached.
+    pub reach: Reach,
 }
 
 /// Looks at everything. Each finding is said as soon as those before it are; all are returned.
@@ -94,12 +117,14 @@ pub async fn examine(setup: &Setup, mut say: impl FnMut(&Finding)) -> Vec<Findin
     }
     drop(looks);
 
-    let pairs: Vec<(&Tenant, &Mailbox, Option<&Served>)> = setup
-        .tenants
-        .iter()
-        .zip(&served)
-        .flat_map(|(tenant, served)| tenant.mailboxes.iter().map(move |it| (tenant, it, served.as_ref())))
-        .collect();
+    let own: Vec<Vec<Option<Served>>> = setup.tenants.iter().map(|it| delegated::served(setup, it, &hosts)).collect();
+    let mut pairs: Vec<(&Tenant, &Mailbox, Option<&Served>)> = Vec::new();
+    for (tenant, (served, own)) in setup.tenants.iter().zip(served.iter().zip(&own)) {
+        for (mailbox, own) in tenant.mailboxes.iter().zip(own) {
+            let by = if matches!(mailbox.reach, Reach::Application) { served } else { own };
+            pairs.push((tenant, mailbox, by.as_ref()));
+        }
+    }
     // All are read first: what is denied in one is judged by whether others can be read.
     let reads: Vec<Option<Result<Folder, GraphError>>> =
         stream::iter(pairs.iter().map(|(_, mailbox, served)| async move {
@@ -112,8 +137,9 @@ pub async fn examine(setup: &Setup, mut say: impl FnMut(&Finding)) -> Vec<Findin
         .collect()
         .await;
     let mut readable: HashMap<&str, usize> = HashMap::new();
-    for ((tenant, ..), read) in pairs.iter().zip(&reads) {
-        *readable.entry(&tenant.config.name).or_default() += usize::from(matches!(read, Some(Ok(_))));
+    for ((tenant, mailbox, _), read) in pairs.iter().zip(&reads) {
+        let is_one = matches!((&mailbox.reach, read), (Reach::Application, Some(Ok(_))));
+        *readable.entry(&tenant.config.name).or_default() += usize::from(is_one);
     }
     let mut travellers = Vec::new();
     let mut looks = stream::iter(pairs.iter().zip(&reads).map(|((tenant, mailbox, served), read)| {
@@ -131,10 +157,10 @@ pub async fn examine(setup: &Setup, mut say: impl FnMut(&Finding)) -> Vec<Findin
         tell(public_url::look(public_url, &setup.egress, setup.clock.now()).await);
     }
     tell(late);
-    if let Some(journeys) = &setup.round_trip {
+    if let Some(round_trip) = &setup.round_trip {
         let trips = pairs.iter().zip(travellers).map(|((tenant, mailbox, served), is_well)| {
-            let graph = served.filter(|_| is_well).map(|it| it.ground(tenant));
-            round_trip::travel(mailbox, graph, served.map(|it| &it.graph), journeys.as_deref(), &setup.clock)
+            let ground = served.filter(|_| is_well).map(|it| it.ground(tenant));
+            round_trip::travel(mailbox, ground, served.map(|it| &it.graph), round_trip, &setup.clock)
         });
         let mut trips = stream::iter(trips).buffered(AT_ONCE);
         while let Some(found) = trips.next().await {

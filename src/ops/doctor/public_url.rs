@@ -81,9 +81,14 @@ pub(super) async fn look(public: &PublicUrl, egress: &Egress, now: UnixMillis) -
         }
         let finding = judge(public, &url, egress.proxy_to(&url), &shaken);
         let is_same = found.last().is_some_and(|it| it.code == finding.code && it.cure.is_some());
-        match is_same {
-            true => break,
-            false => found.push(finding),
+        if is_same {
+            break;
+        }
+        // What is broken for one is broken for both.
+        let is_over = finding.is_fail();
+        found.push(finding);
+        if is_over {
+            break;
         }
     }
     found.extend(ends_at.map(|at| certificate(&public.url, at, now)));

@@ -7,20 +7,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::Mailbox;
 use super::codes;
 use super::finding::{Entry, Fact, Finding, Step};
 use super::mailbox::{self, Ground};
+use super::{Mailbox, RoundTrip};
 use crate::graph::{Graph, GraphError, ReceivedFrom, SendError, Written};
 use crate::model::clock::{SharedClock, UnixMillis};
 use crate::model::token::BoxFuture;
 
 /// The field that marks a probe, for whoever wants routes or receivers to leave it out.
 const MARK: &str = "X-Mailspan-Probe";
-/// How long Exchange may take to put the mail into the folder.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(120);
-/// How long the daemon may take from there.
-const HANDED_OVER_WITHIN: Duration = Duration::from_secs(120);
 /// How long the mark as read may take once every route has accepted.
 const MARKED_WITHIN: Duration = Duration::from_secs(5);
 const TURN: Duration = Duration::from_millis(500);
@@ -43,6 +39,8 @@ struct Trip<'a> {
     token: String,
     subject: String,
     sent_at: UnixMillis,
+    /// How long it may take to arrive, and from there to be handed over.
+    wait: Duration,
 }
 
 /// Sends a probe and follows it.
@@ -50,7 +48,7 @@ pub(super) async fn travel(
     mailbox: &Mailbox,
     ground: Option<Ground<'_>>,
     graph: Option<&Graph>,
-    journeys: Option<&dyn Journeys>,
+    how: &RoundTrip,
     clock: &SharedClock,
 ) -> Vec<Finding> {
     let skipped = |why: &str| vec![Finding::skipped(Step::RoundTrip, mailbox.address.as_str(), why)];
@@ -65,8 +63,8 @@ pub(super) async fn travel(
     }
     let token = uuid::Uuid::new_v4().simple().to_string();
     let subject = format!("Mailspan doctor: probe {token}, safe to delete");
-    let trip = Trip { mailbox, ground, graph, token, subject, sent_at: clock.now() };
-    trip.make(journeys).await
+    let trip = Trip { mailbox, ground, graph, token, subject, sent_at: clock.now(), wait: how.wait };
+    trip.make(how.journeys.as_deref()).await
 }
 
 impl Trip<'_> {
@@ -119,7 +117,7 @@ impl Trip<'_> {
     /// Without a daemon: until the mail lies in the folder.
     async fn wait_for_it(&self, sent: Duration) -> (Finding, Option<String>) {
         let begun = Instant::now();
-        while begun.elapsed() < ARRIVES_WITHIN {
+        while begun.elapsed() < self.wait {
             if let Ok(Some(id)) = self.look().await {
                 let came = begun.elapsed() + sent;
                 let what = format!(
@@ -131,7 +129,7 @@ impl Trip<'_> {
             }
             tokio::time::sleep(TURN).await;
         }
-        (self.late(&codes::PROBE_NOT_ARRIVED, ARRIVES_WITHIN, None), None)
+        (self.late(&codes::PROBE_NOT_ARRIVED, None), None)
     }
 
     /// With a daemon: until it has handed the mail over, or it is clear that it will not.
@@ -161,12 +159,12 @@ impl Trip<'_> {
                 }
             }
             match arrived {
-                None if begun.elapsed() > ARRIVES_WITHIN => {
-                    return (self.late(&codes::PROBE_NOT_ARRIVED, ARRIVES_WITHIN, None), id);
+                None if begun.elapsed() > self.wait => {
+                    return (self.late(&codes::PROBE_NOT_ARRIVED, None), id);
                 }
-                Some(at) if at.elapsed() > HANDED_OVER_WITHIN => {
+                Some(at) if at.elapsed() > self.wait => {
                     let entry = if journey.is_some() { &codes::PROBE_STUCK } else { &codes::PROBE_NOT_FOUND };
-                    return (self.late(entry, HANDED_OVER_WITHIN, journey.as_ref()), id);
+                    return (self.late(entry, journey.as_ref()), id);
                 }
                 _ => tokio::time::sleep(TURN).await,
             }
@@ -201,9 +199,9 @@ impl Trip<'_> {
         }
     }
 
-    fn late(&self, entry: &Entry, waited: Duration, journey: Option<&Value>) -> Finding {
+    fn late(&self, entry: &Entry, journey: Option<&Value>) -> Finding {
         let standing = journey.map(standing).unwrap_or_default();
-        self.found(entry, vec![("seconds", waited.as_secs().to_string()), ("standing", standing)])
+        self.found(entry, vec![("seconds", self.wait.as_secs().to_string()), ("standing", standing)])
     }
 
     async fn clean_up(&self, id: Option<String>) -> Option<Finding> {

@@ -16,7 +16,7 @@ use super::mailbox::{self, Ground};
 use super::network::{self, Reached};
 use super::subscriptions::{self, Wanted};
 use super::trouble::Trouble;
-use super::{AT_ONCE, Mailbox, Setup, Tenant};
+use super::{AT_ONCE, Mailbox, Reach, Setup, Tenant, delegated};
 use crate::egress::EgressError;
 use crate::graph::{Folder, Graph, GraphError, Options, Subscription};
 use crate::identity::config::Cloud;
@@ -116,6 +116,15 @@ fn add(urls: &mut Vec<Url>, url: Url) {
 /// Steps 3 and 4, and what is asked once for all mailboxes.
 pub(super) async fn look(setup: &Setup, tenant: &Tenant, hosts: &Hosts) -> Looked {
     let (mut found, mut configured) = (Vec::new(), Vec::new());
+    let is_for_users_only = tenant.mailboxes.iter().all(|it| !matches!(it.reach, Reach::Application));
+    if tenant.config.credentials.is_empty() && is_for_users_only {
+        let why = "Nobody but users stands behind the requests of this tenant: it has no credential";
+        return Looked {
+            found: vec![Finding::skipped(Step::Token, &tenant.config.name, why)],
+            configured,
+            served: None,
+        };
+    }
     let served = match tokens(setup, tenant, hosts, &mut found, &mut configured).await {
         Some((endpoints, token)) => serve(setup, tenant, hosts, &endpoints, token, &mut found).await,
         None => {
@@ -192,25 +201,38 @@ async fn serve(
     let roles = claims::roles(&tenant.config, endpoints, claims.as_ref(), needs(tenant));
     let is_of_no_use = roles.iter().any(Finding::is_fail);
     found.extend(roles);
-    let is_reached = matches!(hosts.get(&endpoints.graph.origin().ascii_serialization()), Some(Ok(_)));
-    if is_of_no_use || !is_reached {
+    if is_of_no_use {
         return None;
     }
+    let mut served = reached(setup, tenant, hosts, endpoints, token)?;
+    let is_pushed = |it: &Mailbox| it.receive && matches!(it.reach, Reach::Application);
+    if setup.public_url.is_some() && tenant.mailboxes.iter().any(is_pushed) {
+        served.subscriptions = Some(served.graph.list_subscriptions().await);
+    }
+    Some(served)
+}
+
+/// Graph by one token; `None` where Graph's host is not reached.
+pub(super) fn reached(
+    setup: &Setup,
+    tenant: &Tenant,
+    hosts: &Hosts,
+    endpoints: &Endpoints,
+    token: AccessToken,
+) -> Option<Served> {
+    let Some(Ok(_)) = hosts.get(&endpoints.graph.origin().ascii_serialization()) else { return None };
     let http = setup.egress.client().and_then(|it| setup.egress.finish(it)).ok()?;
     let options =
         Options { answer_within: ANSWER_WITHIN, whole: ANSWER_WITHIN * 2, ..Options::new(Arc::clone(&setup.clock)) };
-    let name = tenant.config.name.clone();
+    let (name, claims) = (tenant.config.name.clone(), Claims::of(&token));
     let graph = Graph::new(endpoints.graph.clone(), name, Arc::new(Fixed(token)), http, options);
-    let subscriptions = match &setup.public_url {
-        Some(_) if tenant.mailboxes.iter().any(|it| it.receive) => Some(graph.list_subscriptions().await),
-        _ => None,
-    };
-    Some(Served { graph, claims, subscriptions })
+    Some(Served { graph, claims, subscriptions: None })
 }
 
-/// What is needed in the tenant, over all its mailboxes.
+/// What is needed without a user, over all mailboxes of the tenant.
 fn needs(tenant: &Tenant) -> Needs {
-    Needs { write: tenant.mailboxes.iter().any(|it| it.write), send: tenant.mailboxes.iter().any(|it| it.send) }
+    let own = || tenant.mailboxes.iter().filter(|it| matches!(it.reach, Reach::Application));
+    Needs { write: own().any(|it| it.write), send: own().any(|it| it.send) }
 }
 
 /// Steps 5 to 8 for one mailbox. `read` is what came of reading it; `None` where that could not be tried.
@@ -222,12 +244,16 @@ pub(super) async fn mailbox(
     others_work: bool,
 ) -> Vec<Finding> {
     let Mailbox { address, folder, .. } = mailbox;
+    let mut found = delegated::sign_in(&tenant.config, mailbox);
     let Some((served, read)) = read else {
-        return vec![Finding::skipped(Step::Mailbox, address.as_str(), "Graph cannot be asked: see above")];
+        if !matches!(mailbox.reach, Reach::Daemon(_)) {
+            found.push(Finding::skipped(Step::Mailbox, address.as_str(), "Graph cannot be asked: see above"));
+        }
+        return found;
     };
     let ground =
         Ground { others_work, needs: Needs { write: mailbox.write, send: mailbox.send }, ..served.ground(tenant) };
-    let mut found = vec![mailbox::read(address, folder, read, ground)];
+    found.push(mailbox::read(address, folder, read, ground));
     let skipped = |step, why: &str| Finding::skipped(step, address.as_str(), why);
     if read.is_err() {
         found.push(skipped(Step::Write, "The mailbox cannot be read: see above"));

@@ -63,7 +63,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: IpAddr, 
     let is_implicit = shared.mode == Some(TlsMode::Implicit);
     let now = Instant::now();
     let mut connection = Connection {
-        session: Session::new(Arc::clone(&shared.terms), is_implicit),
+        session: Session::new(shared.terms(), is_implicit),
         line: Box::new(socket),
         peer,
         unsaid: String::new(),
@@ -164,7 +164,7 @@ impl Connection {
                     self.session.allowed(if may { Ok(()) } else { Err(too_many()) })
                 }
                 Action::Room(bytes) => {
-                    let budget = &self.shared.outbound.memory;
+                    let budget = self.shared.outbound().memory.clone();
                     let room = async {
                         match bytes {
                             0 => budget.take_unknown().await,
@@ -207,7 +207,7 @@ impl Connection {
         if !begun.wait.is_zero() {
             tokio::time::sleep(begun.wait).await;
         }
-        match self.shared.users.known(login) {
+        match self.shared.outbound().users.known(login) {
             Some(user) => {
                 self.shared.guard().right(begun, self.peer, name, self.shared.now());
                 count("accepted");
@@ -236,7 +236,7 @@ impl Connection {
             metadata: serde_json::Map::new(),
             answers: None,
         };
-        match self.shared.outbound.accept(offer).await {
+        match self.shared.outbound().accept(offer).await {
             Ok(receipt) => {
                 tracing::info!(
                     submission = receipt.id,

@@ -32,22 +32,24 @@ use self::certificate::Certificate;
 use self::guard::{Full, Guard};
 use self::reply::Reply;
 use self::session::Terms;
-use self::users::Users;
+pub use self::users::Users;
 use super::Outbound;
 use crate::mail::compose::Limits;
-use crate::model::clock::UnixMillis;
+use crate::model::clock::{SharedClock, UnixMillis};
 
 /// After an accept that failed, because the machine has no more of something.
 const BREATH: Duration = Duration::from_millis(200);
 
+/// Says which way out there is at this moment: another one after the configuration has changed.
+pub type WayOut = Arc<dyn Fn() -> Arc<Outbound> + Send + Sync>;
+
 /// What all sessions share.
 struct Shared {
-    terms: Arc<Terms>,
-    users: Users,
     guard: Mutex<Guard>,
     certificate: Option<Certificate>,
     mode: Option<TlsMode>,
-    outbound: Arc<Outbound>,
+    clock: SharedClock,
+    present: WayOut,
 }
 
 impl Shared {
@@ -57,7 +59,20 @@ impl Shared {
     }
 
     fn now(&self) -> UnixMillis {
-        self.outbound.clock.now()
+        self.clock.now()
+    }
+
+    /// What a session that begins now offers.
+    fn terms(&self) -> Arc<Terms> {
+        Arc::new(Terms {
+            max_size: self.outbound().max_message_size,
+            recipients: Limits::default().recipients,
+            starts_tls: self.mode == Some(TlsMode::Starttls),
+        })
+    }
+
+    fn outbound(&self) -> Arc<Outbound> {
+        (self.present)()
     }
 }
 
@@ -68,25 +83,19 @@ pub struct Submissions {
 }
 
 impl Submissions {
-    /// Binds the address. `None`: none is configured.
+    /// Binds the address. `None`: none is configured. Whoever logs in or hands in a mail goes the way that is `present`.
     ///
     /// # Errors
     /// The address is taken or not ours, or the certificate cannot be used; the message says which.
-    pub fn bind(config: &super::Config, outbound: &Arc<Outbound>) -> Result<Option<Self>, String> {
+    pub fn bind(config: &super::Config, clock: SharedClock, present: WayOut) -> Result<Option<Self>, String> {
         let Some(address) = config.smtp_listen else { return Ok(None) };
         let listening = |error: std::io::Error| format!("cannot listen on {address}: {error}");
         let socket = std::net::TcpListener::bind(address).map_err(listening)?;
         socket.set_nonblocking(true).map_err(listening)?;
         let mode = config.smtp_tls.as_ref().map(|it| it.mode);
-        let certificate = config.smtp_tls.clone().map(|it| Certificate::read(it, outbound.clock.now())).transpose()?;
-        let terms = Arc::new(Terms {
-            max_size: outbound.max_message_size,
-            recipients: Limits::default().recipients,
-            starts_tls: mode == Some(TlsMode::Starttls),
-        });
-        let users = Users::new(&config.smtp_users);
-        let (guard, outbound) = (Mutex::default(), Arc::clone(outbound));
-        Ok(Some(Self { socket, shared: Shared { terms, users, guard, certificate, mode, outbound } }))
+        let certificate = config.smtp_tls.clone().map(|it| Certificate::read(it, clock.now())).transpose()?;
+        let shared = Shared { guard: Mutex::default(), certificate, mode, clock, present };
+        Ok(Some(Self { socket, shared }))
     }
 
     /// The address it is bound to.

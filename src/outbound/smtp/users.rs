@@ -9,10 +9,11 @@ use super::session::User;
 use crate::secrets::SecretSource;
 
 /// All users.
-pub(super) struct Users(Vec<(User, SecretSource)>);
+pub struct Users(Vec<(User, SecretSource)>);
 
 impl Users {
-    pub(super) fn new(users: &[UserConfig]) -> Self {
+    /// As configured.
+    pub fn new(users: &[UserConfig]) -> Self {
         let user = |it: &UserConfig| {
             let source = SecretSource::from_pair(it.password.as_ref(), it.password_file.as_ref())?;
             let rate_per_minute = it.rate_per_minute.map(std::num::NonZeroU32::get);

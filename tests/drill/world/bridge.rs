@@ -44,7 +44,8 @@ impl Bridge {
         variables: Vec<(String, String)>,
     ) -> Self {
         let (public, admin) = (free_port(), free_port());
-        let mut bridge = Self::run(folder, &configuration(store, tenant, receiver, public, admin), admin, variables);
+        let text = configuration(store, tenant, receiver, (public, admin), &format!("http://{public}"));
+        let mut bridge = Self::run(folder, &text, admin, variables);
         bridge.until_ready().await;
         bridge.until_pushed(tenant, MAILBOXES.len()).await;
         bridge.restarts.clear();
@@ -133,6 +134,21 @@ impl Bridge {
         self.start_again();
     }
 
+    /// Starts it again if it ended by itself, as whoever runs it would. Whether it had.
+    pub(crate) fn revive(&mut self) -> bool {
+        let has_ended = self.child.try_wait().unwrap().is_some();
+        if has_ended {
+            self.start_again();
+        }
+        has_ended
+    }
+
+    /// Whether it was ready since it was last started.
+    pub(crate) async fn is_ready(&mut self) -> bool {
+        self.look_whether_ready().await;
+        self.seen_ready
+    }
+
     /// SIGTERM: it must end with 0 and within its grace. Returns how long it took.
     pub(crate) async fn stop(&mut self) -> Duration {
         self.must_live();
@@ -198,10 +214,17 @@ pub(crate) fn free_port() -> SocketAddr {
     free.into_iter().find(|it| TcpListener::bind(it).is_ok()).unwrap()
 }
 
-fn configuration(store: &str, tenant: &Tenant, receiver: &Receiver, public: SocketAddr, admin: SocketAddr) -> String {
+/// The configuration of a bridge with these listeners, which Graph reaches under this URL.
+pub(crate) fn configuration(
+    store: &str,
+    tenant: &Tenant,
+    receiver: &Receiver,
+    (public, admin): (SocketAddr, SocketAddr),
+    public_url: &str,
+) -> String {
     let mut text = format!(
         r#"
-server = {{ webhook_listen = "{public}", admin_listen = "{admin}", public_url = "http://{public}", shutdown_timeout = "{}s" }}
+server = {{ webhook_listen = "{public}", admin_listen = "{admin}", public_url = "{public_url}", shutdown_timeout = "{}s" }}
 store = {{ url = "{store}" }}
 sync = {{ poll_interval = "2s" }}
 

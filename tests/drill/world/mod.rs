@@ -128,7 +128,7 @@ async fn unaccounted(bridge: &Bridge) -> Vec<String> {
     if fine { Vec::new() } else { vec![format!("audit: {report}")] }
 }
 
-fn left_in(health: &serde_json::Value) -> Vec<String> {
+pub(crate) fn left_in(health: &serde_json::Value) -> Vec<String> {
     let checks = health["checks"].as_array().cloned().unwrap_or_default();
     let mut left = Vec::new();
     for check in &checks {

@@ -92,4 +92,16 @@ entries! { ACCESS:
         "{mailbox} is not signed in: {problem}",
         "a delegated mailbox is reached on behalf of its user, whose sign-in is missing or has ended",
         "run `mailspan sign-in {mailbox}` and sign in as the user of the mailbox";
+    DELEGATED_SIGN_IN_UNREADABLE "delegated_sign_in_unreadable" Fail,
+        "There is no token for {mailbox} just now: {problem}",
+        "its sign-in lies in the store, which cannot be opened, or Entra could not be asked",
+        "name the running daemon's private listener with --server if it stands elsewhere; else mend the store, or run this again in a few minutes";
+    DELEGATED_PERMISSION_MISSING "delegated_permission_missing" Fail,
+        "The sign-in of {mailbox} does not hold {permission}",
+        "the permission was not consented to when the user signed in",
+        "Entra admin centre > App registrations > the app {client_id} > API permissions: add {permission} as delegated permission and grant consent, then run `mailspan sign-in {mailbox}` again";
+    DAEMON_COMPLAINS "daemon_complains" Fail,
+        "The running daemon says of {mailbox}: {problem}",
+        "it alone holds the sign-in of the mailbox, so doctor asked it instead of Graph",
+        "do what it says; to have doctor look for itself, stop the daemon for that long";
 }

@@ -21,6 +21,8 @@ mod notifications;
 #[cfg(test)]
 mod people;
 #[cfg(test)]
+mod roles;
+#[cfg(test)]
 mod sending;
 #[cfg(test)]
 mod subscriptions;

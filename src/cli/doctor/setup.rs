@@ -1,0 +1,90 @@
+//! What doctor looks at, made of the configuration, and how each mailbox is reached for the look.
+//!
+//! The sign-ins of delegated mailboxes belong to the running daemon, which is asked how they are; where none runs, the
+//! store is opened for as long as it takes to get a token.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::app::{Alone, SystemClock};
+use crate::cli::ask::{Client, NoAnswer};
+use crate::config::Config;
+use crate::identity::config::TenantConfig;
+use crate::inbound::{Access, MailboxConfig, MarkRead};
+use crate::model::address::Address;
+use crate::model::token::{BoxFuture, TokenError, Tokens as _};
+use crate::ops::doctor::{Journeys, Mailbox, Reach, Tenant};
+
+/// The tenants with the mailboxes that are asked for; all of them where none is.
+pub(super) async fn tenants(
+    config: &Config,
+    wanted: &[Address],
+    daemon: Option<&Client>,
+) -> Result<Vec<Tenant>, String> {
+    if let Some(unknown) = wanted.iter().find(|it| !config.mailboxes.iter().any(|known| known.address == **it)) {
+        return Err(format!("--mailbox {unknown}: no mailbox of this address is configured"));
+    }
+    let is_wanted = |it: &MailboxConfig| wanted.is_empty() || wanted.contains(&it.address);
+    let is_of = |it: &MailboxConfig, tenant: &TenantConfig| it.tenant.as_deref() == Some(tenant.name.as_str());
+    let health = match daemon {
+        Some(daemon) if config.mailboxes.iter().any(|it| it.access == Access::Delegated) => daemon.health().await,
+        _ => None,
+    };
+    let mut tenants = Vec::new();
+    for tenant in &config.tenants {
+        let mut mailboxes = Vec::new();
+        for it in config.mailboxes.iter().filter(|it| is_of(it, tenant) && is_wanted(it)) {
+            mailboxes.push(mailbox(it, reach(config, it, daemon.is_some(), health.as_ref()).await));
+        }
+        if wanted.is_empty() || !mailboxes.is_empty() {
+            tenants.push(Tenant { config: tenant.clone(), mailboxes });
+        }
+    }
+    Ok(tenants)
+}
+
+fn mailbox(config: &MailboxConfig, reach: Reach) -> Mailbox {
+    let marks = config.receive
+        && (config.mark_read != MarkRead::Never || config.move_to.is_some() || config.category.is_some());
+    Mailbox {
+        address: config.address.clone(),
+        folder: config.folder.clone(),
+        receive: config.receive,
+        send: config.send,
+        write: config.send || marks,
+        reach,
+    }
+}
+
+async fn reach(config: &Config, mailbox: &MailboxConfig, runs: bool, health: Option<&Value>) -> Reach {
+    if mailbox.access != Access::Delegated {
+        return Reach::Application;
+    }
+    let name = Config::mailbox_id(mailbox).to_string();
+    if runs {
+        let checks = health.and_then(|it| it["checks"].as_array()).map_or(&[][..], Vec::as_slice);
+        let own = checks.iter().find(|it| it["kind"] == "mailbox" && it["name"] == name.as_str());
+        return Reach::Daemon(own.cloned().unwrap_or_default());
+    }
+    Reach::User(match Alone::open(config, &name, Arc::new(SystemClock)).await {
+        Ok(alone) => {
+            let token = alone.tokens.token().await;
+            alone.close().await;
+            token
+        }
+        Err(error) => Err(TokenError::Transient { reason: format!("{error:#}"), after: None }),
+    })
+}
+
+/// The daemon's answers to where a mail is.
+pub(super) struct Teller(pub(super) Client);
+
+impl Journeys for Teller {
+    fn of<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<Value, String>> {
+        Box::pin(async move {
+            let asked = self.0.get(&["trace"], &[("q", text.to_owned()), ("limit", "1".to_owned())]).await;
+            asked.map_err(NoAnswer::into_text)
+        })
+    }
+}

@@ -1,0 +1,66 @@
+//! Job Renew of a mailbox that is not configured: its subscription is taken down.
+//!
+//! Another replica may have another configuration for a while. So on a database that replicas share nothing is taken
+//! down that somebody still reads, and what was taken down by one is built again by whoever wants it (`inbound::sweep`).
+
+use std::time::Duration;
+
+use super::Inbound;
+use super::subscribe::CONFIGURED;
+use crate::model::clock::UnixMillis;
+use crate::model::outcome::{Failure, Next, Outcome};
+use crate::model::work::{Job, MailboxId, Work, ahead_of_backlog};
+use crate::store::{MailboxState, Push, PushState};
+
+/// A mailbox that was not read for so many sweeps is read by nobody …
+const MISSED_SWEEPS: i64 = 2;
+/// … and what a sweep may take on top.
+const SWEEP_TAKES_MS: i64 = 5000;
+/// How soon somebody who knows the mailbox is to find work that was left to him.
+const LEFT_TO_OTHERS: Duration = Duration::from_secs(5);
+
+impl Inbound {
+    /// Takes down what stands for a mailbox that is not configured.
+    pub(super) async fn part_with(&self, job: &Job, mailbox: &MailboxId) -> Outcome {
+        let (state, now) = (self.store.mailbox(mailbox).await?, self.clock.now());
+        if self.store.is_shared() && self.is_read(&state, now) {
+            let is_fresh = now - job.created_at < self.unread_ms();
+            let after = if is_fresh { LEFT_TO_OTHERS } else { self.sync.sweep_interval.0.max(LEFT_TO_OTHERS) };
+            return Ok(Next::Again { after });
+        }
+        let Some(known) = state.subscription else { return Ok(Next::Done) };
+        self.hints.forget(mailbox);
+        // What has ended by itself needs nobody's help.
+        if known.expires_at > now {
+            let graph = self.parted.get(mailbox).or_else(|| self.tenants.get(&mailbox.tenant));
+            let Some(graph) = graph else {
+                let left = u64::try_from(known.expires_at - now).unwrap_or(0);
+                return Ok(Next::Again { after: Duration::from_millis(left) });
+            };
+            graph.delete_subscription(&known.id).await?;
+        }
+        self.store.save_subscription(mailbox, None).await?;
+        self.store.set_push(mailbox, Push { state: PushState::Polling, reason: Some(CONFIGURED.into()) }).await?;
+        tracing::info!(mailbox = %mailbox, "The subscription of a mailbox that is no longer configured was removed");
+        Ok(Next::Done)
+    }
+
+    /// Push that was given up by another configuration is built again where this one wants it.
+    pub(super) async fn take_back_push(&self, mailbox: &MailboxId, state: &MailboxState) -> Result<(), Failure> {
+        if state.push.state == PushState::Polling && state.push.reason.as_deref() == Some(CONFIGURED) {
+            let renew = Work::Renew { mailbox: mailbox.clone() };
+            self.store.enqueue(vec![renew.due(ahead_of_backlog(self.clock.now()))]).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a replica with another configuration reads it.
+    fn is_read(&self, state: &MailboxState, now: UnixMillis) -> bool {
+        let last = state.last_sync_at.unwrap_or(state.started_at).max(state.started_at);
+        now - last < self.unread_ms()
+    }
+
+    fn unread_ms(&self) -> i64 {
+        MISSED_SWEEPS * self.sync.sweep_interval.millis() + SWEEP_TAKES_MS
+    }
+}

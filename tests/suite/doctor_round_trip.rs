@@ -1,0 +1,125 @@
+//! `mailspan doctor --round-trip`: a probe mail goes the whole way, or it is said where it is held up. Nothing of it stays.
+
+use std::time::Duration;
+
+use mailspan_tenant::{Options, Quirks};
+use serde_json::Value;
+
+use crate::doctor_world::{Clinic, Report, SALES, changed, file};
+use crate::receiver::Answer;
+use crate::world::{Bridge, Inbox, Plan, SUPPORT, options, until_so};
+
+const TRIP: [&str; 3] = ["--round-trip", "--wait", "3s"];
+const SUBJECT: &str = "Mailspan doctor: probe ";
+
+/// The clinic's tenant with one mailbox, and a route to this inbox.
+fn plan(clinic: &Clinic, inbox: &Inbox) -> Plan {
+    let secret = format!("{{ kind = \"client_secret\", secret = {:?} }}", clinic.tenant.client_secret());
+    let plan = clinic.plan.clone().only_tenant("contoso", &clinic.tenant, &secret);
+    plan.mailbox(SUPPORT, "").route("all", "retry = [\"0s\", \"100ms\"]", inbox)
+}
+
+fn trip(report: &Report) -> &Value {
+    let found = report.checks.iter().rfind(|it| it["check"] == "round_trip");
+    found.unwrap_or_else(|| panic!("{:#?}", report.checks))
+}
+
+/// What of a probe is left where people look.
+fn left(clinic: &Clinic) -> usize {
+    let all = clinic.tenant.messages(SUPPORT).into_iter().chain(clinic.tenant.messages(SALES));
+    all.filter(|it| it.subject.starts_with("Mailspan doctor") && it.folder != "deleteditems").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_daemon_the_probe_is_followed_until_every_route_has_it() {
+    let (clinic, inbox) = (Clinic::new().await, Inbox::start().await);
+    let plan = plan(&clinic, &inbox);
+    let bridge = Bridge::start(&plan).await;
+    let report = clinic.report_of(&plan.toml(), &["--round-trip"]).await;
+    report.says_only("all is well", &[]);
+    let what = trip(&report)["what"].as_str().unwrap();
+    for leg in ["the whole way", "sent in", "found after", "accepted by all after"] {
+        assert!(what.contains(leg), "{leg}: {what}");
+    }
+    let subjects = inbox.subjects();
+    assert!(subjects.len() == 1 && subjects[0].starts_with(SUBJECT), "{subjects:?}");
+    let headers = inbox.accepted()[0].body["data"]["message"]["headers"].clone();
+    let token = subjects[0].trim_start_matches(SUBJECT).split(',').next().unwrap();
+    let is_mark = |it: &Value| it["name"].as_str().is_some_and(|it| it.eq_ignore_ascii_case("x-mailspan-probe"));
+    assert!(headers.as_array().unwrap().iter().any(|it| is_mark(it) && it["value"] == token), "{headers}");
+    assert_eq!(left(&clinic), 0, "{:#?}", clinic.tenant.messages(SUPPORT));
+    // The bridge takes the end of the probe for what it is.
+    assert_eq!(plan.check("mailbox", SUPPORT).await["status"], "ok");
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_daemon_the_probe_is_followed_into_the_folder() {
+    let clinic = Clinic::new().await;
+    let toml =
+        changed(&clinic.plan.toml(), &format!("address = {SALES:?}"), &format!("address = {SALES:?}\nsend = false"));
+    let report = clinic.report_of(&toml, &TRIP).await;
+    report.says_only("all is well", &[]);
+    let trips: Vec<&Value> = report.checks.iter().filter(|it| it["check"] == "round_trip").collect();
+    assert!(trips[0]["what"].as_str().unwrap().contains("lay in the folder after"), "{trips:#?}");
+    assert_eq!((&trips[0]["state"], &trips[1]["state"]), (&"pass".into(), &"skipped".into()));
+    assert_eq!((left(&clinic), clinic.tenant.sent().len()), (0, 1));
+
+    clinic.tenant.set_quirks(Quirks { transport_delay: Duration::from_secs(60), ..Quirks::default() });
+    let report = clinic.report_of(&toml, &TRIP).await;
+    report.says_only("it is held up by Exchange", &["probe_not_arrived"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_that_may_not_send_shows_when_it_is_tried() {
+    let clinic = Clinic::bare(Options { roles: Vec::new(), ..options() }).await;
+    clinic.tenant.assign_role(clinic.tenant.client_id(), "Application Mail.ReadWrite", &[SUPPORT, SALES]);
+    clinic.report().await.says_only("nobody tried", &[]);
+    let report = clinic.report_of(&clinic.plan.toml(), &[&TRIP[..], &["--mailbox", SALES]].concat()).await;
+    report.says_only("it was tried", &["send_denied"]);
+    assert_eq!(clinic.tenant.sent().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_that_is_held_up_is_told_by_who_holds_it() {
+    let (clinic, inbox) = (Clinic::new().await, Inbox::start().await);
+    let plan = plan(&clinic, &inbox);
+    let bridge = Bridge::start(&plan).await;
+    inbox.usually_answers(Answer::Status(422));
+    let report = clinic.report_of(&plan.toml(), &TRIP).await;
+    report.says_only("a receiver that refuses", &["probe_parked"]);
+    let what = report.check("probe_parked")["what"].as_str().unwrap();
+    assert!(what.contains("all parked") && what.contains("422"), "{what}");
+
+    inbox.usually_answers(Answer::Late(Duration::from_secs(30)));
+    let report = clinic.report_of(&plan.toml(), &TRIP).await;
+    report.says_only("a receiver that hangs", &["probe_stuck"]);
+    assert_eq!(left(&clinic), 0);
+
+    inbox.usually_answers(Answer::Status(200));
+    let paused = crate::world::client().post(format!("http://{}/api/v1/mailboxes/{SUPPORT}/pause", plan.admin));
+    assert!(paused.send().await.unwrap().status().is_success());
+    until_so("a paused mailbox", async || plan.check("mailbox", SUPPORT).await["mode"] == "paused").await;
+    let report = clinic.report_of(&plan.toml(), &TRIP).await;
+    report.says_only("a mailbox that is paused", &["probe_not_found"]);
+    assert_eq!(left(&clinic), 0);
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_asks_for_a_token_is_shown_one() {
+    let (clinic, inbox) = (Clinic::new().await, Inbox::start().await);
+    let token = "doctor-reads-with-this-token-0001";
+    let tokens = format!("\n[[api_tokens]]\nname = \"ops\"\ntoken = {token:?}\nscopes = [\"read\"]\n");
+    let plan = plan(&clinic, &inbox).more(&tokens);
+    let bridge = Bridge::start(&plan).await;
+    let report = clinic.report_of(&plan.toml(), &TRIP).await;
+    report.says_only("no token", &["daemon_unreadable"]);
+    assert_eq!(clinic.tenant.sent().len(), 0, "nothing is sent that could not be followed");
+    let path = clinic.path("token");
+    file(&path, token);
+    let report = clinic.report_of(&plan.toml(), &["--round-trip", "--token-file", path.to_str().unwrap()]).await;
+    report.says_only("a token", &[]);
+    assert!(!format!("{report:?}").contains(token));
+    bridge.stop().await;
+}

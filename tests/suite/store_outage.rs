@@ -1,0 +1,143 @@
+//! PostgreSQL as it is in the world: it restarts, it hangs, a pooler stands before it, it speaks TLS only.
+
+use std::time::{Duration, Instant};
+
+use mailspan::model::work::Lane;
+use mailspan::store::{End, Heard, Store, StoreError};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+use crate::own_postgres::OwnPostgres;
+use crate::store_world::*;
+
+async fn open(world: &World, url: &str) -> Result<Store, StoreError> {
+    Store::open(url, world.clock.clone()).await
+}
+
+/// Makes jobs due in one store until the other is woken by one of them.
+async fn until_heard(a: &Store, b: &Store, world: &World, name: &str) {
+    let mut wakes = b.wakes();
+    let begun = Instant::now();
+    for n in 0.. {
+        assert!(begun.elapsed() < Duration::from_secs(20), "wake-ups are not heard");
+        let made = a.enqueue(vec![deliver("crm", &format!("{name}{n}")).due(world.now())]).await;
+        assert!(made.is_ok(), "{made:?}");
+        if let Ok(Some(Heard::Due(_))) = tokio::time::timeout(Duration::from_millis(50), wakes.next()).await {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_restarts_costs_time_and_nothing_else() {
+    let Some(server) = OwnPostgres::start(&[]) else { return };
+    let world = World::at(&server.url());
+    let (a, b) = (world.open().await, world.open().await);
+    until_heard(&a, &b, &world, "before").await;
+    let lane = Lane::route("crm");
+    let before = claim(&a, &lane, 1).await.jobs.remove(0);
+    for mode in ["fast", "immediate"] {
+        server.stop(mode);
+        let begun = Instant::now();
+        let refused = a.enqueue(vec![deliver("crm", "lost").due(world.now())]).await.unwrap_err();
+        assert!(refused.may_pass(), "{refused}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        // Once it is known to be away, nobody waits for it.
+        while a.enqueue(vec![deliver("crm", "lost").due(world.now())]).await.is_err()
+            && begun.elapsed() < Duration::from_secs(6)
+        {}
+        let (asked, mut answers) = (Instant::now(), 0);
+        while asked.elapsed() < Duration::from_millis(400) {
+            assert!(a.counts().await.is_err() && a.ping().await.is_err());
+            answers += 1;
+        }
+        assert!(answers > 20, "{answers} answers in 400 ms");
+
+        server.start_again();
+        let back = Instant::now();
+        while a.enqueue(vec![deliver("crm", "again").due(world.now())]).await.is_err() {
+            assert!(back.elapsed() < Duration::from_secs(8));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(a.ping().await.is_ok());
+        until_heard(&a, &b, &world, mode).await;
+    }
+    assert!(a.settle(before.claim, End::Done).await.unwrap(), "the claim from before the outage still holds");
+    assert_eq!(world.count("SELECT COUNT(*) FROM jobs WHERE key = 'deliver:lost'").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_pooler_in_transaction_mode_everything_works_and_others_work_is_found() {
+    let Some(server) = OwnPostgres::start(&[]) else { return };
+    for (mode, asks) in [("transaction", true), ("session", false)] {
+        let Some(pooler) = server.pooler(mode) else { return };
+        let world = World::at(&pooler.url("postgres"));
+        let (a, b) = (world.open().await, world.open().await);
+        // Many at once, so that statements meet every session of the pooler.
+        let mut work = tokio::task::JoinSet::new();
+        for n in 0..12 {
+            let (store, now) = ([&a, &b][n % 2].clone(), world.now());
+            work.spawn(async move {
+                let lane = Lane::route(&format!("r{n}"));
+                for m in 0..15 {
+                    store.enqueue(vec![deliver(&format!("r{n}"), &format!("{n}-{m}")).due(now)]).await.unwrap();
+                    let job = claim(&store, &lane, 1).await.jobs.remove(0);
+                    store.counts().await.unwrap();
+                    store.agenda(now).await.unwrap();
+                    assert!(store.settle(job.claim, End::Done).await.unwrap());
+                }
+            });
+        }
+        while let Some(done) = work.join_next().await {
+            done.unwrap();
+        }
+        if asks {
+            let mut wakes = b.wakes();
+            let heard = tokio::time::timeout(Duration::from_secs(10), wakes.next()).await.expect("it asks");
+            assert_eq!(heard, Some(Heard::Missed));
+        } else {
+            until_heard(&a, &b, &world, "s").await;
+        }
+        a.close().await;
+        b.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_speaks_tls_is_verified_with_the_roots_it_is_given() {
+    let Some(server) = OwnPostgres::start(&[]) else { return };
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params.clone(), KeyPair::generate().unwrap()).unwrap();
+    let another = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate =
+        CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    let (certificate, key) =
+        (server.write("server.crt", &certificate.pem()), server.write("server.key", &key.serialize_pem()));
+    let conf = std::fs::read_to_string(server.path("data/postgresql.conf")).unwrap();
+    let (certificate, key) = (certificate.display(), key.display());
+    server.write(
+        "data/postgresql.conf",
+        &format!("{conf}\nssl = on\nssl_cert_file = '{certificate}'\nssl_key_file = '{key}'\n"),
+    );
+    server.write("data/pg_hba.conf", "hostssl all all 127.0.0.1/32 trust\nhostnossl all all 127.0.0.1/32 reject\n");
+    server.stop("fast");
+    server.start_again();
+    let roots = server.write("roots.pem", &authority.pem());
+    let others = server.write("others.pem", &another.pem());
+
+    let world = World::at(&server.url());
+    let at = |host: &str, rest: &str| format!("postgres://postgres@{host}:{}/postgres?{rest}", server.port);
+    let verify = |roots: &std::path::Path| format!("sslmode=verify-full&sslrootcert={}", roots.display());
+    let store = open(&world, &at("localhost", &verify(&roots))).await.unwrap();
+    let other = open(&world, &at("localhost", &verify(&roots))).await.unwrap();
+    until_heard(&store, &other, &world, "tls").await;
+    for (why, url) in [
+        ("a stranger's root", at("localhost", &verify(&others))),
+        ("no root", at("localhost", "sslmode=verify-full")),
+        ("another name", at("127.0.0.1", &verify(&roots))),
+        ("no TLS", at("localhost", "sslmode=disable")),
+    ] {
+        assert!(matches!(open(&world, &url).await, Err(StoreError::Open(_))), "{why}");
+    }
+}

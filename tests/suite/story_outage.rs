@@ -1,0 +1,114 @@
+//! The database goes away under a running bridge and comes back: nothing is lost, and whoever asks is told to ask again.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::own_postgres::OwnPostgres;
+use crate::world::*;
+use crate::world_program::Program;
+
+/// How long nobody answers.
+const OUTAGE: Duration = Duration::from_secs(8);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_database_is_away_hints_are_taken_nothing_is_promised_and_then_all_is_delivered() {
+    let Some(server) = OwnPostgres::start(&[]) else { return };
+    let world = World::at(&server.url()).await;
+    let plan = world.plan().text("telemetry", "log", "info").text("telemetry", "format", "json");
+    let program = Program::start(&plan, &world.path("mailspan.toml"));
+    plan.until_ready().await;
+    plan.until_watching().await;
+    world.receives("before");
+    world.inbox.until_has(&["before"]).await;
+    let subscription = until("a subscription", async || world.tenant.subscriptions().pop()).await;
+
+    server.stop("fast");
+    let away = Instant::now();
+    let mail = json!({ "from": SUPPORT, "to": ["a@example.net"], "subject": "s", "text": "t" });
+    let (mut acknowledged, mut refused, mut failing) = (0, 0, 0);
+    let mut subjects = vec!["before".to_owned()];
+    while away.elapsed() < OUTAGE {
+        subjects.push(format!("meanwhile {}", subjects.len()));
+        world.receives(&subjects[subjects.len() - 1]);
+        let begun = Instant::now();
+        let hint = json!({ "value": [{ "subscriptionId": subscription.id, "clientState": "stranger", "changeType": "created" }] });
+        let answer = client().post(plan.notifications()).json(&hint).send().await.unwrap();
+        assert_eq!(answer.status(), 202);
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        acknowledged += 1;
+        let answer = client().post(format!("http://{}/api/v1/messages", plan.admin)).json(&mail).send().await.unwrap();
+        assert_eq!(answer.status(), 503, "nothing is promised that is not on disk");
+        refused += 1;
+        let (status, health) = plan.health().await;
+        assert_eq!((status, &health["status"]), (503, &json!("failing")), "{health}");
+        let store = plan.check("store", "store").await;
+        assert!(store["reason"].as_str().is_some_and(|it| it.contains("cannot be used right now")), "{store}");
+        assert_eq!(plan.page("/health/live").await.unwrap().0, 200, "a restart would help nobody");
+        failing += 1;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(acknowledged > 5 && refused > 5 && failing > 5, "{acknowledged} {refused} {failing}");
+    server.start_again();
+    let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
+    world.inbox.until_has(&subjects).await;
+    plan.until_check("store", "store", "the store is well", |it| it["status"] == "ok").await;
+
+    let log = program.log();
+    let of = |level: &str| log.iter().filter(|it| it.contains(&format!("\"level\":\"{level}\""))).count();
+    assert_eq!(log.iter().filter(|it| it.contains("Nothing can be written")).count(), 1, "{log:#?}");
+    assert!(log.iter().any(|it| it.contains("The store takes writes again")), "{log:#?}");
+    assert!(of("ERROR") + of("WARN") < 30, "a storm of lines: {log:#?}");
+    assert_eq!(world.tenant.sent_count(), 0);
+    assert_eq!(program.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_that_is_told_to_stop_while_the_database_is_away_stops() {
+    let Some(server) = OwnPostgres::start(&[]) else { return };
+    let world = World::at(&server.url()).await;
+    let plan = world.plan();
+    let program = Program::start(&plan, &world.path("mailspan.toml"));
+    plan.until_ready().await;
+    plan.until_watching().await;
+    server.stop("immediate");
+    world.receives("meanwhile");
+    let begun = Instant::now();
+    assert_eq!(program.terminate().await, Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    server.start_again();
+    let program = Program::start(&plan, &world.path("mailspan.toml"));
+    world.inbox.until_has(&["meanwhile"]).await;
+    assert_eq!(program.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_moves_from_a_file_to_a_server_with_mail_in_flight() {
+    let (world, Some(server)) = (World::sqlite().await, crate::store_world::World::postgres().await) else { return };
+    world.inbox.usually_answers(crate::receiver::Answer::Status(503));
+    let retry =
+        "retry = [\"0s\", \"500ms\", \"500ms\", \"1s\", \"1s\", \"1s\", \"1s\", \"1s\", \"1s\", \"1s\", \"1s\"]";
+    let plan = world.bare_plan().mailbox(SUPPORT, "").route("all", retry, &world.inbox);
+    let bridge = Bridge::start(&plan).await;
+    let subjects: Vec<String> = (0..12).map(|n| format!("mail {n}")).collect();
+    subjects.iter().for_each(|it| drop(world.receives(it)));
+    world.inbox.until_received(8).await;
+    bridge.stop().await;
+
+    let copied = tokio::process::Command::new(env!("CARGO_BIN_EXE_mailspan"))
+        .args(["store", "copy", "--json", &world.database.url, &server.url])
+        .output()
+        .await
+        .unwrap();
+    assert!(copied.status.success(), "{copied:?}");
+    let said: serde_json::Value = serde_json::from_slice(&copied.stdout).unwrap();
+    assert!(said["rows"].as_u64().is_some_and(|it| it > 12), "{said}");
+
+    world.inbox.usually_answers(crate::receiver::Answer::Status(200));
+    let plan = plan.text("store", "url", &server.url);
+    let bridge = Bridge::start(&plan).await;
+    let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
+    world.inbox.until_has(&subjects).await;
+    world.inbox.has_exactly(&subjects);
+    bridge.stop().await;
+}

@@ -1,0 +1,65 @@
+//! Replicas that read their new configuration one after the other: what one of them does not know is left to the others,
+//! and what one takes down another builds again.
+
+use crate::world::{Inbox, SUPPORT, World, mail_to, until_so};
+use crate::world_live::Live;
+use crate::world_program::Program;
+
+const SALES: &str = "sales@contoso.example";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_and_a_route_that_one_replica_does_not_know_yet_are_left_to_the_other() {
+    let Some(world) = World::postgres().await else { return };
+    world.tenant.add_mailbox(SALES);
+    let other = Inbox::start().await;
+    let old = world.plan();
+    let public = format!("http://{}", old.public);
+    let new = world.plan().text("server", "public_url", &public).mailbox(SALES, "").route("second", "", &other);
+    let behind = Live::start_by(&old, &world.path("behind.toml")).await;
+    let ahead = Live::start_by(&new, &world.path("ahead.toml")).await;
+    until_so("a subscription", async || world.tenant.subscriptions_of(SALES).len() == 1).await;
+    let mut sent = Vec::new();
+    for number in 0..30 {
+        for (to, name) in [(SUPPORT, "support"), (SALES, "sales")] {
+            sent.push(format!("To {name} {number:02}"));
+            world.tenant.receive(to, mail_to(to, sent.last().unwrap()));
+        }
+    }
+    let sent: Vec<&str> = sent.iter().map(String::as_str).collect();
+    world.inbox.until_has(&sent).await;
+    world.inbox.has_exactly(&sent);
+    // Which replica fetches a mail decides whether the new route gets it; of what it is to get nothing is given up.
+    let due = async || world.number("SELECT count(*) FROM deliveries WHERE route = 'second'").await;
+    until_so("all of the new route", async || i64::try_from(other.accepted().len()).unwrap() == due().await).await;
+    assert!(other.accepted().len() >= 30, "only the one that knows the mailbox fetches its mail");
+    assert_eq!(world.number("SELECT count(*) FROM jobs WHERE parked_at IS NOT NULL").await, 0);
+    assert_eq!(world.tenant.subscriptions_of(SALES).len(), 1, "and it keeps its subscription");
+
+    behind.change(&new.on(&behind.at).text("server", "public_url", &public)).await;
+    assert_eq!(ahead.program.terminate().await, Some(0));
+    world.tenant.receive(SALES, mail_to(SALES, "To the one that learnt"));
+    other.until_has(&["To the one that learnt"]).await;
+    assert_eq!(behind.program.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn push_that_one_replica_gives_up_is_taken_back_by_the_other() {
+    let Some(world) = World::postgres().await else { return };
+    let on = world.plan();
+    let public = format!("http://{}", on.public);
+    let off = world.bare_plan().text("server", "public_url", &public).mailbox(SUPPORT, "receive = false");
+    let keeps = Live::start_by(&on, &world.path("keeps.toml")).await;
+    assert_eq!(world.tenant.subscriptions_of(SUPPORT).len(), 1);
+    // While the one that wants it stands still, the other does as its own configuration says.
+    keeps.program.signal("STOP").await;
+    let off = off.route("all", "", &world.inbox);
+    let gives_up = Program::start(&off, &world.path("gives-up.toml"));
+    until_so("no subscription", async || world.tenant.subscriptions_of(SUPPORT).is_empty()).await;
+    keeps.program.signal("CONT").await;
+    assert_eq!(gives_up.terminate().await, Some(0));
+    until_so("a subscription", async || world.tenant.subscriptions_of(SUPPORT).len() == 1).await;
+    world.receives("For whoever wants it");
+    world.inbox.until_has(&["For whoever wants it"]).await;
+    keeps.at.until_check("mailbox", SUPPORT, "push is back", |it| it["mode"] == "push").await;
+    assert_eq!(keeps.program.terminate().await, Some(0));
+}
