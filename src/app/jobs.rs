@@ -11,7 +11,7 @@ use super::paused::{HeldLanes, PausedMailboxes};
 use super::wiring::Wiring;
 use crate::model::backoff::{Backoff, Then};
 use crate::model::clock::rfc3339;
-use crate::model::outcome::Outcome;
+use crate::model::outcome::{Failure, Outcome};
 use crate::model::token::BoxFuture;
 use crate::model::work::{Job, Lane, Work};
 use crate::ops::tidy;
@@ -56,6 +56,9 @@ const SEND_STEPS: [u64; 7] = [0, 1, 3, 10, 30, 120, 300];
 const FETCH_TURN: u64 = 900;
 /// … and so many times, which is three days, before it is parked.
 const FETCH_TURNS: usize = 288;
+
+/// Work in a mailbox that was taken out of the configuration as it began is left alone for this long.
+const LEFT_ALONE: Duration = Duration::from_secs(5);
 
 /// One route's share of the house.
 #[derive(Clone)]
@@ -137,6 +140,13 @@ impl Works for Jobs {
         };
         Box::pin(async move {
             let _presence = presence;
+            let lane = job.work.lane();
+            // Claimed in the moment in which another configuration came: left as it would have been a moment later.
+            if !wiring.works_in(&lane) || self.moving.holds(&lane) {
+                let reason =
+                    "another configuration has just come into force, and this mailbox is left alone".to_owned();
+                return Err(Failure::Postponed { reason: reason.into(), after: LEFT_ALONE });
+            }
             match &job.work {
                 Work::Look { mailbox } => wiring.inbound.look(mailbox).await,
                 Work::Sweep { mailbox } => wiring.inbound.sweep(mailbox).await,

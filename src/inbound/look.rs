@@ -54,6 +54,8 @@ impl Inbound {
     async fn read_delta(&self, mailbox: &MailboxId, watched: &Watched, hinted: bool) -> Result<(), Failure> {
         let address = &watched.config.address;
         let mut state = self.store.mailbox(mailbox).await?;
+        watched.follows(&state)?;
+        let place = (mailbox, watched.config.folder.as_str());
         let mut resets = 0;
         loop {
             let by = found_by(&state, hinted);
@@ -75,8 +77,9 @@ impl Inbound {
                     resets += 1;
                     tracing::warn!(mailbox = %mailbox, reason = %error, "Graph dropped the delta cursor; the folder is read in full, what is known stays known");
                     let since = state.resync_since.or(state.last_sync_at).unwrap_or(state.started_at);
-                    self.store.found(mailbox, Vec::new(), by, Some(CursorChange::Lost { since })).await?;
+                    self.store.found_in(place, Vec::new(), by, CursorChange::Lost { since }).await?;
                     state = self.store.mailbox(mailbox).await?;
+                    watched.follows(&state)?;
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -96,12 +99,13 @@ impl Inbound {
                 DeltaLink::Next(link) => (CursorChange::Next(link), false),
                 DeltaLink::Delta(link) => (CursorChange::Delta(link), true),
             };
-            let new = self.store.found(mailbox, found, by, Some(change)).await?;
+            let new = self.store.found_in(place, found, by, change).await?;
             count_found(mailbox, by, new);
             if last {
                 return Ok(());
             }
             state = self.store.mailbox(mailbox).await?;
+            watched.follows(&state)?;
         }
     }
 

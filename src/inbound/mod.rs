@@ -18,6 +18,7 @@ pub mod webhook;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -27,11 +28,12 @@ use crate::mail::kept::KeptMail;
 use crate::memory::Budget;
 use crate::model::address::{Address, AddressPattern};
 use crate::model::clock::{SharedClock, UnixMillis};
+use crate::model::outcome::Failure;
 use crate::model::route::Rule;
 use crate::model::thread::ThreadNames;
 use crate::model::units::Span;
 use crate::model::work::MailboxId;
-use crate::store::Store;
+use crate::store::{MailboxState, Store};
 use hints::Hints;
 use loops::Loops;
 
@@ -107,6 +109,25 @@ impl Removed {
 
     fn contains(&self, id: &str) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
+    }
+}
+
+/// How soon is looked whether the folder that is watched is the configured one again.
+const OTHER_FOLDER: Duration = Duration::from_secs(5);
+
+impl Watched {
+    /// Whether what the store keeps is about the folder that is configured here. Replicas whose configuration changes one
+    /// after the other differ for a while: the last that began to watch a folder decides, and the others leave it alone.
+    fn follows(&self, state: &MailboxState) -> Result<(), Failure> {
+        match &state.folder {
+            Some(folder) if *folder != self.config.folder => Err(Failure::Postponed {
+                reason: "another folder of this mailbox is watched by a replica with another configuration"
+                    .to_owned()
+                    .into(),
+                after: OTHER_FOLDER,
+            }),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -16,17 +16,21 @@ use crate::store::{MailboxState, Push, PushState};
 const MISSED_SWEEPS: i64 = 2;
 /// … and what a sweep may take on top.
 const SWEEP_TAKES_MS: i64 = 5000;
-/// How soon somebody who knows the mailbox is to find work that was left to him.
+/// How soon somebody who knows the mailbox is to find work that was left to him, at first.
 const LEFT_TO_OTHERS: Duration = Duration::from_secs(5);
+/// Then a thousand of them would keep the others' renewals waiting …
+const SOON_MS: i64 = 60_000;
+/// … so from then on it is looked this often.
+const SELDOM: Duration = Duration::from_secs(60);
 
 impl Inbound {
     /// Takes down what stands for a mailbox that is not configured.
     pub(super) async fn part_with(&self, job: &Job, mailbox: &MailboxId) -> Outcome {
         let (state, now) = (self.store.mailbox(mailbox).await?, self.clock.now());
         if self.store.is_shared() && self.is_read(&state, now) {
-            let is_fresh = now - job.created_at < self.unread_ms();
-            let after = if is_fresh { LEFT_TO_OTHERS } else { self.sync.sweep_interval.0.max(LEFT_TO_OTHERS) };
-            return Ok(Next::Again { after });
+            let after = if now - job.created_at < SOON_MS { LEFT_TO_OTHERS } else { SELDOM };
+            let reason = "another replica, whose configuration has it, reads this mailbox".to_owned();
+            return Err(Failure::Postponed { reason: reason.into(), after });
         }
         let Some(known) = state.subscription else { return Ok(Next::Done) };
         self.hints.forget(mailbox);

@@ -36,9 +36,15 @@ impl Inbound {
             Some(url) if self.sync.mode == Mode::Push && watched.config.receive => url,
             _ => return self.give_up_push(mailbox, watched).await,
         };
+        watched.follows(&self.store.mailbox(mailbox).await?)?;
         match self.subscribed(mailbox, watched, wanted).await {
             Ok(subscription) => {
                 let before = self.store.mailbox(mailbox).await?;
+                if let Err(other) = watched.follows(&before) {
+                    // Made for a folder that nobody watches any more: it must not be taken for the new one's.
+                    watched.graph.delete_subscription(&subscription.id).await?;
+                    return Err(other);
+                }
                 let was_pushing = before.push.state == PushState::Push;
                 let is_new = before.subscription.is_none_or(|known| known.id != subscription.id);
                 self.hints.expect(&subscription.id, mailbox, subscription.client_state.clone());

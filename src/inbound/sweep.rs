@@ -34,6 +34,7 @@ impl Inbound {
         }
         let begun = self.clock.now();
         let state = self.store.mailbox(mailbox).await?;
+        watched.follows(&state)?;
         let earliest = self.earliest(state.started_at);
         let swept = state.swept_until.unwrap_or(state.started_at) - OVERLAP_MS;
         let asked = state.sweep_since;

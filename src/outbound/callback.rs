@@ -1,5 +1,7 @@
 //! Job Callback: whoever submitted a mail is told of a final state of it, with the body that was written with the state.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -11,6 +13,11 @@ use crate::model::work::Job;
 
 /// What a callback is handed over as; no route has this name, for it goes to none.
 const ROUTE: &str = "outbound.callback";
+
+/// So long a callback waits for a replica that knows where it goes: configurations reach replicas one after the other …
+const ROLLOUT_MS: i64 = 10 * 60 * 1000;
+/// … and so soon another is to find it.
+const LEFT_TO_OTHERS: Duration = Duration::from_secs(5);
 
 impl Outbound {
     /// Makes one callback and records that it was taken.
@@ -26,6 +33,11 @@ impl Outbound {
             return Ok(Next::Done);
         }
         let Some(to) = &self.callback else {
+            // A replica may not have read yet what another knows already.
+            if self.store.is_shared() && self.clock.now() - job.created_at < ROLLOUT_MS {
+                let reason = "outbound.callback is not configured in this replica yet".to_owned();
+                return Err(Failure::Postponed { reason: reason.into(), after: LEFT_TO_OTHERS });
+            }
             let failure = Failure::permanent("outbound.callback is no longer configured");
             return Err(failure.coded(Code::RouteRemoved));
         };

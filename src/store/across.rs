@@ -29,8 +29,10 @@ impl Writing<'_> {
         &mut self,
         rooms: &'r [Room],
     ) -> Result<(Cow<'r, [Room]>, Vec<Lane>), StoreError> {
+        // A job in hand is due when its lease ends, so the index leads past the backlog, however long that is.
         static COUNT: Listed = Listed::values(
-            "SELECT lane, COUNT(*) FROM jobs WHERE lane IN ({rows}) AND leased_until > {fixed} AND parked_at IS NULL
+            "SELECT lane, COUNT(*) FROM jobs WHERE lane IN ({rows}) AND parked_at IS NULL AND due_at > {fixed}
+               AND leased_until > {fixed}
              GROUP BY lane",
             "?",
         );

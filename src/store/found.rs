@@ -60,7 +60,22 @@ impl Store {
         cursor: Option<CursorChange>,
     ) -> Result<usize, StoreError> {
         let number = self.number(mailbox).await?;
-        self.ask(FoundPage { mailbox: mailbox.clone(), number, found, by, cursor }).await
+        self.ask(FoundPage { mailbox: mailbox.clone(), number, found, by, cursor, folder: None }).await
+    }
+
+    /// The same of a page of this folder. Where another folder is watched by now, its cursor stays as it is.
+    ///
+    /// # Errors
+    /// Nothing of the page is kept; read it again.
+    pub async fn found_in(
+        &self,
+        (mailbox, folder): (&MailboxId, &str),
+        found: Vec<Found>,
+        by: FoundBy,
+        cursor: CursorChange,
+    ) -> Result<usize, StoreError> {
+        let (number, folder) = (self.number(mailbox).await?, Some(folder.to_owned()));
+        self.ask(FoundPage { mailbox: mailbox.clone(), number, found, by, cursor: Some(cursor), folder }).await
     }
 
     /// Which of these ids need no fetching: known, and not gone.
@@ -86,6 +101,8 @@ pub(super) struct FoundPage {
     found: Vec<Found>,
     by: FoundBy,
     cursor: Option<CursorChange>,
+    /// The folder that was read; `None`: whichever is watched.
+    folder: Option<String>,
 }
 
 impl Op for FoundPage {
@@ -147,10 +164,10 @@ impl Writing<'_> {
         const TURN: &str = "UPDATE mailboxes SET last_sync_at = $1, cursor = $3, cursor_kind = $4,
                first_round_at = CASE WHEN $4 = 'delta' THEN COALESCE(first_round_at, $1) ELSE first_round_at END,
                resync_since = CASE WHEN $4 = 'delta' THEN NULL ELSE resync_since END
-             WHERE id = $2";
+             WHERE id = $2 AND ($5 IS NULL OR folder IS NULL OR folder = $5)";
         const LOST: &str = "UPDATE mailboxes SET last_sync_at = $1, cursor = NULL, cursor_kind = NULL,
                resync_since = CASE WHEN resync_since < $3 THEN resync_since ELSE $3 END
-             WHERE id = $2";
+             WHERE id = $2 AND ($4 IS NULL OR folder IS NULL OR folder = $4)";
         let mut values: Vec<Value> = vec![self.now.into(), page.number.into()];
         let sql = match &page.cursor {
             None => SYNCED,
@@ -167,6 +184,9 @@ impl Writing<'_> {
                 LOST
             }
         };
+        if page.cursor.is_some() {
+            values.push(page.folder.as_deref().into());
+        }
         self.tx.rows(sql, values).await.map(drop)
     }
 }

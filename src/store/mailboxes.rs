@@ -17,7 +17,7 @@ macro_rules! mailbox_columns {
     () => {
         "tenant, address, started_at, cursor, cursor_kind, first_round_at, resync_since, swept_until, subscription_id,
          subscription_expires_at, subscription_url, client_state, push_state, push_reason, last_notification_at, last_sync_at,
-         paused_at, paused_by, sweep_since, audited_at, unaccounted"
+         paused_at, paused_by, sweep_since, audited_at, unaccounted, folder"
     };
 }
 /// All that is kept about a mailbox.
@@ -49,6 +49,8 @@ pub struct MailboxState {
     pub sweep_since: Option<UnixMillis>,
     /// What the last audit found.
     pub audited: Option<Audited>,
+    /// The folder all this is about; `None` before any is watched.
+    pub folder: Option<String>,
 }
 
 /// Where a look continues.
@@ -185,6 +187,7 @@ fn state(row: &Row) -> Result<MailboxState, StoreError> {
         paused: row.maybe_int(16)?.zip(row.maybe_text(17)?),
         sweep_since: row.maybe_int(18)?,
         audited: Audited::of(row, 19)?,
+        folder: row.maybe_text(21)?,
     })
 }
 

@@ -275,3 +275,22 @@ on_both! {
         assert_eq!((known.id.as_str(), known.notification_url.as_str()), ("s1", ""));
     }
 }
+
+on_both! {
+    async fn a_page_of_a_folder_that_is_watched_no_more_leaves_the_cursor_alone(world: World) {
+        let store = world.open().await;
+        let support = mailbox("support");
+        store.watching(&support, "inbox").await.unwrap();
+        let turn = async |folder: &str, change: CursorChange| {
+            store.found_in((&support, folder), vec![], FoundBy::Start, change).await.unwrap();
+            store.mailbox(&support).await.unwrap().cursor.map(|it| it.link)
+        };
+        assert_eq!(turn("inbox", CursorChange::Next("inbox-1".into())).await.as_deref(), Some("inbox-1"));
+        store.watching(&support, "archive").await.unwrap();
+        // A look that began before comes late with its page.
+        assert_eq!(turn("inbox", CursorChange::Delta("inbox-2".into())).await, None);
+        assert_eq!(turn("archive", CursorChange::Delta("archive-1".into())).await.as_deref(), Some("archive-1"));
+        assert_eq!(turn("inbox", CursorChange::Lost { since: 0 }).await.as_deref(), Some("archive-1"));
+        assert_eq!(store.mailbox(&support).await.unwrap().folder.as_deref(), Some("archive"));
+    }
+}
