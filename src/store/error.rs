@@ -108,7 +108,8 @@ impl From<sqlx::Error> for StoreError {
 fn from_postgres(code: &str, text: String) -> StoreError {
     match code {
         // Serialization failure, deadlock, lock not available; a unique key taken between our look and our write.
-        "40001" | "40P01" | "55P03" | "23505" => StoreError::Contended(text),
+        // A statement that was too slow or was cancelled by a person: the database is there, so nobody else need wait.
+        "40001" | "40P01" | "55P03" | "23505" | "57014" => StoreError::Contended(text),
         // A server that became a standby.
         "25006" => StoreError::Unavailable(text),
         // A session that is not ours: what was prepared in another is not there, or a stranger's is.

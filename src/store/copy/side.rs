@@ -86,7 +86,9 @@ impl Side {
                 "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
             }
             Self::Postgres(_) => {
-                "SELECT table_name::TEXT FROM information_schema.tables WHERE table_schema = current_schema()"
+                // A view, such as a hoster's statistics, is nothing to copy.
+                "SELECT table_name::TEXT FROM information_schema.tables
+                 WHERE table_schema = current_schema() AND table_type = 'BASE TABLE'"
             }
         };
         self.rows(sql.to_owned(), Vec::new()).await?.iter().map(|row| row.text(0)).collect()
