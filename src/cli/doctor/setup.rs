@@ -14,7 +14,7 @@ use crate::identity::config::TenantConfig;
 use crate::inbound::{Access, MailboxConfig, MarkRead};
 use crate::model::address::Address;
 use crate::model::token::{BoxFuture, TokenError, Tokens as _};
-use crate::ops::doctor::{Journeys, Mailbox, Reach, Tenant};
+use crate::ops::doctor::{Journeys, Mailbox, Needs, Reach, Tenant};
 
 /// The tenants with the mailboxes that are asked for; all of them where none is.
 pub(super) async fn tenants(
@@ -38,21 +38,28 @@ pub(super) async fn tenants(
             mailboxes.push(mailbox(it, reach(config, it, daemon.is_some(), health.as_ref()).await));
         }
         if wanted.is_empty() || !mailboxes.is_empty() {
-            tenants.push(Tenant { config: tenant.clone(), mailboxes });
+            // What is too much is judged by all that is configured: nobody should be told to take away what others need.
+            let own = || config.mailboxes.iter().filter(|it| is_of(it, tenant) && it.access == Access::Application);
+            let needs = Needs { write: own().any(writes), send: own().any(|it| it.send) };
+            tenants.push(Tenant { config: tenant.clone(), mailboxes, needs });
         }
     }
     Ok(tenants)
 }
 
+/// Whether anything is written to it.
+fn writes(config: &MailboxConfig) -> bool {
+    let marks = config.mark_read != MarkRead::Never || config.move_to.is_some() || config.category.is_some();
+    config.send || config.receive && marks
+}
+
 fn mailbox(config: &MailboxConfig, reach: Reach) -> Mailbox {
-    let marks = config.receive
-        && (config.mark_read != MarkRead::Never || config.move_to.is_some() || config.category.is_some());
     Mailbox {
         address: config.address.clone(),
         folder: config.folder.clone(),
         receive: config.receive,
         send: config.send,
-        write: config.send || marks,
+        write: writes(config),
         reach,
     }
 }

@@ -32,9 +32,11 @@ pub(super) struct Claims {
 
 /// What the configuration asks for in a tenant's mailboxes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Needs {
-    pub(super) write: bool,
-    pub(super) send: bool,
+pub struct Needs {
+    /// Something is written to them.
+    pub write: bool,
+    /// Mail leaves from them.
+    pub send: bool,
 }
 
 impl Needs {

@@ -23,6 +23,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use serde_json::Value;
 
+pub use self::claims::Needs;
 pub use self::codes::all;
 pub use self::credentials::unusable;
 pub use self::finding::{Entry, Finding, OK, SKIPPED, State, Step};
@@ -67,8 +68,10 @@ pub struct RoundTrip {
 pub struct Tenant {
     /// As configured.
     pub config: TenantConfig,
-    /// Its mailboxes.
+    /// Its mailboxes that are asked for.
     pub mailboxes: Vec<Mailbox>,
+    /// Whether a mailbox of it, asked for or not, is written to without a user; and whether one is sent from.
+    pub needs: Needs,
 }
 
 /// How a mailbox is reached.

@@ -50,7 +50,7 @@ pub(super) struct Served {
 impl Served {
     /// What refusals are judged by, where nothing is known of other mailboxes.
     pub(super) fn ground<'a>(&'a self, tenant: &'a Tenant) -> Ground<'a> {
-        Ground { tenant: &tenant.config, claims: self.claims.as_ref(), needs: needs(tenant), others_work: false }
+        Ground { tenant: &tenant.config, claims: self.claims.as_ref(), needs: tenant.needs, others_work: false }
     }
 }
 
@@ -198,7 +198,7 @@ async fn serve(
     found: &mut Vec<Finding>,
 ) -> Option<Served> {
     let claims = Claims::of(&token);
-    let roles = claims::roles(&tenant.config, endpoints, claims.as_ref(), needs(tenant));
+    let roles = claims::roles(&tenant.config, endpoints, claims.as_ref(), tenant.needs);
     let is_of_no_use = roles.iter().any(Finding::is_fail);
     found.extend(roles);
     if is_of_no_use {
@@ -227,12 +227,6 @@ pub(super) fn reached(
     let (name, claims) = (tenant.config.name.clone(), Claims::of(&token));
     let graph = Graph::new(endpoints.graph.clone(), name, Arc::new(Fixed(token)), http, options);
     Some(Served { graph, claims, subscriptions: None })
-}
-
-/// What is needed without a user, over all mailboxes of the tenant.
-fn needs(tenant: &Tenant) -> Needs {
-    let own = || tenant.mailboxes.iter().filter(|it| matches!(it.reach, Reach::Application));
-    Needs { write: own().any(|it| it.write), send: own().any(|it| it.send) }
 }
 
 /// Steps 5 to 8 for one mailbox. `read` is what came of reading it; `None` where that could not be tried.

@@ -60,10 +60,10 @@ entries! { ACCESS:
         "A draft that doctor made in {mailbox} could not be removed ({graph})",
         "the call that removes it was not answered",
         "run this again: doctor removes what it left; or delete the draft `{subject}` by hand";
-    SEND_PERMISSION_MISSING "send_permission_missing" Fail,
-        "The application may not send mail from {mailbox}",
-        "send = true is configured, and the token holds {roles} but not Mail.Send",
-        "Exchange Online PowerShell: New-ManagementRoleAssignment -App {client_id} -Role 'Application Mail.Send' -CustomResourceScope <scope>; or set send = false. A grant may take up to two hours";
+    SEND_PERMISSION_MISSING "send_permission_missing" Warn,
+        "The token does not say that the application may send mail from {mailbox}",
+        "send = true is configured, and the token holds {roles} but not Mail.Send; a role that Exchange gives (RBAC for Applications) would not show in it",
+        "prove it by --round-trip. If no mail leaves, in Exchange Online PowerShell: New-ManagementRoleAssignment -App {client_id} -Role 'Application Mail.Send' -CustomResourceScope <scope>; or set send = false. A grant may take up to two hours";
     SEND_DENIED "send_denied" Fail,
         "Graph refuses to send from {mailbox} ({graph})",
         "the application lacks Mail.Send for this mailbox",
