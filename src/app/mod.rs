@@ -58,6 +58,8 @@ use wiring::Wiring;
 const UPKEEP_TURN: Duration = Duration::from_secs(5);
 /// How often a start asks a store again that is away.
 const STORE_TURN: Duration = Duration::from_secs(1);
+/// How long the store may take to be closed: a database that has gone silent must not keep the daemon from ending.
+const FAREWELL: Duration = Duration::from_secs(15);
 /// The system's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
@@ -253,8 +255,15 @@ impl Bridge {
         admin_handle.graceful_shutdown(Some(Duration::from_secs(1)));
         let admin_ended = admin_part.await;
         // Without it the others find out by themselves.
-        drop(daemon.store.leave().await);
-        daemon.store.close().await;
+        let farewell = async {
+            drop(daemon.store.leave().await);
+            daemon.store.close().await;
+        };
+        if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+            tracing::warn!(
+                "The database does not answer, so the others find out by themselves that this replica is gone"
+            );
+        }
         match broken {
             Some(Ok((part, Ok(())))) => anyhow::bail!("{part} ended by itself"),
             Some(Ok((part, Err(error)))) => Err(error.context(format!("{part} ended by itself"))),
