@@ -333,11 +333,13 @@ mod tests {
     fn redacting_leaves_out_what_libraries_say_in_detail() {
         let say = || {
             tracing::debug!(target: "reqwest::connect", "GET /users/support@contoso.com");
-            tracing::warn!(target: "sqlx", "slow");
+            tracing::warn!(target: "hyper", "slow");
+            tracing::warn!(target: "sqlx::pool", "a connection broke");
             tracing::debug!(target: "mailspan::graph", "asked");
         };
         let redacted = written(Format::Json, true, false, say);
         assert!(!redacted.contains("support@contoso.com") && redacted.contains("slow") && redacted.contains("asked"));
+        assert!(!redacted.contains("a connection broke"), "{redacted}");
         assert!(written(Format::Json, false, false, say).contains("support@contoso.com"));
     }
 

@@ -4,6 +4,8 @@ mod agenda;
 pub mod runner;
 pub mod settle;
 pub mod standing;
+mod works;
 
-pub use runner::{Plan, Runner, Works};
+pub use runner::Runner;
 pub use standing::Standing;
+pub use works::{Plan, Works};

@@ -15,13 +15,12 @@ use tokio_util::sync::CancellationToken;
 use super::agenda::Agenda;
 use super::settle::{self, STORE_PATIENCE};
 use super::standing::{Change, Standing};
-use crate::model::backoff::Backoff;
+use super::works::Works;
 use crate::model::clock::{SharedClock, UnixMillis};
 use crate::model::outcome::{Failure, Outcome};
 use crate::model::reason::Code;
-use crate::model::token::BoxFuture;
-use crate::model::work::{Job, Lane, Work};
-use crate::store::{Across, End, Heard, Room, Store, StoreError};
+use crate::model::work::{Job, Lane};
+use crate::store::{End, Heard, Room, Store, StoreError};
 
 /// How much longer a lease lasts than the attempt it covers: the time to settle.
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
@@ -39,37 +38,6 @@ const CONTENTION_PATIENCE: Duration = Duration::from_millis(10);
 
 /// A lane in which other replicas left no room is looked at again after this, or when an attempt of ours in it ends.
 const FULL_ELSEWHERE_MS: UnixMillis = 500;
-
-/// How one kind of work is attempted.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// The longest an attempt may take.
-    pub timeout: Duration,
-    /// When a failed attempt is tried again.
-    pub backoff: Backoff,
-}
-
-/// The work itself, as the roof wires it.
-pub trait Works: Send + Sync + 'static {
-    /// One attempt.
-    fn attempt<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Outcome>;
-    /// How this work is attempted.
-    fn plan(&self, work: &Work) -> Plan;
-    /// How many jobs of this lane may run at once.
-    fn room(&self, lane: &Lane) -> u32;
-    /// What the lane draws on together with others, by name, and how many jobs may run in all of them at once: so that
-    /// one tenant that hangs, however many mailboxes it has, takes nothing from the others.
-    fn share<'a>(&self, lane: &'a Lane) -> (&'a str, u32);
-    /// What the lane may have in hand over all replicas; none: as much as each of them gives it.
-    fn across(&self, lane: &Lane) -> Option<Across>;
-    /// The longest any attempt in this lane may take.
-    fn longest(&self, lane: &Lane) -> Duration;
-    /// How a route stands has changed; for health and metrics.
-    fn stands(&self, lane: &Lane, standing: &Standing);
-    /// Routes that lead elsewhere than a moment ago: what is known of how they stand belongs to the old place. Each is
-    /// told once.
-    fn redirected(&self) -> Vec<Lane>;
-}
 
 /// The loop and what it remembers between two turns.
 pub struct Runner<W> {

@@ -100,7 +100,7 @@ fn each_mistake_has_its_message() {
         ((NAME, ""), "line 16 routes[0].name is missing; set it here or in MAILSPAN__ROUTES__0__NAME"),
         (
             ("[[tenants.credentials]]\nkind = \"client_secret\"\nsecret = \"swordfish~Value\"", ""),
-            "line 5 tenants.contoso.credentials is missing; add [[tenants.credentials]]",
+            "line 5 tenants.contoso.credentials is empty; add [[tenants.credentials]] with kind = \"client_secret\" and secret_file",
         ),
         (with(PUBLIC, "[\"tenants[99999999999]\"]"), "line 4 tenants[99999999999] unknown key"),
         // What this version does not have.
