@@ -9,8 +9,9 @@ use tokio::sync::watch;
 use super::ground::Ground;
 use super::paused::{HeldLanes, PausedMailboxes};
 use super::wiring::Wiring;
+use crate::delivery::ROLLOUT_MS;
 use crate::model::backoff::{Backoff, Then};
-use crate::model::clock::rfc3339;
+use crate::model::clock::{UnixMillis, rfc3339};
 use crate::model::outcome::{Failure, Outcome};
 use crate::model::token::BoxFuture;
 use crate::model::work::{Job, Lane, Work};
@@ -78,6 +79,8 @@ pub(super) struct Jobs {
     /// Mailboxes that are on their way to another folder.
     pub(super) moving: HeldLanes,
     redirected: Mutex<Vec<Lane>>,
+    /// Routes that have work and are not configured here, and when they were first seen.
+    strangers: Mutex<HashMap<Lane, UnixMillis>>,
 }
 
 impl Wiring {
@@ -92,8 +95,8 @@ impl Wiring {
 impl Jobs {
     pub(super) fn new(ground: Ground, wiring: Wiring, paused_mailboxes: PausedMailboxes) -> Self {
         let present = watch::Sender::new(Arc::new(wiring));
-        let (standings, redirected) = (Mutex::default(), Mutex::default());
-        Self { ground, present, standings, paused_mailboxes, moving: HeldLanes::default(), redirected }
+        let (standings, redirected, strangers) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { ground, present, standings, paused_mailboxes, moving: HeldLanes::default(), redirected, strangers }
     }
 
     /// The wiring of this moment. Whoever begins something with it ends it with it.
@@ -106,6 +109,17 @@ impl Jobs {
     pub(super) fn swap(&self, wiring: Wiring, redirected: Vec<Lane>) {
         self.redirected.lock().unwrap_or_else(PoisonError::into_inner).extend(redirected);
         self.present.send_replace(Arc::new(wiring));
+        self.strangers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Whether this route may be another replica's, who read its configuration first.
+    fn is_left_to_others(&self, lane: &Lane) -> bool {
+        if lane.of_route().is_none() || !self.ground.store.is_shared() {
+            return false;
+        }
+        let now = self.ground.clock.now();
+        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        now - *strangers.entry(lane.clone()).or_insert(now) < ROLLOUT_MS
     }
 
     /// Hears of every swap.
@@ -188,6 +202,7 @@ impl Works for Jobs {
             None if self.paused_mailboxes.holds(lane) => 0,
             // Nor is it lost: another replica may know the mailbox, and it may be configured again.
             None if !wiring.works_in(lane) || self.moving.holds(lane) => 0,
+            None if self.is_left_to_others(lane) => 0,
             None if lane.0.starts_with("mailbox:") => MAILBOX_ROOM,
             None if lane.0.starts_with("sending:") => SENDING_ROOM,
             None if lane.0.starts_with("subscriptions:") => SUBSCRIPTIONS_ROOM,

@@ -46,7 +46,7 @@ const ROOM_WAIT: Duration = Duration::from_secs(5);
 
 /// A new route reaches all replicas within so long, in milliseconds. A delivery of a route that one of them does not know
 /// is left to the others …
-const ROLLOUT_MS: i64 = 10 * 60 * 1000;
+pub const ROLLOUT_MS: i64 = 10 * 60 * 1000;
 /// … who find it after this.
 const LEFT_TO_OTHERS: Duration = Duration::from_secs(5);
 
