@@ -105,9 +105,11 @@ impl OwnPostgres {
             return None;
         };
         let port = free_port();
+        // Where a session belongs to one client as long as it likes, there must be one for each.
+        let sessions = if mode == "session" { 60 } else { 6 };
         let text = format!(
             "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             unix_socket_dir =\nauth_type = any\npool_mode = {mode}\ndefault_pool_size = 6\nmax_client_conn = 500\n",
+             unix_socket_dir =\nauth_type = any\npool_mode = {mode}\ndefault_pool_size = {sessions}\nmax_client_conn = 500\n",
             self.port
         );
         // `auth_type = any` needs one user for all.
