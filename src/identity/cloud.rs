@@ -161,6 +161,16 @@ mod tests {
                 assert_ne!(hosts(other).1, graph);
             }
         }
+        for (cloud, host) in [
+            (Cloud::Global, "outlook.office.com"),
+            (Cloud::Global, "outlook.office365.com"),
+            (Cloud::GccHigh, "outlook.office365.us"),
+            (Cloud::Dod, "outlook-dod.office365.us"),
+            (Cloud::China, "partner.outlook.cn"),
+        ] {
+            let takes = |it: &Cloud| uploads(*it).iter().any(|domain| host.ends_with(domain));
+            assert_eq!(clouds.into_iter().filter(takes).collect::<Vec<_>>(), [cloud], "{host}");
+        }
         assert_eq!(clouds_of_login("login.chinacloudapi.cn"), [Cloud::China]);
         assert_eq!((clouds_of_login("login.example"), cloud_of_graph("graph.example")), (&[] as &[Cloud], None));
     }

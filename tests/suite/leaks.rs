@@ -10,22 +10,33 @@ use regex::bytes::Regex;
 
 use crate::said;
 
-/// What is a secret by its looks, whoever made it: tokens and assertions, signing secrets, keys, and what carries one.
-const LOOKS: [(&str, &str); 9] = [
-    ("a token", r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
-    ("a refresh token or a sign-in code", r"\b1\.(?:AXkA)?[0-9a-f]{64}"),
-    ("a signing secret", r"whsec_[A-Za-z0-9+/=_-]{16,}"),
-    ("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-    ("an assertion", r"(?:client_)?assertion=[A-Za-z0-9._%-]{16,}"),
-    ("the address of an upload", r"(?i)authtoken=[A-Za-z0-9._%-]{4,}"),
-    ("the signature of a link", r"[?&]signature=[A-Za-z0-9_-]{16,}"),
-    ("credentials of a request", r"(?i)authorization\W{1,4}(?:bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}"),
-    ("a password of a URL", r"://[^/\s:@\x22]+:[^/\s@\x22(]{3,}@"),
+/// What is a secret by its looks, whoever made it: tokens and assertions, signing secrets, keys, and what carries one. As what
+/// it is, what it is found by quickly, and what it then must look like.
+const LOOKS: [(&str, &[&str], &str); 9] = [
+    ("a token", &["eyJ"], r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
+    ("a refresh token or a sign-in code", &["1.AXkA", "code=1."], r"(?:1\.AXkA|code=1\.)[0-9a-f]{32}"),
+    ("a signing secret", &["whsec_"], r"whsec_[A-Za-z0-9+/=_-]{16,}"),
+    ("a private key", &["PRIVATE KEY"], r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+    ("an assertion", &["assertion="], r"assertion=[A-Za-z0-9._%-]{16,}"),
+    ("the address of an upload", &["uthtoken=", "uthToken="], r"uth[tT]oken=[A-Za-z0-9._%-]{4,}"),
+    ("the signature of a link", &["signature="], r"[?&]signature=[A-Za-z0-9_-]{16,}"),
+    (
+        "credentials of a request",
+        &["uthorization"],
+        r"uthorization\W{1,4}(?:[bB]earer|[bB]asic)\s+[A-Za-z0-9._~+/=-]{6,}",
+    ),
+    ("a password of a URL", &["://"], r"://[^/\s:@\x22]+:[^/\s@\x22(]{3,}@"),
 ];
+/// How far around the place where it may be it is looked at. A token is longer, and told by how it begins.
+const AROUND: usize = 320;
 
 /// The same, ready to search with.
-static PATTERNS: LazyLock<Vec<(&str, Regex)>> =
-    LazyLock::new(|| LOOKS.iter().map(|(what, pattern)| (*what, Regex::new(pattern).unwrap())).collect());
+static PATTERNS: LazyLock<Vec<(&str, &[&str], Regex)>> = LazyLock::new(|| {
+    let ready = |(what, by, pattern): &(&'static str, &'static [&'static str], &str)| {
+        (*what, *by, Regex::new(pattern).unwrap())
+    };
+    LOOKS.iter().map(ready).collect()
+});
 
 /// A secret as it is, as it stands in URLs, in JSON, in hexadecimal, and within any base64.
 fn forms(secret: &str) -> Vec<String> {
@@ -68,14 +79,18 @@ pub(crate) fn found(text: &[u8], secrets: &[String]) -> Vec<String> {
     found
 }
 
-/// The same for what looks like a secret.
+/// The same for what looks like a secret: the first of each kind.
 pub(crate) fn looks(text: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
-    for (what, pattern) in PATTERNS.iter() {
-        if let Some(it) = pattern.find(text) {
-            let from = it.start().saturating_sub(120);
-            found.push(format!("{what}: {}", String::from_utf8_lossy(&text[from..it.end()])));
-        }
+    for (what, by, pattern) in PATTERNS.iter() {
+        let places = by.iter().flat_map(|it| memchr::memmem::find_iter(text, it.as_bytes()));
+        let windows = places.map(|at| &text[at.saturating_sub(AROUND)..text.len().min(at + AROUND)]);
+        found.extend(
+            windows
+                .filter(|it| pattern.is_match(it))
+                .take(1)
+                .map(|it| format!("{what}: {}", String::from_utf8_lossy(it))),
+        );
     }
     found
 }
@@ -154,6 +169,7 @@ fn what_looks_like_a_secret_is_found_and_what_says_that_there_is_one_is_not() {
     for planted in [
         "Bearer eyJ0eXAiOiJKV1Qi.eyJhdWQiOiJodHRwcz.c2ln",
         "secret whsec_c3Rvcmllcy1zaWduLXRoZWly",
+        "kept 1.AXkA0123456789abcdef0123456789abcdef",
         "-----BEGIN RSA PRIVATE KEY-----",
         "client_assertion=abcdefghijklmnopq",
         "https://outlook.office.com/x?AuthToken=abcd",

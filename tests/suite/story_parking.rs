@@ -157,13 +157,13 @@ async fn a_discarded_delivery_is_finished(world: World) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_discarded_delivery_is_finished_on_sqlite() {
-    a_discarded_delivery_is_finished(World::sqlite().await).await;
+    Box::pin(a_discarded_delivery_is_finished(World::sqlite().await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_discarded_delivery_is_finished_on_postgres() {
     if let Some(world) = World::postgres().await {
-        a_discarded_delivery_is_finished(world).await;
+        Box::pin(a_discarded_delivery_is_finished(world)).await;
     }
 }
 
