@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use mailspan_tenant::Options;
 use reqwest::Method;
 use serde_json::json;
@@ -18,9 +20,10 @@ async fn a_role_of_exchange_reaches_its_scope_and_stands_in_no_token() {
     assert_eq!(client.post(&format!("/users/{MAILBOX}/messages"), draft()).await.status, 403);
     client.tenant.assign_role(client.tenant.client_id(), "Application Mail.ReadWrite", &[MAILBOX]);
     assert_eq!(client.post(&format!("/users/{MAILBOX}/messages"), draft()).await.status, 201);
+    let tomorrow = (client.tenant.now() + Duration::from_secs(24 * 3600)).to_string();
     let subscription = |mailbox: &str| {
         json!({ "changeType": "created", "notificationUrl": "https://127.0.0.1:1/x", "clientState": "s",
-            "resource": format!("users/{mailbox}/mailFolders('inbox')/messages"), "expirationDateTime": "2999-01-01T00:00:00Z" })
+            "resource": format!("users/{mailbox}/mailFolders('inbox')/messages"), "expirationDateTime": tomorrow })
     };
     assert_eq!(client.post("/subscriptions", subscription(OTHER)).await.code(), "ErrorAccessDenied");
     assert_ne!(client.post("/subscriptions", subscription(MAILBOX)).await.status, 403);
