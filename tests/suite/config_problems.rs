@@ -106,7 +106,7 @@ fn each_mistake_has_its_message() {
         // What this version does not have.
         (
             with(ADDRESS, "access = \"delegated\""),
-            "line 15 mailboxes.Support@Contoso.com.access this version of Mailspan does not have `delegated`; grant the application access and write application",
+            "store.encryption_key_file is missing; sign-ins of delegated mailboxes are stored encrypted only; make a key with `openssl rand -base64 32 > mailspan-store-keys`, let only Mailspan read it, and name the file here",
         ),
         (
             with(ADDRESS, "send = \"yes\""),

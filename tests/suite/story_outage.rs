@@ -26,9 +26,9 @@ async fn while_the_database_is_away_hints_are_taken_nothing_is_promised_and_then
     server.stop("fast");
     let away = Instant::now();
     let mail = json!({ "from": SUPPORT, "to": ["a@example.net"], "subject": "s", "text": "t" });
-    let (mut acknowledged, mut refused, mut failing) = (0, 0, 0);
+    let mut rounds = 0;
     let mut subjects = vec!["before".to_owned()];
-    while away.elapsed() < OUTAGE {
+    while away.elapsed() < OUTAGE || rounds < 6 {
         subjects.push(format!("meanwhile {}", subjects.len()));
         world.receives(&subjects[subjects.len() - 1]);
         let begun = Instant::now();
@@ -36,19 +36,16 @@ async fn while_the_database_is_away_hints_are_taken_nothing_is_promised_and_then
         let answer = client().post(plan.notifications()).json(&hint).send().await.unwrap();
         assert_eq!(answer.status(), 202);
         assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-        acknowledged += 1;
         let answer = client().post(format!("http://{}/api/v1/messages", plan.admin)).json(&mail).send().await.unwrap();
         assert_eq!(answer.status(), 503, "nothing is promised that is not on disk");
-        refused += 1;
         let (status, health) = plan.health().await;
         assert_eq!((status, &health["status"]), (503, &json!("failing")), "{health}");
         let store = plan.check("store", "store").await;
         assert!(store["reason"].as_str().is_some_and(|it| it.contains("cannot be used right now")), "{store}");
         assert_eq!(plan.page("/health/live").await.unwrap().0, 200, "a restart would help nobody");
-        failing += 1;
+        rounds += 1;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(acknowledged > 5 && refused > 5 && failing > 5, "{acknowledged} {refused} {failing}");
     server.start_again();
     let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
     world.inbox.until_has(&subjects).await;
