@@ -54,12 +54,22 @@ async fn push_that_one_replica_gives_up_is_taken_back_by_the_other() {
     keeps.program.signal("STOP").await;
     let off = off.route("all", "", &world.inbox);
     let gives_up = Program::start(&off, &world.path("gives-up.toml"));
-    until_so("no subscription", async || world.tenant.subscriptions_of(SUPPORT).is_empty()).await;
+    until_count(&world, 0).await;
     keeps.program.signal("CONT").await;
     assert_eq!(gives_up.terminate().await, Some(0));
-    until_so("a subscription", async || world.tenant.subscriptions_of(SUPPORT).len() == 1).await;
+    until_count(&world, 1).await;
     world.receives("For whoever wants it");
     world.inbox.until_has(&["For whoever wants it"]).await;
     keeps.at.until_check("mailbox", SUPPORT, "push is back", |it| it["mode"] == "push").await;
     assert_eq!(keeps.program.terminate().await, Some(0));
+}
+
+/// Waits for so many subscriptions of the mailbox. A replica that stood still may have to find its work by its own look at
+/// the table, every half minute.
+async fn until_count(world: &World, wanted: usize) {
+    let begun = std::time::Instant::now();
+    while world.tenant.subscriptions_of(SUPPORT).len() != wanted {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(90), "there are not {wanted} subscriptions");
+        tokio::time::sleep(crate::world::TURN).await;
+    }
 }
