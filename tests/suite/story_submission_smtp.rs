@@ -102,11 +102,11 @@ async fn users_change_with_the_configuration_and_the_listener_stays() {
     let (plan, listen) = listening(&world);
     let live = Live::start(&world, &plan).await;
     let mut before = Client::known(listen).await;
-    live.change(&plan.clone().value("outbound", "smtp_users", &USERS.replace("swordfish", "herring"))).await;
+    live.change(&plan.clone().value("outbound", "smtp_users", &USERS.replace("swordfish", "stickleback"))).await;
     let mut client = Client::connect(listen).await;
     client.ask("EHLO client.example", "250").await;
     client.ask(&login("swordfish"), "535").await;
-    client.ask(&login("herring"), "235").await;
+    client.ask(&login("stickleback"), "235").await;
     let mail = |subject: &str| format!("From: {SUPPORT}\nTo: ann@example.org\nSubject: {subject}\n\nHello");
     client.hand_in(SUPPORT, &["ann@example.org"], &mail("After"), "250 2.0.0 sub_").await;
     before.hand_in(SUPPORT, &["ann@example.org"], &mail("Within"), "250 2.0.0 sub_").await;
