@@ -25,7 +25,7 @@ const LOOKS: [(&str, &[&str], &str); 9] = [
         &["uthorization"],
         r"uthorization\W{1,4}(?:[bB]earer|[bB]asic)\s+[A-Za-z0-9._~+/=-]{6,}",
     ),
-    ("a password of a URL", &["://"], r"://[^/\s:@\x22]+:[^/\s@\x22(]{3,}@"),
+    ("a password of a URL", &["://"], r"://[^/\s:@\x22]+:[^/\s@\x22(<]{3,}@"),
 ];
 /// How far around the place where it may be it is looked at. A token is longer, and told by how it begins.
 const AROUND: usize = 320;

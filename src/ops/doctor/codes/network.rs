@@ -55,7 +55,7 @@ entries! { NETWORK:
     PROXY_REFUSED "proxy_refused" Fail,
         "The proxy {proxy} does not let this machine connect to {host}",
         "the proxy wants a login, or {host} is not on its list",
-        "allow {host}, port {port}, on the proxy; if it wants a login, write it into egress.proxy as http://user:password@{proxy}";
+        "allow {host}, port {port}, on the proxy; if it wants a login, write it into egress.proxy as http://<user>:<password>@{proxy}";
     UPLOAD_HOST_NOT_REACHED "upload_host_not_reached" Warn,
         "{host} is not reached: attachments of 3 MB and more cannot be sent",
         "Exchange takes large attachments at this host, and the way to it is closed: {problem}",
