@@ -50,7 +50,11 @@ async fn push_that_one_replica_gives_up_is_taken_back_by_the_other() {
     let off = world.bare_plan().text("server", "public_url", &public).mailbox(SUPPORT, "receive = false");
     let keeps = Live::start_by(&on, &world.path("keeps.toml")).await;
     assert_eq!(world.tenant.subscriptions_of(SUPPORT).len(), 1);
-    // While the one that wants it stands still, the other does as its own configuration says.
+    // While the one that wants it stands still, the other does as its own configuration says. It stands still between two
+    // works: what it had in hand would be its own until its lease ends.
+    keeps.at.until_check("mailbox", SUPPORT, "push stands", |it| it["mode"] == "push").await;
+    let begun = "SELECT count(*) FROM jobs WHERE leased_until IS NOT NULL";
+    until_so("a moment without work", async || world.number(begun).await == 0).await;
     keeps.program.signal("STOP").await;
     let off = off.route("all", "", &world.inbox);
     let gives_up = Program::start(&off, &world.path("gives-up.toml"));

@@ -218,7 +218,7 @@ mod tests {
             |roles: &[&str]| Claims { roles: roles.iter().map(|it| (*it).to_owned()).collect(), ..Claims::default() };
         for (roles, state) in [
             (&["Mail.Send"][..], State::Pass),
-            (&["Mail.ReadWrite"], State::Fail),
+            (&["Mail.ReadWrite"], State::Warn),
             (&["User.Read.All"], State::Skipped),
             (&[], State::Skipped),
         ] {
