@@ -87,15 +87,23 @@ impl World {
             action,
         };
         self.tenant.fault(fault(0.1, FaultAction::DropAfter));
-        self.tenant.fault(fault(0.3, FaultAction::Slow(Duration::from_millis(150))));
+        self.tenant.fault(fault(0.5, FaultAction::Slow(Duration::from_millis(100))));
     }
 
-    /// A mail comes, the bridge lives for a while, and is killed in the middle of whatever it does.
-    pub(crate) async fn kill_after(&mut self, life: Duration) {
+    /// A mail comes, and the bridge is killed so long after it has asked for tokens: before the answer, as it comes, or while
+    /// what was answered is written down.
+    pub(crate) async fn kill_in_rotation(&mut self, after: Duration) {
         self.tenant.receive(SUPPORT, mail(self.mails));
         self.mails += 1;
-        tokio::time::sleep(life).await;
+        let asked = self.asked();
+        self.until("tokens are asked for", async || self.asked() > asked).await;
+        tokio::time::sleep(after).await;
         self.bridge.kill().await;
+    }
+
+    /// How often tokens were asked for.
+    fn asked(&self) -> u64 {
+        self.tenant.requests().get(Operation::Token.name()).copied().unwrap_or(0)
     }
 
     /// Nobody has to sign in again, and all mail has come through.
@@ -123,7 +131,7 @@ impl World {
         let begun = Instant::now();
         while !look().await {
             assert!(begun.elapsed() < DEADLINE, "there is still missing: {what}\n{}", self.bridge.tail());
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 }
