@@ -94,6 +94,7 @@ impl Wiring {
 
 impl Jobs {
     pub(super) fn new(ground: Ground, wiring: Wiring, paused_mailboxes: PausedMailboxes) -> Self {
+        ground.hints.read_here(wiring.read_mailboxes());
         let present = watch::Sender::new(Arc::new(wiring));
         let (standings, redirected, strangers) = (Mutex::default(), Mutex::default(), Mutex::default());
         Self { ground, present, standings, paused_mailboxes, moving: HeldLanes::default(), redirected, strangers }
@@ -108,7 +109,9 @@ impl Jobs {
     /// `redirected` routes belongs to the places they led to before.
     pub(super) fn swap(&self, wiring: Wiring, redirected: Vec<Lane>) {
         self.redirected.lock().unwrap_or_else(PoisonError::into_inner).extend(redirected);
+        let read = wiring.read_mailboxes();
         self.present.send_replace(Arc::new(wiring));
+        self.ground.hints.read_here(read);
         self.strangers.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 

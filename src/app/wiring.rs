@@ -92,6 +92,12 @@ impl Wiring {
         lane.of_mailbox().is_none() || self.lanes.contains(lane)
     }
 
+    /// The mailboxes that are read.
+    pub(super) fn read_mailboxes(&self) -> HashSet<MailboxId> {
+        let read = self.inbound.mailboxes.iter().filter(|(_, it)| it.config.receive);
+        read.map(|(mailbox, _)| mailbox.clone()).collect()
+    }
+
     /// To be held by whoever works in this mailbox.
     pub(super) fn presence(&self, mailbox: &MailboxId) -> Option<Arc<()>> {
         self.presences.get(mailbox).cloned()

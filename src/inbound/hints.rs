@@ -11,6 +11,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::hinted::Hinted;
 use crate::model::clock::SharedClock;
 use crate::model::secret::Secret;
 use crate::model::work::{MailboxId, NewJob, Work, ahead_of_backlog};
@@ -19,10 +20,6 @@ use crate::store::Store;
 /// A mailbox is looked at no more often than this because of hints. The first hint is never delayed; a burst is
 /// folded into few looks, each of which reads all there is.
 const SPACING: Duration = Duration::from_millis(250);
-/// Ids remembered per mailbox, and of all. Beyond them the look alone must do, which it does.
-const IDS_PER_MAILBOX: usize = 4096;
-const IDS: usize = 65_536;
-
 /// Notifications of subscriptions nobody here knows are kept up to this many until the store was asked: another
 /// replica may have made the subscription, or Graph was faster than our own record of it.
 const STRANGERS: usize = 1024;
@@ -64,9 +61,7 @@ struct State {
     subscriptions: HashMap<String, Known>,
     /// The subscription of each mailbox: it has one.
     by_mailbox: HashMap<MailboxId, String>,
-    ids: HashMap<MailboxId, HashMap<String, u32>>,
-    /// How many they are.
-    remembered: usize,
+    ids: Hinted,
     waiting: HashMap<MailboxId, Waiting>,
     heard: HashMap<MailboxId, i64>,
     strangers: Vec<Stranger>,
@@ -183,12 +178,8 @@ impl Hints {
     pub(super) fn message(&self, mailbox: &MailboxId, id: Option<&str>, now: i64) {
         let mut state = self.state();
         state.heard.insert(mailbox.clone(), now);
-        if let Some(id) = id.filter(|_| state.remembered < IDS) {
-            let State { ids, remembered, .. } = &mut *state;
-            let ids = ids.entry(mailbox.clone()).or_default();
-            if ids.len() < IDS_PER_MAILBOX && ids.insert(id.to_owned(), 0).is_none() {
-                *remembered += 1;
-            }
+        if let Some(id) = id {
+            state.ids.add(mailbox, id);
         }
         state.waiting.entry(mailbox.clone()).or_default().look = true;
         drop(state);
@@ -206,25 +197,19 @@ impl Hints {
         self.awake.notify_one();
     }
 
+    /// These mailboxes are read here: ids are remembered of no others.
+    pub fn read_here(&self, mailboxes: HashSet<MailboxId>) {
+        self.state().ids.read_here(mailboxes);
+    }
+
     /// The hinted ids of a mailbox with the number of looks that did not find them yet.
     pub(super) fn take_ids(&self, mailbox: &MailboxId) -> HashMap<String, u32> {
-        let mut state = self.state();
-        let taken = state.ids.remove(mailbox).unwrap_or_default();
-        state.remembered = state.remembered.saturating_sub(taken.len());
-        taken
+        self.state().ids.take(mailbox)
     }
 
     /// Ids that a look did not find: the next look asks again.
     pub(super) fn put_back(&self, mailbox: &MailboxId, ids: HashMap<String, u32>) {
-        let mut state = self.state();
-        let State { ids: known, remembered, .. } = &mut *state;
-        let known = known.entry(mailbox.clone()).or_default();
-        let before = known.len();
-        for (id, looks) in ids {
-            let entry = known.entry(id).or_default();
-            *entry = looks.max(*entry);
-        }
-        *remembered += known.len() - before;
+        self.state().ids.put_back(mailbox, ids);
     }
 
     /// When each mailbox was last notified of something.
@@ -376,6 +361,7 @@ mod tests {
     #[test]
     fn a_burst_is_one_look_and_the_first_hint_is_not_delayed() {
         let hints = Hints::default();
+        hints.read_here(HashSet::from([mailbox()]));
         for n in 0..100 {
             hints.message(&mailbox(), Some(&n.to_string()), 1_000);
         }

@@ -5,6 +5,7 @@
 //! mark writes the read state back. The sweep compares the mailbox with what is known, whatever the others did.
 
 mod fetch;
+mod hinted;
 pub mod hints;
 mod look;
 pub mod loops;
