@@ -165,7 +165,7 @@ impl Works for Jobs {
                 return Err(Failure::Postponed { reason: reason.into(), after: LEFT_ALONE });
             }
             match &job.work {
-                Work::Look { mailbox } => wiring.inbound.look(mailbox).await,
+                Work::Look { mailbox } => wiring.inbound.look(job, mailbox).await,
                 Work::Sweep { mailbox } => wiring.inbound.sweep(mailbox).await,
                 Work::Fetch { mailbox, message } => wiring.inbound.fetch(job, mailbox, *message).await,
                 Work::Mark { mailbox } => wiring.inbound.mark(mailbox).await,

@@ -11,7 +11,7 @@ use super::{Inbound, Mode, StartFrom, Watched};
 use crate::graph::{DeltaFrom, DeltaItem, DeltaLink, GraphError, MessageMeta, RemovedReason};
 use crate::model::clock::UnixMillis;
 use crate::model::outcome::{Failure, Next, Outcome};
-use crate::model::work::{MailboxId, ahead_of_backlog};
+use crate::model::work::{Job, MailboxId, ahead_of_backlog};
 use crate::store::{CursorChange, Found, FoundBy, MailboxState, PushState};
 
 /// Messages per page: large pages cost Graph more than they save (reference: 504 on large pages).
@@ -28,12 +28,12 @@ impl Inbound {
     ///
     /// # Errors
     /// Graph or the store could not answer; what was read so far is kept.
-    pub async fn look(&self, mailbox: &MailboxId) -> Outcome {
+    pub async fn look(&self, job: &Job, mailbox: &MailboxId) -> Outcome {
         let Some(watched) = self.mailboxes.get(mailbox) else {
             return Ok(Next::Done);
         };
         if !watched.config.receive {
-            return Ok(Next::Done);
+            return self.look_of_others(job, mailbox).await;
         }
         let hinted = self.hints.take_ids(mailbox);
         let looked = self.read_delta(mailbox, watched, !hinted.is_empty()).await;

@@ -1,7 +1,8 @@
 //! Job Renew of a mailbox that is not configured: its subscription is taken down.
 //!
 //! Another replica may have another configuration for a while. So on a database that replicas share nothing is taken
-//! down that somebody still reads, and what was taken down by one is built again by whoever wants it (`inbound::sweep`).
+//! down that somebody still reads, and what was taken down by one is polled by whoever wants it until that one builds it
+//! again (`inbound::sweep`).
 
 use std::time::Duration;
 
@@ -45,7 +46,37 @@ impl Inbound {
         }
         self.store.save_subscription(mailbox, None).await?;
         self.store.set_push(mailbox, Push { state: PushState::Polling, reason: Some(CONFIGURED.into()) }).await?;
+        self.leave_to_others(mailbox).await?;
         tracing::info!(mailbox = %mailbox, "The subscription of a mailbox that is no longer configured was removed");
+        Ok(Next::Done)
+    }
+
+    /// A subscription was taken down here: a replica that wants the mailbox all the same polls it from now on, or nobody would
+    /// look until its next sweep.
+    pub(super) async fn leave_to_others(&self, mailbox: &MailboxId) -> Result<(), Failure> {
+        if self.store.is_shared() {
+            let look = Work::Look { mailbox: mailbox.clone() };
+            self.store.enqueue(vec![look.due(ahead_of_backlog(self.clock.now()))]).await?;
+        }
+        Ok(())
+    }
+
+    /// A look at a mailbox that is not read here. Where somebody read it lately, he is to find it; who has not come for it
+    /// by the end of a turn of polling and a while does not read it any more.
+    pub(super) async fn look_of_others(&self, job: &Job, mailbox: &MailboxId) -> Outcome {
+        if !self.store.is_shared() {
+            return Ok(Next::Done);
+        }
+        let (state, now) = (self.store.mailbox(mailbox).await?, self.clock.now());
+        // Without a cursor nobody has ever read it: it only sends.
+        let is_wanted = |last: UnixMillis| {
+            let waits = self.sync.poll_interval.millis() + SOON_MS;
+            state.cursor.is_some() && now - last < self.unread_ms() && now - last.max(job.created_at) < waits
+        };
+        if state.last_sync_at.is_some_and(is_wanted) {
+            let reason = "this mailbox is not read here, and is left to a replica that reads it".to_owned();
+            return Err(Failure::Postponed { reason: reason.into(), after: LEFT_TO_OTHERS });
+        }
         Ok(Next::Done)
     }
 

@@ -143,12 +143,16 @@ impl Inbound {
 
     /// Push is not wanted: what stands is removed, and polling is the configured way.
     async fn give_up_push(&self, mailbox: &MailboxId, watched: &Watched) -> Outcome {
-        if let Some(known) = self.store.mailbox(mailbox).await?.subscription {
+        let known = self.store.mailbox(mailbox).await?.subscription;
+        if let Some(known) = &known {
             watched.graph.delete_subscription(&known.id).await?;
             self.store.save_subscription(mailbox, None).await?;
         }
         self.hints.forget(mailbox);
         self.store.set_push(mailbox, Push { state: PushState::Polling, reason: Some(CONFIGURED.into()) }).await?;
+        if known.is_some() {
+            self.leave_to_others(mailbox).await?;
+        }
         Ok(Next::Done)
     }
 

@@ -68,6 +68,30 @@ async fn push_that_one_replica_gives_up_is_taken_back_by_the_other() {
     assert_eq!(keeps.program.terminate().await, Some(0));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_replica_no_longer_reads_is_polled_by_the_other_long_before_its_next_sweep() {
+    let Some(world) = World::postgres().await else { return };
+    let on = world.plan().text("sync", "sweep_interval", "1h");
+    let public = format!("http://{}", on.public);
+    let off = world.bare_plan().text("server", "public_url", &public).text("sync", "sweep_interval", "1h");
+    let off = off.mailbox(SUPPORT, "receive = false").route("all", "", &world.inbox);
+    let keeps = Live::start_by(&on, &world.path("keeps.toml")).await;
+    keeps.at.until_check("mailbox", SUPPORT, "push stands", |it| it["mode"] == "push").await;
+    let begun = "SELECT count(*) FROM jobs WHERE leased_until IS NOT NULL";
+    until_so("a moment without work", async || world.number(begun).await == 0).await;
+    keeps.program.signal("STOP").await;
+    let gives_up = Program::start(&off, &world.path("gives-up.toml"));
+    until_count(&world, 0).await;
+    let look = "SELECT count(*) FROM jobs WHERE kind = 'look'";
+    until_so("a look that is left to the other", async || world.number(look).await == 1).await;
+    assert_eq!(gives_up.terminate().await, Some(0));
+    keeps.program.signal("CONT").await;
+    world.receives("Announced to nobody");
+    world.inbox.until_has(&["Announced to nobody"]).await;
+    keeps.at.until_check("mailbox", SUPPORT, "it is polled", |it| it["mode"] == "polling").await;
+    assert_eq!(keeps.program.terminate().await, Some(0));
+}
+
 /// Waits for so many subscriptions of the mailbox. A replica that stood still may have to find its work by its own look at
 /// the table, every half minute.
 async fn until_count(world: &World, wanted: usize) {
