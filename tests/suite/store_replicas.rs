@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mailspan::model::work::{Lane, Work};
 use mailspan::store::{End, FoundBy, Heard, MarkWhen, MessageState, Store};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use crate::store_world::*;
 
@@ -142,4 +143,18 @@ async fn a_database_that_went_away_is_used_again_when_it_is_back() {
         assert!(tries < 20, "{error}");
     }
     assert_eq!(claim(&store, &Lane::route("crm"), 5).await.jobs.len(), 2);
+}
+
+#[tokio::test]
+async fn what_a_dead_replica_held_is_found_without_reading_every_job() {
+    let Some(world) = World::postgres().await else { return };
+    let store = world.open().await;
+    store.enqueue((0..2000).map(|n| deliver("crm", &format!("i{n}")).due(world.now())).collect()).await.unwrap();
+    claim(&store, &Lane::route("crm"), 5).await;
+    let mut database = PgConnection::connect(&world.url).await.unwrap();
+    database.execute("ANALYZE jobs").await.unwrap();
+    let plan = "EXPLAIN UPDATE jobs SET leased_until = NULL
+         WHERE holder = 4711 AND leased_until IS NOT NULL AND parked_at IS NULL";
+    let plan: Vec<String> = sqlx::query_scalar(plan).fetch_all(&mut database).await.unwrap();
+    assert!(plan.iter().any(|it| it.contains("jobs_of_holder")), "{plan:#?}");
 }
