@@ -13,6 +13,7 @@ mod due;
 mod ground;
 mod jobs;
 mod keys;
+mod moves;
 mod paused;
 mod reload;
 mod replicas;

@@ -86,8 +86,7 @@ impl Daemon {
             loop {
                 tokio::time::sleep(TURN).await;
                 match self.learn_pauses().await {
-                    // The loop asks for the room of a lane when something happens; this is what happens.
-                    Ok(true) => drop(self.store.enqueue(vec![Work::Tidy.due(self.now())]).await),
+                    Ok(true) => self.ask_for_room().await,
                     Ok(false) => {}
                     Err(error) if error.is_told() => {}
                     Err(error) => {

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::moves::Moves;
 use super::wiring::Wiring;
 use super::{Daemon, audits, due};
 use crate::config::changes::{Changes, keep_at_start};
@@ -19,7 +21,7 @@ use crate::config::source::Source;
 use crate::config::{Config, Loaded};
 use crate::delivery::Route;
 use crate::model::clock::UnixMillis;
-use crate::model::work::{Lane, MailboxId, NewJob, Work};
+use crate::model::work::{Lane, MailboxId, NewJob};
 use crate::ops::health::{Check, Details, Status, shown};
 use crate::store::StoreError;
 
@@ -32,8 +34,8 @@ const STILL: Duration = Duration::from_secs(1);
 const AGAIN_AFTER: u32 = 5;
 /// How long is waited where the store cannot be written to.
 const STORE_PATIENCE: Duration = Duration::from_millis(500);
-/// How often is looked whether a mailbox was left.
-const LEFT_TURN: Duration = Duration::from_millis(20);
+/// Whoever asks all the time is answered this often.
+const SPACING: Duration = Duration::from_millis(250);
 
 /// The wish for another configuration, and how the one in force stands.
 pub(super) struct Reloads {
@@ -124,14 +126,25 @@ impl Daemon {
     pub(super) async fn follow_configuration(&self, source: Option<Source>, stop: CancellationToken) {
         let Some(mut source) = source else { return stop.cancelled().await };
         let following = async {
-            let mut looks = 0;
+            let (mut looks, mut moves, mut spaced) = (0, Moves::default(), Instant::now());
             loop {
-                let was_asked = tokio::time::timeout(LOOK_EVERY, self.reloads.asked.notified()).await.is_ok();
+                let asked = async {
+                    tokio::time::sleep_until(spaced).await;
+                    self.reloads.asked.notified().await;
+                };
+                let was_asked = tokio::select! {
+                    () = asked => true,
+                    () = tokio::time::sleep(LOOK_EVERY) => false,
+                    left = moves.left() => {
+                        self.arrive(&mut moves, left).await;
+                        continue;
+                    }
+                };
                 looks += 1;
                 let is_due_again = looks >= AGAIN_AFTER && self.reloads.is_refused();
                 if was_asked || is_due_again || source.has_changed() {
-                    source = self.reload(source, was_asked).await;
-                    looks = 0;
+                    source = self.reload(source, was_asked, &mut moves).await;
+                    (looks, spaced) = (0, Instant::now() + SPACING);
                 }
             }
         };
@@ -139,7 +152,7 @@ impl Daemon {
     }
 
     /// Reads everything anew, as it is once nobody writes to it, and takes it over.
-    async fn reload(&self, mut source: Source, was_asked: bool) -> Source {
+    async fn reload(&self, mut source: Source, was_asked: bool, moves: &mut Moves) -> Source {
         let loaded = loop {
             until_still(&source).await;
             let mut reading = source.clone();
@@ -163,7 +176,7 @@ impl Daemon {
         };
         match loaded {
             Ok(loaded) => {
-                if let Err(error) = Box::pin(self.take_over(loaded)).await {
+                if let Err(error) = Box::pin(self.take_over(loaded, moves)).await {
                     self.refuse(format!("{error:#}"), was_asked);
                 }
             }
@@ -184,7 +197,7 @@ impl Daemon {
     }
 
     /// Puts this configuration in the place of the one in force.
-    async fn take_over(&self, loaded: Loaded) -> anyhow::Result<()> {
+    async fn take_over(&self, loaded: Loaded, moves: &mut Moves) -> anyhow::Result<()> {
         let before = self.jobs.present();
         let mut config = loaded.config;
         let needs_restart = keep_at_start(&before.config, &mut config);
@@ -197,7 +210,7 @@ impl Daemon {
             let added = &changes.mailboxes.added;
             due::watch(&self.store, &wiring, added).await.context("new mailboxes could not be written down")?;
             self.metrics.refilter(&log)?;
-            self.put_in_place(wiring, &before, &changes).await;
+            self.put_in_place(wiring, &before, &changes, moves).await;
             for warning in &loaded.warnings {
                 tracing::warn!(key = warning.shown, "{}: {}", warning.shown, warning.message);
             }
@@ -217,51 +230,54 @@ impl Daemon {
 
     /// From here on the new wiring is the present one. What does not work out at once is tried until it does: the restart
     /// would do the same.
-    async fn put_in_place(&self, wiring: Wiring, before: &Wiring, changes: &Changes) {
-        let moved: Vec<MailboxId> = moved(before, &wiring, changes);
-        self.jobs.moving.replace(moved.iter().map(Lane::mailbox).collect());
+    async fn put_in_place(&self, wiring: Wiring, before: &Arc<Wiring>, changes: &Changes, moves: &mut Moves) {
+        moves.begin(&moved(before, &wiring, changes), before);
+        self.jobs.moving.replace(moves.lanes());
         let redirected = redirected(before, &wiring);
         self.jobs.swap(wiring, redirected);
         let wiring = self.jobs.present();
         silence(before, &wiring);
         self.removed.lock().unwrap_or_else(PoisonError::into_inner).extend(changes.routes.removed.iter().cloned());
-        // The old folder's cursor must not be written once the new folder is watched.
-        while !moved.iter().all(|it| before.is_left(it)) {
-            tokio::time::sleep(LEFT_TURN).await;
-        }
-        let mut due = None;
-        loop {
-            let written = async {
-                due::watch(&self.store, &wiring, &moved).await?;
-                if due.is_none() {
-                    due = Some(self.due_after(&wiring, before, changes).await?);
-                }
-                anyhow::Ok(self.store.enqueue(due.clone().unwrap_or_default()).await?)
-            };
-            match written.await {
-                Ok(()) => break,
-                Err(error) if matches!(error.downcast_ref(), Some(StoreError::Closed)) => break,
-                Err(error) => {
-                    tracing::warn!(
-                        reason = format!("{error:#}"),
-                        "What follows from the new configuration cannot be written yet; trying again shortly"
-                    );
-                    tokio::time::sleep(STORE_PATIENCE).await;
-                }
-            }
-        }
-        self.jobs.moving.replace(HashSet::new());
-        // The loop asks for the room of a lane when something happens; this is what happens.
-        drop(self.store.enqueue(vec![Work::Tidy.due(self.now())]).await);
+        let write = async || {
+            let due = self.due_after(&wiring, before, changes, moves).await?;
+            anyhow::Ok(self.store.enqueue(due).await?)
+        };
+        while !is_written(write().await).await {}
+        self.ask_for_room().await;
     }
 
-    /// The jobs that a restart would make due for what changed.
-    async fn due_after(&self, wiring: &Wiring, before: &Wiring, changes: &Changes) -> Result<Vec<NewJob>, StoreError> {
+    /// The jobs that a restart would make due for what changed; those of mailboxes on their way to another folder come when
+    /// they arrive.
+    async fn due_after(
+        &self,
+        wiring: &Wiring,
+        before: &Wiring,
+        changes: &Changes,
+        moves: &Moves,
+    ) -> Result<Vec<NewJob>, StoreError> {
         let now = self.now();
         let mut jobs = due::farewells(&self.store, wiring, now).await?;
-        jobs.extend(due::looks(wiring, &affected(before, wiring, changes), now));
+        let mut affected = affected(before, wiring, changes);
+        affected.retain(|it| !moves.contains(it));
+        jobs.extend(due::looks(wiring, &affected, now));
         jobs.extend(audits::first_audits(&changes.mailboxes.added, now));
         Ok(jobs)
+    }
+}
+
+/// Whether what follows from another configuration is written down, or never can be. Else some time has passed.
+pub(super) async fn is_written(written: anyhow::Result<()>) -> bool {
+    match written {
+        Ok(()) => true,
+        Err(error) if matches!(error.downcast_ref(), Some(StoreError::Closed)) => true,
+        Err(error) => {
+            tracing::warn!(
+                reason = format!("{error:#}"),
+                "What follows from the new configuration cannot be written yet; trying again shortly"
+            );
+            tokio::time::sleep(STORE_PATIENCE).await;
+            false
+        }
     }
 }
 
@@ -303,16 +319,16 @@ fn affected(before: &Wiring, wiring: &Wiring, changes: &Changes) -> Vec<MailboxI
     wiring.mailboxes.iter().filter(is_affected).cloned().collect()
 }
 
-/// What is handed over to somebody else than before.
+/// What is handed over to somebody else than before. What was not there a moment ago may have been there earlier, and have
+/// led elsewhere then.
 fn redirected(before: &Wiring, wiring: &Wiring) -> Vec<Lane> {
     let is_other = |(name, it): &(&String, &Route)| {
-        before.delivery.routes.get(*name).is_some_and(|was| !Arc::ptr_eq(&was.destination, &it.destination))
+        before.delivery.routes.get(*name).is_none_or(|was| !Arc::ptr_eq(&was.destination, &it.destination))
     };
     let routes = wiring.delivery.routes.iter().filter(is_other).map(|(name, _)| Lane::route(name));
-    let callbacks = match (&before.outbound.callback, &wiring.outbound.callback) {
-        (Some(was), Some(is)) if !Arc::ptr_eq(was, is) => Some(Lane::callbacks()),
-        _ => None,
-    };
+    let was = before.outbound.callback.as_ref();
+    let is_other = |it: &&Arc<_>| was.is_none_or(|was| !Arc::ptr_eq(was, it));
+    let callbacks = wiring.outbound.callback.as_ref().filter(is_other).map(|_| Lane::callbacks());
     routes.chain(callbacks).collect()
 }
 

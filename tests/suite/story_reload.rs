@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use mailspan_tenant::Tenant;
+use mailspan_tenant::{Fault, FaultAction, Operation, Tenant};
 
 use crate::receiver::Answer;
 use crate::world::{Inbox, Plan, SUPPORT, World, mail, mail_to, options, until, until_so};
@@ -201,6 +201,53 @@ async fn a_paused_route_that_leads_elsewhere_flows_at_once() {
     live.change(&plan.route("crm", "", &alive)).await;
     alive.until_has(&["Waiting"]).await;
     live.at.until_check("route", "crm", "it runs", |it| it["state"] == "running").await;
+    assert_eq!(live.program.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_route_that_was_removed_leads_elsewhere_when_it_is_back_and_flows_at_once() {
+    let world = World::new().await;
+    let (dead, alive) = (Inbox::start().await, Inbox::start().await);
+    dead.usually_answers(Answer::Status(410));
+    let plan = world.bare_plan().mailbox(SUPPORT, "");
+    let live = Live::start(&world, &plan.clone().route("crm", "", &dead)).await;
+    world.receives("Refused");
+    live.at.until_check("route", "crm", "it is paused", |it| it["state"] == "paused").await;
+    live.change(&plan.clone().route("all", "", &world.inbox)).await;
+    live.change(&plan.route("crm", "", &alive)).await;
+    world.receives("Later");
+    alive.until_has(&["Later"]).await;
+    live.at.until_check("route", "crm", "it runs", |it| it["state"] == "running").await;
+    assert_eq!(live.program.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_that_is_slow_to_leave_its_old_folder_keeps_nobody_waiting() {
+    const SLOW: Duration = Duration::from_secs(20);
+    let world = World::new().await;
+    world.tenant.add_mailbox(SALES);
+    let folder = world.tenant.add_folder(SUPPORT, "Tickets");
+    let live = Live::start(&world, &told(&world)).await;
+    let hang = Fault::on(Operation::Delta, FaultAction::Hang(SLOW)).mailbox(SUPPORT);
+    let hang = world.tenant.fault(Fault { times: Some(1), ..hang });
+    world.receives("In the inbox");
+    until_so("a look that hangs", async || world.tenant.fault_hits(hang) == 1).await;
+    let begun = Instant::now();
+    let moved = world.bare_plan().mailbox(SUPPORT, &format!("folder = {folder:?}")).mailbox(SALES, "");
+    live.change(&moved.clone().route("all", "", &world.inbox).on(&live.at)).await;
+    world.tenant.receive(SALES, mail_to(SALES, "To sales"));
+    world.inbox.until_has(&["To sales"]).await;
+    let other = Inbox::start().await;
+    live.change(&moved.route("all", "", &other).on(&live.at)).await;
+    world.tenant.receive(SALES, mail_to(SALES, "To sales again"));
+    other.until_has(&["To sales again"]).await;
+    assert!(begun.elapsed() < SLOW, "{:?}", begun.elapsed());
+    assert!(!world.tenant.subscriptions_of(SUPPORT).iter().any(|it| it.resource.contains(&folder)), "not left yet");
+
+    let watched = async || world.tenant.subscriptions_of(SUPPORT).iter().any(|it| it.resource.contains(&folder));
+    until_so("a subscription of the new folder", watched).await;
+    world.tenant.receive_at(SUPPORT, mail("In the folder"), world.tenant.now(), false, "Tickets");
+    other.until_has(&["In the folder"]).await;
     assert_eq!(live.program.terminate().await, Some(0));
 }
 

@@ -2,7 +2,7 @@
 //! process that is killed meanwhile. A bad file changes nothing, and says what is wrong with it and where.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -104,6 +104,15 @@ async fn a_storm_of_signals_and_a_file_written_in_pieces_do_no_harm_and_raise_no
     }
     live.until_metric("mailspan_configuration_reloads_total{outcome=\"applied\"}", "1").await;
     live.program.until_says("nothing changed").await;
+    // Whoever asks all the time is answered now and then.
+    let answers = || live.program.log().iter().filter(|it| it.contains("nothing changed")).count();
+    let (begun, before) = (Instant::now(), answers());
+    while begun.elapsed() < Duration::from_millis(1500) {
+        live.program.signal("HUP").await;
+    }
+    until_so("an answer", async || answers() > before).await;
+    let most = begun.elapsed().as_millis() / 250 + 2;
+    assert!((answers() - before) as u128 <= most, "{} answers", answers() - before);
     assert_eq!(live.check().await["status"], "ok");
     assert_eq!(live.program.terminate().await, Some(0));
 }
