@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{Executor as _, PgPool, Postgres};
 
 use super::error::StoreError;
 use super::reach::{Reach, TRIAL};
@@ -42,10 +42,26 @@ pub struct Connections {
     pub allowed: Option<u32>,
 }
 
-/// A write transaction on a server.
+/// A write transaction on a server. Dropped without `commit` or `rollback`, it ends with its connection.
 pub(super) struct ServerTx {
-    tx: Transaction<'static, Postgres>,
+    lent: Lent,
     is_pooled: bool,
+}
+
+/// A connection in use. The pool takes one back by waiting for whatever is still to be answered on it, for as long as that
+/// takes: so one that an answer was given up on is closed instead.
+struct Lent {
+    connection: PoolConnection<Postgres>,
+    /// Whether everything that was asked on it was answered.
+    is_at_rest: bool,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if !self.is_at_rest {
+            self.connection.close_on_drop();
+        }
+    }
 }
 
 impl Server {
@@ -56,34 +72,37 @@ impl Server {
         Ok(if is_used_up { admitted } else { admitted.min(TRIAL) })
     }
 
+    /// A connection that something is about to be asked on.
+    async fn lend(&self) -> Result<Lent, sqlx::Error> {
+        Ok(Lent { connection: self.pool.acquire().await?, is_at_rest: false })
+    }
+
     pub(super) async fn begin(&self) -> Result<ServerTx, StoreError> {
         let patience = self.patience()?;
         let begun = tokio::time::timeout(patience, async {
-            match self.is_pooled {
-                true => self.pool.begin_with(BEGIN_POOLED).await,
-                false => self.pool.begin().await,
-            }
+            let mut lent = self.lend().await?;
+            lent.connection.execute(if self.is_pooled { BEGIN_POOLED } else { "BEGIN" }).await?;
+            Ok(ServerTx { lent, is_pooled: self.is_pooled })
         });
-        let tx = self.reach.heard(in_time(begun.await))?;
-        Ok(ServerTx { tx, is_pooled: self.is_pooled })
+        self.reach.heard(in_time(begun.await))
     }
 
     pub(super) async fn rows(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         if self.is_pooled {
             let mut tx = self.begin().await?;
-            let read = tokio::time::timeout(ANSWER, tx.rows(sql, values)).await.unwrap_or_else(|_| Err(no_answer()));
-            let rows = self.reach.heard(read)?;
-            tx.commit().await?;
-            return Ok(rows);
+            let read = async {
+                let rows = tx.rows(sql, values).await?;
+                tx.commit().await.map(|()| rows)
+            };
+            let read = tokio::time::timeout(ANSWER, read).await.unwrap_or_else(|_| Err(no_answer()));
+            return self.reach.heard(read);
         }
         let arguments = for_postgres(values)?;
         let patience = self.patience()?;
-        let taken = in_time(tokio::time::timeout(patience, self.pool.acquire()).await);
-        let mut connection: PoolConnection<Postgres> = self.reach.heard(taken)?;
-        let read = tokio::time::timeout(ANSWER, sqlx::query_with(sql, arguments).fetch_all(&mut *connection)).await;
-        if read.is_err() {
-            connection.close_on_drop();
-        }
+        let mut lent = self.reach.heard(in_time(tokio::time::timeout(patience, self.lend()).await))?;
+        let read = sqlx::query_with(sql, arguments).fetch_all(&mut *lent.connection);
+        let read = tokio::time::timeout(ANSWER, read).await;
+        lent.is_at_rest = read.is_ok();
         let rows = self.reach.heard(in_time(read))?;
         Ok(rows.into_iter().map(Row::Postgres).collect())
     }
@@ -92,15 +111,21 @@ impl Server {
 impl ServerTx {
     pub(super) async fn rows(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         let query = sqlx::query_with(sql, for_postgres(values)?).persistent(!self.is_pooled);
-        Ok(query.fetch_all(&mut *self.tx).await?.into_iter().map(Row::Postgres).collect())
+        Ok(query.fetch_all(&mut *self.lent.connection).await?.into_iter().map(Row::Postgres).collect())
     }
 
     pub(super) async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.tx.commit().await?)
+        self.end("COMMIT").await
     }
 
     pub(super) async fn rollback(self) -> Result<(), StoreError> {
-        Ok(self.tx.rollback().await?)
+        self.end("ROLLBACK").await
+    }
+
+    async fn end(mut self, how: &'static str) -> Result<(), StoreError> {
+        self.lent.connection.execute(how).await?;
+        self.lent.is_at_rest = true;
+        Ok(())
     }
 }
 

@@ -178,6 +178,7 @@ mod story_threads;
 mod story_trace;
 mod story_weekend;
 mod submitting;
+mod swallowing;
 mod world;
 mod world_bridge;
 mod world_live;

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 use mailspan::model::work::Lane;
 use mailspan::store::{End, Heard, Store, StoreError};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use crate::own_postgres::OwnPostgres;
 use crate::store_world::*;
+use crate::swallowing::Way;
 
 async fn open(world: &World, url: &str) -> Result<Store, StoreError> {
     Store::open(url, world.clock.clone()).await
@@ -63,6 +65,51 @@ async fn a_database_that_restarts_costs_time_and_nothing_else() {
     }
     assert!(a.settle(before.claim, End::Done).await.unwrap(), "the claim from before the outage still holds");
     assert_eq!(world.count("SELECT COUNT(*) FROM jobs WHERE key = 'deliver:lost'").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_nobody_hears_from_any_more_are_given_up_with_whoever_waited() {
+    let Some(base) = World::postgres().await else { return };
+    for pooler in ["none", "transaction"] {
+        let mut url = url::Url::parse(&base.url).unwrap();
+        let way = Way::to(url.host_str().unwrap().to_owned(), url.port().unwrap_or(5432)).await;
+        url.set_host(Some("127.0.0.1")).unwrap();
+        url.set_port(Some(way.port)).unwrap();
+        url.set_query(Some(&format!("pooler={pooler}")));
+        let store = World::at(url.as_str()).open().await;
+        let own = store.connections().unwrap().own;
+        // Everybody waits for an answer, on every connection there can be.
+        let mut holds = PgConnection::connect(&base.url).await.unwrap();
+        holds.execute("BEGIN; LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        let mut asking = tokio::task::JoinSet::new();
+        for _ in 0..own {
+            let store = store.clone();
+            asking.spawn(async move { store.counts().await.map(drop) });
+        }
+        let waiting = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND relation = 'jobs'::regclass";
+        let pool = i64::from(own) - i64::from(pooler == "none");
+        until(|| async { base.count(waiting).await >= pool }).await;
+        way.swallow();
+        asking.shutdown().await;
+        holds.execute("ROLLBACK").await.unwrap();
+
+        let begun = Instant::now();
+        while let Err(error) = store.ping().await {
+            assert!(begun.elapsed() < Duration::from_secs(8), "{pooler}: {error}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(store.enqueue(vec![deliver("crm", pooler).due(base.now())]).await.is_ok());
+        tokio::time::timeout(Duration::from_secs(8), store.close()).await.expect("nothing keeps it from being closed");
+    }
+}
+
+/// Waits until it is so.
+async fn until<F: Future<Output = bool>>(mut is_so: impl FnMut() -> F) {
+    let begun = Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
