@@ -197,16 +197,58 @@ async fn what_is_in_use_or_not_empty_is_refused_in_a_sentence() {
     store.enqueue(vec![deliver("crm", "i0").due(source.now())]).await.unwrap();
     store.close().await;
     assert!(refusal(copy("sqlite:/nowhere/at/all.db", &target.url, START, |_| ()).await).contains("there is no file"));
-    let other = World::sqlite().await;
     copy(&source.url, &target.url, START, |_| ()).await.unwrap();
     assert!(refusal(copy(&source.url, &target.url, START, |_| ()).await).contains("not empty"));
-    let Some(server) = World::postgres().await else { return };
+}
+
+fn shows(name: &str) -> Presence {
+    Presence { name: name.into(), version: "1".into(), started_at: 0, configured_at: 0, parts: BTreeMap::new() }
+}
+
+#[tokio::test]
+async fn who_works_on_a_server_is_found_by_what_he_shows_whatever_his_clock_says() {
+    let (Some(server), target) = (World::postgres().await, World::sqlite().await) else { return };
     let store = server.open().await;
-    let name = "mailspan-0".to_owned();
-    let shows = Presence { name, version: "1".into(), started_at: 0, configured_at: 0, parts: BTreeMap::new() };
-    assert_eq!(store.beat(shows).await.unwrap().len(), 1);
-    let refused = refusal(copy(&server.url, &other.url, server.now(), |_| ()).await);
+    // An hour behind whoever copies, and alive.
+    let (living, clock) = (store.clone(), server.clock.clone());
+    let beats = tokio::spawn(async move {
+        loop {
+            living.beat(shows("mailspan-0")).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            clock.pass(200);
+        }
+    });
+    while server.count("SELECT COUNT(*) FROM replicas").await == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let refused = refusal(copy(&server.url, &target.url, server.now() + 3_600_000, |_| ()).await);
     assert!(refused.contains("in use by mailspan-0"), "{refused}");
-    store.leave().await.unwrap();
-    copy(&server.url, &other.url, server.now(), |_| ()).await.unwrap();
+    beats.abort();
+    assert!(beats.await.is_err());
+    // It was killed a moment ago, and its row is from a time to come.
+    server.execute("UPDATE replicas SET seen_at = seen_at + 3600000").await;
+    copy(&server.url, &target.url, server.now(), |_| ()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_begins_to_work_on_the_source_before_the_copy_is_done_is_noticed() {
+    let (Some(server), target) = (World::postgres().await, World::sqlite().await) else { return };
+    let store = server.open().await;
+    store.enqueue(vec![deliver("crm", "i0").due(server.now())]).await.unwrap();
+    let last = COPIED.last().unwrap().name;
+    // Both sides of everything were read by then.
+    let (mut seen, begins) = (0, tokio::runtime::Handle::current());
+    let watch = |progress: mailspan::store::Progress| {
+        seen += usize::from(progress.table == last && progress.doing == mailspan::store::Doing::Comparing);
+        if seen == 2 {
+            let made = store.enqueue(vec![deliver("crm", "i0").due(server.now())]);
+            tokio::task::block_in_place(|| begins.block_on(made)).unwrap();
+        }
+    };
+    let refused = copy(&server.url, &target.url, server.now(), watch).await.unwrap_err();
+    assert!(refused.to_string().contains("used while it was copied"), "{refused}");
+    assert!(Store::open(&target.url, target.clock.clone()).await.is_err(), "the target is no store");
+    store.close().await;
+    copy(&server.url, &target.url, server.now(), |_| ()).await.unwrap();
+    target.open().await.close().await;
 }

@@ -22,6 +22,12 @@ pub(crate) const LEASE: i64 = 60_000;
 /// A clock that stands until it is moved.
 pub(crate) struct HandClock(AtomicI64);
 
+impl HandClock {
+    pub(crate) fn pass(&self, ms: i64) {
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
 impl Clock for HandClock {
     fn now(&self) -> UnixMillis {
         self.0.load(Ordering::SeqCst)
@@ -76,7 +82,7 @@ impl World {
     }
 
     pub(crate) fn pass(&self, ms: i64) {
-        self.clock.0.fetch_add(ms, Ordering::SeqCst);
+        self.clock.pass(ms);
     }
 
     pub(crate) fn is_sqlite(&self) -> bool {

@@ -3,6 +3,7 @@
 //! The source is only read. Until everything is in the target and was compared, a mark in it keeps it from being used as a
 //! store; a copy that was interrupted goes on where it was.
 
+mod rest;
 mod rows;
 mod side;
 mod tables;
@@ -20,8 +21,6 @@ pub use tables::{COPIED, NOT_COPIED, Table};
 
 /// The table that says that a copy is not finished.
 pub(super) const MARK: &str = "copying";
-/// A replica that showed itself within so many milliseconds may live.
-const ALIVE_MS: i64 = 45_000;
 
 /// How far a copy is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +66,12 @@ pub async fn copy(
     now: UnixMillis,
     mut watch: impl FnMut(Progress) + Send,
 ) -> Result<Copied, StoreError> {
-    let mut source = at_rest(from, now).await?;
+    let mut source = open::to_read(from).await?;
+    if source.tables().await?.iter().any(|it| it == MARK) {
+        return Err(unfinished("the source"));
+    }
     source.is_known().await?;
+    let rest = rest::at_rest(&mut source).await?;
     let mut target = open::for_copy(to).await?;
     target.is_known().await?;
     let mut places = mark(&mut target, &name_of(from)).await?;
@@ -93,32 +96,11 @@ pub async fn copy(
     for table in COPIED {
         copied.rows += compare(&mut source, &mut target, table, &mut watch).await?;
     }
+    rest::still(&mut source, &rest).await?;
     copied.released = finish(&mut source, &mut target, now).await?;
     source.close().await?;
     target.close().await?;
     Ok(copied)
-}
-
-/// Opens the source, on which nobody may work.
-async fn at_rest(url: &str, now: UnixMillis) -> Result<Side, StoreError> {
-    let mut side = open::to_read(url).await?;
-    let tables = side.tables().await?;
-    if tables.iter().any(|it| it == MARK) {
-        return Err(unfinished("the source"));
-    }
-    if matches!(side, Side::Postgres(_)) && tables.iter().any(|it| it == "replicas") {
-        let alive = format!("SELECT name FROM replicas WHERE seen_at > {} ORDER BY name", now - ALIVE_MS);
-        let alive = side.rows(alive, Vec::new()).await?;
-        let alive: Vec<String> = alive.iter().map(|row| row.text(0)).collect::<Result<_, _>>()?;
-        if !alive.is_empty() {
-            return Err(StoreError::Open(format!(
-                "the source is in use by {}; stop all of them first (one that was killed counts for {} s)",
-                alive.join(", "),
-                ALIVE_MS / 1000
-            )));
-        }
-    }
-    Ok(side)
 }
 
 /// Why a target cannot be used as a store.
