@@ -111,6 +111,14 @@ async fn users_change_with_the_configuration_and_the_listener_stays() {
     client.hand_in(SUPPORT, &["ann@example.org"], &mail("After"), "250 2.0.0 sub_").await;
     before.hand_in(SUPPORT, &["ann@example.org"], &mail("Within"), "250 2.0.0 sub_").await;
     until_sent(&world, 2).await;
+    // Who is removed hands in nothing more, however long a session lasts; what may be sent from is asked at each mail.
+    live.change(&plan.clone().value("outbound", "smtp_users", &USERS.replace("*@", "nobody@"))).await;
+    before.ask(&format!("MAIL FROM:<{SUPPORT}>"), "550 5.7.1").await;
+    live.change(&plan.clone().value("outbound", "smtp_users", &USERS.replace("crm", "desk"))).await;
+    before.ask(&format!("MAIL FROM:<{SUPPORT}>"), "530 5.7.0").await;
+    live.change(&plan).await;
+    before.hand_in(SUPPORT, &["ann@example.org"], &mail("Again"), "250 2.0.0 sub_").await;
+    until_sent(&world, 3).await;
     assert_eq!(live.program.terminate().await, Some(0));
 }
 

@@ -158,6 +158,10 @@ impl Connection {
                     let known = self.check(&login).await;
                     self.session.checked(known)
                 }
+                Action::Recall(name) => {
+                    let user = self.shared.outbound().users.named(&name);
+                    self.session.recalled(user)
+                }
                 Action::Allow(user) => {
                     let may = self.shared.guard().may_send(&user.name, user.rate_per_minute, self.shared.now());
                     let too_many = || Reply::new(450, "4.7.1", "too many mails within a minute; try again in a minute");

@@ -61,6 +61,8 @@ pub(super) enum Action {
     Encrypt(Reply),
     /// See who this is; then [`Session::checked`].
     Check(Login),
+    /// See whether there is still a user of this name, and what he may; then [`Session::recalled`].
+    Recall(String),
     /// See whether this user may send one more mail now; then [`Session::allowed`].
     Allow(User),
     /// Make room for a mail of about so many bytes; then [`Session::room`].
@@ -247,20 +249,30 @@ impl Session {
     }
 
     fn mail(&mut self, from: &MailFrom<Cow<'_, str>>) -> Action {
-        let permitted = self.may_mail().and_then(|user| {
-            let sender = sender(from, &self.terms)?;
-            let is_own = sender.as_ref().is_none_or(|it| user.may_be(it));
-            let stranger = || Reply::new(550, "5.7.1", "this user may not send from the address in MAIL FROM");
-            if is_own { Ok((user, sender)) } else { Err(stranger()) }
-        });
-        match permitted {
+        match self.may_mail().and_then(|user| Ok((user, sender(from, &self.terms)?))) {
             Ok((user, sender)) => {
                 let declared = u64::try_from(from.size).unwrap_or(u64::MAX);
                 self.envelope = Some(Envelope { sender, declared, ..Envelope::default() });
                 self.state = State::Asked;
-                Action::Allow(user)
+                Action::Recall(user)
             }
             Err(reply) => self.refuse(reply),
+        }
+    }
+
+    /// Who said MAIL, as he is configured now. `None`: he is no more, however he came in.
+    pub(super) fn recalled(&mut self, user: Option<User>) -> Action {
+        let sender = self.envelope.as_ref().and_then(|it| it.sender.as_ref());
+        match user {
+            // What a command without AUTH is told (RFC 4954 §6).
+            None => self.allowed(Err(Reply::new(530, "5.7.0", "this user is configured no longer"))),
+            Some(user) if sender.is_none_or(|it| user.may_be(it)) => {
+                self.user = Some(user.clone());
+                Action::Allow(user)
+            }
+            Some(_) => {
+                self.allowed(Err(Reply::new(550, "5.7.1", "this user may not send from the address in MAIL FROM")))
+            }
         }
     }
 
@@ -322,14 +334,14 @@ impl Session {
     }
 
     /// Who may hand in a mail now.
-    fn may_mail(&self) -> Result<User, Reply> {
+    fn may_mail(&self) -> Result<String, Reply> {
         if self.must_encrypt() {
             return Err(Reply::new(530, "5.7.0", "say STARTTLS first"));
         }
         let Some(user) = &self.user else { return Err(Reply::new(530, "5.7.0", "say AUTH first")) };
         match self.envelope {
             Some(_) => Err(Reply::new(503, "5.5.1", "a mail has been begun: finish it or say RSET")),
-            None => Ok(user.clone()),
+            None => Ok(user.name.clone()),
         }
     }
 

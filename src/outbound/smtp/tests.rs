@@ -17,13 +17,21 @@ struct Desk {
     taken: Vec<Handed>,
     has_room: bool,
     is_over: bool,
+    /// What users there are may send from.
+    senders: Vec<AddressPattern>,
 }
 
 impl Desk {
     fn new(starts_tls: bool) -> Self {
         let terms = Terms { max_size: 2_000, recipients: 3, starts_tls };
         let session = Session::new(Arc::new(terms), false);
-        Self { session, said: String::new(), taken: Vec::new(), has_room: true, is_over: false }
+        let senders = vec![AddressPattern::parse("*@contoso.com").unwrap()];
+        Self { session, said: String::new(), taken: Vec::new(), has_room: true, is_over: false, senders }
+    }
+
+    fn user(&self, name: String) -> Option<User> {
+        let senders = self.senders.clone();
+        (!senders.is_empty()).then_some(User { name, senders, rate_per_minute: None })
     }
 
     /// One that is known already.
@@ -43,13 +51,12 @@ impl Desk {
                 action = match action {
                     Action::Check(login) => {
                         let is_right = login.name == "desk" && login.password == Secret::new("swordfish");
-                        let user = User {
-                            name: login.name,
-                            senders: vec![AddressPattern::parse("*@contoso.com").unwrap()],
-                            rate_per_minute: None,
-                        };
-                        let wrong = || Reply::new(535, "5.7.8", "wrong");
-                        self.session.checked(if is_right { Ok(user) } else { Err(wrong()) })
+                        let user = self.user(login.name).filter(|_| is_right);
+                        self.session.checked(user.ok_or_else(|| Reply::new(535, "5.7.8", "wrong")))
+                    }
+                    Action::Recall(name) => {
+                        let user = self.user(name);
+                        self.session.recalled(user)
                     }
                     Action::Allow(_) => self.session.allowed(Ok(())),
                     Action::Room(_) => self.session.room(self.has_room),
@@ -301,18 +308,32 @@ fn from_must_be_somebody_the_user_may_be() {
 
 #[test]
 fn a_refused_mail_leaves_the_session_as_it_was() {
-    let mut session = Desk::known().session;
-    let mut heard = BEGUN.as_bytes();
-    while !heard.is_empty() {
-        if let Action::Allow(_) = session.next(&mut heard) {
-            session.allowed(Ok(()));
-        }
-    }
+    let mut desk = Desk::known();
+    desk.hear(BEGUN.as_bytes());
+    let mut session = desk.session;
     assert!(matches!(session.next(&mut &b"DATA\r\n"[..]), Action::Room(0)));
     session.room(true);
     assert!(matches!(session.next(&mut &b"Subject: x\r\n\r\n.\r\n"[..]), Action::Take(_)));
     assert!(matches!(session.taken(refused(&Refused::NoSender)), Action::Say(reply) if reply.code == 550));
-    assert!(matches!(session.next(&mut &b"MAIL FROM:<>\r\n"[..]), Action::Allow(_)));
+    assert!(matches!(session.next(&mut &b"MAIL FROM:<>\r\n"[..]), Action::Recall(_)));
+}
+
+#[test]
+fn what_a_user_may_is_asked_again_at_each_mail() {
+    let mut desk = Desk::known();
+    let mail = "RCPT TO:<ann@example.org>\r\nDATA\r\nFrom: a@contoso.com\r\n\r\n.\r\n";
+    for (senders, from, answers) in [
+        (None, "a@contoso.com", &["530 5.7.0", "503 5.5.1"][..]),
+        (None, "", &["530 5.7.0", "503 5.5.1"]),
+        (Some("*@fabrikam.com"), "a@contoso.com", &["550 5.7.1", "503 5.5.1"]),
+        (Some("*@fabrikam.com"), "a@fabrikam.com", &["250 2.1.0", "250 2.1.5", "354", "550 5.7.1"]),
+        (Some("*@contoso.com"), "a@contoso.com", &["250 2.1.0", "250 2.1.5", "354", "250 2.0.0"]),
+    ] {
+        desk.senders = senders.map(|it| AddressPattern::parse(it).unwrap()).into_iter().collect();
+        desk.hear(format!("MAIL FROM:<{from}>\r\n{mail}").as_bytes());
+        assert_eq!(desk.codes()[..answers.len()], *answers, "{senders:?} {from}");
+        desk.said.clear();
+    }
 }
 
 const PIECES: &[&str] = &[

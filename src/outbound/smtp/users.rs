@@ -22,6 +22,11 @@ impl Users {
         Self(users.iter().filter_map(user).collect())
     }
 
+    /// The user of this name, if there is one.
+    pub(super) fn named(&self, name: &str) -> Option<User> {
+        self.0.iter().map(|(user, _)| user).find(|it| it.name == name).cloned()
+    }
+
     /// Who this is, if the password is right. Every user is looked at.
     pub(super) fn known(&self, login: &Login) -> Option<User> {
         let shown = mark(&login.name, login.password.expose());
