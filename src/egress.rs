@@ -37,7 +37,8 @@ pub struct Config {
     /// The forward proxy for everything but this machine itself and the hosts of `NO_PROXY`; default: `HTTPS_PROXY`
     /// and `HTTP_PROXY` of the environment.
     pub proxy: Option<Url>,
-    /// A PEM file with the certificates of private authorities, trusted in addition to the system's.
+    /// A PEM file with the certificates of private authorities, trusted in addition to the system's. The database has its own:
+    /// `sslrootcert` in `store.url`.
     pub ca_file: Option<PathBuf>,
 }
 
