@@ -11,7 +11,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::{Value, json};
 
-use self::setup::{Teller, tenants};
+use self::setup::{Teller, pushed, tenants};
 use super::ask::{Daemon, NoAnswer};
 use super::healthcheck::{named, reachable};
 use super::{TROUBLE, UNUSABLE, complain};
@@ -20,8 +20,8 @@ use crate::config::Config;
 use crate::config::problem::{Problem, Problems};
 use crate::egress::Egress;
 use crate::http::{self, Listener};
-use crate::inbound::Mode;
 use crate::inbound::webhook::Door;
+use crate::inbound::{Access, Mode};
 use crate::model::address::Address;
 use crate::model::units::Span;
 use crate::ops::doctor::{Finding, Journeys, PublicUrl, RoundTrip, Setup, State, Step, examine, unusable};
@@ -76,7 +76,12 @@ async fn look(args: &DoctorArgs, config: &Config) -> Result<u8, String> {
     let egress = Egress::new(&config.egress).map_err(|error| error.to_string())?;
     let client = args.daemon.client().map_err(NoAnswer::into_text)?;
     let runs = client.is_there().await;
-    let tenants = tenants(config, &args.mailbox, runs.then_some(&client)).await?;
+    let health = match runs && (wants_push(config) || has_users(config)) {
+        true => client.health().await,
+        false => None,
+    };
+    let tenants = tenants(config, &args.mailbox, runs, health.as_ref()).await?;
+    let pushed = health.as_ref().map(pushed).unwrap_or_default();
     let daemon = runs.then(|| client.place().to_owned());
     let (stand_in, nobody) = match wants_push(config) {
         true if !runs => stand_in(config),
@@ -90,7 +95,7 @@ async fn look(args: &DoctorArgs, config: &Config) -> Result<u8, String> {
     });
     let journeys = runs.then(|| Box::new(Teller(client)) as Box<dyn Journeys>);
     let round_trip = args.round_trip.then_some(RoundTrip { journeys, wait: args.wait.0 });
-    let setup = Setup { tenants, egress, clock: Arc::new(SystemClock), public_url, daemon, round_trip };
+    let setup = Setup { tenants, egress, clock: Arc::new(SystemClock), public_url, daemon, pushed, round_trip };
 
     let widest = widest(&setup);
     let (json, colours) = (args.daemon.json, io::stdout().is_terminal());
@@ -111,6 +116,11 @@ async fn look(args: &DoctorArgs, config: &Config) -> Result<u8, String> {
 
 fn wants_push(config: &Config) -> bool {
     config.sync.mode == Mode::Push && config.mailboxes.iter().any(|it| it.receive)
+}
+
+/// Whether a mailbox is reached on behalf of its user.
+fn has_users(config: &Config) -> bool {
+    config.mailboxes.iter().any(|it| it.access == Access::Delegated)
 }
 
 /// The public listener in the place of the daemon that does not run; or why there is none.

@@ -4,6 +4,10 @@
 
 use std::time::Duration;
 
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
 use crate::doctor_site::{Authority, Issued, Life, Says, proxy, says, site};
 use crate::doctor_world::{Clinic, changed, file};
 use crate::world::{Bridge, Plan, SUPPORT};
@@ -146,9 +150,8 @@ async fn what_stands_before_the_bridge_is_told_by_what_it_does_to_the_handshake(
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn beside_a_running_daemon_subscriptions_are_held_against_it() {
-    let world = Authority::new();
+/// A clinic whose tenant trusts the authority as well, so that Graph pushes.
+async fn heard(world: &Authority) -> Clinic {
     let options = mailspan_tenant::Options {
         roles: Vec::new(),
         trusted_roots: vec![world.pem().into_bytes()],
@@ -158,6 +161,54 @@ async fn beside_a_running_daemon_subscriptions_are_held_against_it() {
     let roots = clinic.path("roots.pem");
     world.write(&roots);
     clinic.roots = Some(roots);
+    clinic
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_url_that_is_reached_from_outside_only_is_no_failure() {
+    let world = Authority::new();
+    let clinic = heard(&world).await;
+    let router = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", router.local_addr().unwrap().port());
+    let plan =
+        pushed(&clinic.plan, &url).value("server", "webhook_tls", &tls(&clinic, &world.issue("localhost", Life::Long)));
+    let public = plan.public;
+    let routed = tokio::spawn(async move {
+        let mut open = JoinSet::new();
+        while let Ok((mut outside, _)) = router.accept().await {
+            open.spawn(async move {
+                let mut inside = TcpStream::connect(public).await.unwrap();
+                // Either side may end the conversation as it likes.
+                let _ = copy_bidirectional(&mut outside, &mut inside).await;
+            });
+        }
+    });
+    let bridge = Bridge::start(&plan).await;
+    plan.until_check("mailbox", SUPPORT, "it is pushed", |it| it["mode"] == "push").await;
+    plan.until_check("mailbox", "sales@", "it is pushed", |it| it["mode"] == "push").await;
+    clinic.report_of(&plan.toml(), &[]).await.says_only("it is reached", &[AT_HOME]);
+    // From here on the way back in is closed, as without hairpin NAT.
+    routed.abort();
+    assert!(routed.await.unwrap_err().is_cancelled());
+    let report = clinic.report_of(&plan.toml(), &[]).await;
+    report.says_only("no way back in", &[AT_HOME, "public_url_not_reached"]);
+    let check = report.check("public_url_not_reached");
+    assert_eq!(check["state"], "warn", "{check}");
+    assert!(check["cause"].as_str().unwrap().contains("hairpin"), "{check}");
+
+    // Where Graph holds nothing, nobody is known to get through.
+    for it in clinic.tenant.subscriptions() {
+        assert!(clinic.tenant.remove_subscription(&it.id));
+    }
+    let report = clinic.report_of(&plan.toml(), &[]).await;
+    assert_eq!(report.check("public_url_not_reached")["state"], "fail", "{:#?}", report.checks);
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_a_running_daemon_subscriptions_are_held_against_it() {
+    let world = Authority::new();
+    let clinic = heard(&world).await;
     let url = format!("https://localhost:{}", clinic.plan.public.port());
     let plan =
         pushed(&clinic.plan, &url).value("server", "webhook_tls", &tls(&clinic, &world.issue("localhost", Life::Long)));

@@ -3,6 +3,7 @@
 //! The sign-ins of delegated mailboxes belong to the running daemon, which is asked how they are; where none runs, the
 //! store is opened for as long as it takes to get a token.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -16,26 +17,24 @@ use crate::model::address::Address;
 use crate::model::token::{BoxFuture, TokenError, Tokens as _};
 use crate::ops::doctor::{Journeys, Mailbox, Needs, Reach, Tenant};
 
-/// The tenants with the mailboxes that are asked for; all of them where none is.
+/// The tenants with the mailboxes that are asked for; all of them where none is. `runs`: there is a daemon, and `health`
+/// is what it says of itself.
 pub(super) async fn tenants(
     config: &Config,
     wanted: &[Address],
-    daemon: Option<&Client>,
+    runs: bool,
+    health: Option<&Value>,
 ) -> Result<Vec<Tenant>, String> {
     if let Some(unknown) = wanted.iter().find(|it| !config.mailboxes.iter().any(|known| known.address == **it)) {
         return Err(format!("--mailbox {unknown}: no mailbox of this address is configured"));
     }
     let is_wanted = |it: &MailboxConfig| wanted.is_empty() || wanted.contains(&it.address);
     let is_of = |it: &MailboxConfig, tenant: &TenantConfig| it.tenant.as_deref() == Some(tenant.name.as_str());
-    let health = match daemon {
-        Some(daemon) if config.mailboxes.iter().any(|it| it.access == Access::Delegated) => daemon.health().await,
-        _ => None,
-    };
     let mut tenants = Vec::new();
     for tenant in &config.tenants {
         let mut mailboxes = Vec::new();
         for it in config.mailboxes.iter().filter(|it| is_of(it, tenant) && is_wanted(it)) {
-            mailboxes.push(mailbox(it, reach(config, it, daemon.is_some(), health.as_ref()).await));
+            mailboxes.push(mailbox(it, reach(config, it, runs, health).await));
         }
         if wanted.is_empty() || !mailboxes.is_empty() {
             // What is too much is judged by all that is configured: nobody should be told to take away what others need.
@@ -70,8 +69,7 @@ async fn reach(config: &Config, mailbox: &MailboxConfig, runs: bool, health: Opt
     }
     let name = Config::mailbox_id(mailbox).to_string();
     if runs {
-        let checks = health.and_then(|it| it["checks"].as_array()).map_or(&[][..], Vec::as_slice);
-        let own = checks.iter().find(|it| it["kind"] == "mailbox" && it["name"] == name.as_str());
+        let own = health.into_iter().flat_map(mailboxes).find(|it| it["name"] == name.as_str());
         return Reach::Daemon(own.cloned().unwrap_or_default());
     }
     Reach::User(match Alone::open(config, &name, Arc::new(SystemClock)).await {
@@ -82,6 +80,18 @@ async fn reach(config: &Config, mailbox: &MailboxConfig, runs: bool, health: Opt
         }
         Err(error) => Err(TokenError::Transient { reason: format!("{error:#}"), after: None }),
     })
+}
+
+/// What a daemon's `/health` says of its mailboxes.
+fn mailboxes(health: &Value) -> impl Iterator<Item = &Value> {
+    let checks = health["checks"].as_array().map_or(&[][..], Vec::as_slice);
+    checks.iter().filter(|it| it["kind"] == "mailbox")
+}
+
+/// The names of those whose mail is pushed to it.
+pub(super) fn pushed(health: &Value) -> HashSet<String> {
+    let pushed = mailboxes(health).filter(|it| it["mode"] == "push");
+    pushed.filter_map(|it| it["name"].as_str().map(str::to_owned)).collect()
 }
 
 /// The daemon's answers to where a mail is.

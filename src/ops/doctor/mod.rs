@@ -16,7 +16,7 @@ mod subscriptions;
 mod tenant;
 mod trouble;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -52,6 +52,8 @@ pub struct Setup {
     pub public_url: Option<PublicUrl>,
     /// Where the running daemon's private listener is; `None` where none answers.
     pub daemon: Option<String>,
+    /// The mailboxes, as `tenant/address`, whose mail is pushed to it, as it says itself.
+    pub pushed: HashSet<String>,
     /// Whether and how a probe mail is sent.
     pub round_trip: Option<RoundTrip>,
 }
@@ -157,7 +159,8 @@ pub async fn examine(setup: &Setup, mut say: impl FnMut(&Finding)) -> Vec<Findin
     drop(looks);
 
     if let Some(public_url) = &setup.public_url {
-        tell(public_url::look(public_url, &setup.egress, setup.clock.now()).await);
+        let is_heard = pairs.iter().any(|(tenant, mailbox, by)| tenant::is_heard(setup, tenant, mailbox, *by));
+        tell(public_url::look(public_url, &setup.egress, setup.clock.now(), is_heard).await);
     }
     tell(late);
     if let Some(round_trip) = &setup.round_trip {

@@ -58,8 +58,8 @@ struct Unshaken {
     was_connected: bool,
 }
 
-/// Looks at the public URL.
-pub(super) async fn look(public: &PublicUrl, egress: &Egress, now: UnixMillis) -> Vec<Finding> {
+/// Looks at the public URL. `is_heard`: Graph is known to reach the daemon by it.
+pub(super) async fn look(public: &PublicUrl, egress: &Egress, now: UnixMillis, is_heard: bool) -> Vec<Finding> {
     let base = public.url.as_str().trim_end_matches('/');
     if public.url.scheme() != "https" {
         return vec![Finding::of(&codes::PUBLIC_URL_NOT_HTTPS, Step::PublicUrl, SUBJECT, place(&public.url, None))];
@@ -79,7 +79,7 @@ pub(super) async fn look(public: &PublicUrl, egress: &Egress, now: UnixMillis) -
         if let Ok(Shaken { certificate_ends_at, .. }) = &shaken {
             ends_at = ends_at.or(*certificate_ends_at);
         }
-        let finding = judge(public, &url, egress.proxy_to(&url), &shaken);
+        let finding = judge(public, &url, egress.proxy_to(&url), &shaken, is_heard);
         let is_same = found.last().is_some_and(|it| it.code == finding.code && it.cure.is_some());
         if is_same {
             break;
@@ -140,7 +140,13 @@ fn ends_at(der: &[u8]) -> Option<UnixMillis> {
     Some(certificate.validity().not_after.timestamp().saturating_mul(1000))
 }
 
-fn judge(public: &PublicUrl, url: &Url, proxy: Option<String>, shaken: &Result<Shaken, Unshaken>) -> Finding {
+fn judge(
+    public: &PublicUrl,
+    url: &Url,
+    proxy: Option<String>,
+    shaken: &Result<Shaken, Unshaken>,
+    is_heard: bool,
+) -> Finding {
     let mut shown = url.clone();
     shown.set_query(None);
     let mut facts: Vec<Fact> = place(url, proxy.clone());
@@ -171,6 +177,9 @@ fn judge(public: &PublicUrl, url: &Url, proxy: Option<String>, shaken: &Result<S
         Some(why) if is_for_want_of_a_daemon(entry) => {
             let why = format!("Nobody can answer for {shown}: {why}; start the daemon, then run this again");
             Finding::skipped(Step::PublicUrl, SUBJECT, why)
+        }
+        _ if is_heard && entry.code == codes::PUBLIC_URL_NOT_REACHED.code => {
+            Finding::of(&codes::PUBLIC_URL_NOT_REACHED_FROM_HERE, Step::PublicUrl, SUBJECT, facts)
         }
         _ => Finding::of(entry, Step::PublicUrl, SUBJECT, facts),
     }
@@ -300,18 +309,36 @@ mod tests {
             nobody: Some("the daemon does not run".into()),
         };
         let silent = Err(Unshaken { trouble: Trouble::Refused, was_connected: false });
-        assert_eq!(judge(&public, &url, None, &silent).state, State::Skipped);
-        assert_eq!(judge(&public, &url, None, &Ok(shaken(502, "", "", 5))).state, State::Skipped);
+        assert_eq!(judge(&public, &url, None, &silent, false).state, State::Skipped);
+        assert_eq!(judge(&public, &url, None, &Ok(shaken(502, "", "", 5)), false).state, State::Skipped);
         let expired = Err(Unshaken { trouble: Trouble::Expired, was_connected: false });
-        assert_eq!(judge(&public, &url, None, &expired).code, "public_certificate_expired");
+        assert_eq!(judge(&public, &url, None, &expired, false).code, "public_certificate_expired");
         let runs = PublicUrl { nobody: None, ..public };
-        let found = judge(&runs, &url, None, &silent);
+        let found = judge(&runs, &url, None, &silent, false);
         assert_eq!((found.state, found.code), (State::Fail, "public_url_not_reached"));
         assert!(
             found
                 .cure
                 .is_some_and(|it| it.contains("https://bridge.example/graph/notifications?validationToken=a%20b"))
         );
+    }
+
+    #[test]
+    fn silence_is_no_failure_where_graph_gets_through_and_a_wrong_answer_is() {
+        let url = Url::parse("https://bridge.example/graph/notifications").unwrap();
+        let listen = "0.0.0.0:8080".into();
+        let public = PublicUrl { url: url.clone(), listen, is_filtered: false, nobody: None };
+        for (trouble, was_connected, state, code) in [
+            (Trouble::Refused, false, State::Warn, "public_url_not_reached"),
+            (Trouble::TimedOut, false, State::Warn, "public_url_not_reached"),
+            (Trouble::TimedOut, true, State::Fail, "handshake_too_slow"),
+            (Trouble::Expired, false, State::Fail, "public_certificate_expired"),
+        ] {
+            let found = judge(&public, &url, None, &Err(Unshaken { trouble, was_connected }), true);
+            assert_eq!((found.state, found.code), (state, code));
+            assert!([Some(found.what), found.cause, found.cure].iter().flatten().all(|it| !it.contains('{')));
+        }
+        assert_eq!(judge(&public, &url, None, &Ok(shaken(404, "", "", 5)), true).state, State::Fail);
     }
 
     #[test]

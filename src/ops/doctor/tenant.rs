@@ -16,7 +16,7 @@ use super::mailbox::{self, Ground};
 use super::network::{self, Reached};
 use super::subscriptions::{self, Wanted};
 use super::trouble::Trouble;
-use super::{AT_ONCE, Mailbox, Reach, Setup, Tenant, delegated};
+use super::{AT_ONCE, Mailbox, PublicUrl, Reach, Setup, Tenant, delegated};
 use crate::egress::EgressError;
 use crate::graph::{Folder, Graph, GraphError, Options, Subscription};
 use crate::identity::config::Cloud;
@@ -263,7 +263,7 @@ pub(super) async fn mailbox(
     if let (Some(listed), Some(public), true) =
         (&served.subscriptions, &setup.public_url, mailbox.receive && read.is_ok())
     {
-        let notification_url = format!("{}/graph/notifications", public.url.as_str().trim_end_matches('/'));
+        let notification_url = notification_url(public);
         let wanted = Wanted {
             tenant: &tenant.config,
             notification_url: &notification_url,
@@ -273,4 +273,22 @@ pub(super) async fn mailbox(
         found.extend(subscriptions::judge(address, folder, listed, wanted));
     }
     found
+}
+
+/// Whether Graph pushes the mail of this mailbox to the public URL, as its list and the running daemon both say: then the
+/// URL is reached from outside, whatever it looks like from here.
+pub(super) fn is_heard(setup: &Setup, tenant: &Tenant, mailbox: &Mailbox, served: Option<&Served>) -> bool {
+    let Some(Ok(listed)) = served.and_then(|it| it.subscriptions.as_ref()) else { return false };
+    let Some(wanted) = setup.public_url.as_ref().map(notification_url) else { return false };
+    setup.pushed.contains(&format!("{}/{}", tenant.config.name, mailbox.address))
+        && listed.iter().any(|it| {
+            it.is_of(&mailbox.address, &mailbox.folder)
+                && it.expires_at > setup.clock.now()
+                && it.notification_url.as_deref() == Some(wanted.as_str())
+        })
+}
+
+/// Where Graph is to post.
+fn notification_url(public: &PublicUrl) -> String {
+    format!("{}/graph/notifications", public.url.as_str().trim_end_matches('/'))
 }

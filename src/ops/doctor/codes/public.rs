@@ -3,6 +3,15 @@
 use super::entries;
 use crate::ops::doctor::finding::{Entry, State};
 
+/// The URL is not reached from here, and Graph reaches it: of the same code, since that is what was seen, and no failure.
+pub(in crate::ops::doctor) const PUBLIC_URL_NOT_REACHED_FROM_HERE: Entry = Entry {
+    state: State::Warn,
+    what: "server.public_url is not reached from this machine, and Graph reaches it: {problem}",
+    cause: "Graph holds a subscription to {url} and the running daemon is pushed to, so the way from the internet is open; a router or firewall that does not lead its own network back in (no hairpin NAT) looks like this from inside",
+    cure: "nothing, as long as /health shows mode `push`; to see what Graph sees, try from outside: curl -i -X POST '{url}?validationToken=a%20b'",
+    ..PUBLIC_URL_NOT_REACHED
+};
+
 entries! { PUBLIC:
     PUBLIC_URL_NOT_HTTPS "public_url_not_https" Fail,
         "server.public_url does not begin with https://",
