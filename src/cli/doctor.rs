@@ -1,8 +1,9 @@
 //! `mailspan doctor`: what is wrong with the set-up, and what to do. A line for each check, in the order in which they
 //! build on each other.
 //!
-//! Works beside a running daemon and without one; without one it puts up the public listener for as long as it looks.
+//! Works beside a running daemon and without one; without one it puts up the public listener while it looks at that.
 
+mod listening;
 mod setup;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -11,20 +12,19 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::{Value, json};
 
+use self::listening::InItsPlace;
 use self::setup::{Teller, pushed, tenants};
 use super::ask::{Daemon, NoAnswer};
-use super::healthcheck::{named, reachable};
+use super::healthcheck::named;
 use super::{TROUBLE, UNUSABLE, complain};
 use crate::app::SystemClock;
 use crate::config::Config;
 use crate::config::problem::{Problem, Problems};
 use crate::egress::Egress;
-use crate::http::{self, Listener};
-use crate::inbound::webhook::Door;
 use crate::inbound::{Access, Mode};
 use crate::model::address::Address;
 use crate::model::units::Span;
-use crate::ops::doctor::{Finding, Journeys, PublicUrl, RoundTrip, Setup, State, Step, examine, unusable};
+use crate::ops::doctor::{Finding, Journeys, PublicUrl, RoundTrip, Setup, StandIn, State, Step, examine, unusable};
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
@@ -83,15 +83,11 @@ async fn look(args: &DoctorArgs, config: &Config) -> Result<u8, String> {
     let tenants = tenants(config, &args.mailbox, runs, health.as_ref()).await?;
     let pushed = health.as_ref().map(pushed).unwrap_or_default();
     let daemon = runs.then(|| client.place().to_owned());
-    let (stand_in, nobody) = match wants_push(config) {
-        true if !runs => stand_in(config),
-        _ => (None, None),
-    };
     let public_url = config.server.public_url.clone().filter(|_| wants_push(config)).map(|url| PublicUrl {
         url,
         listen: config.server.webhook_listen.to_string(),
         is_filtered: config.server.allowed_sources.as_ref().is_some_and(|it| !it.is_empty()),
-        nobody,
+        stand_in: (!runs).then(|| Box::new(InItsPlace(config.server.clone())) as Box<dyn StandIn>),
     });
     let journeys = runs.then(|| Box::new(Teller(client)) as Box<dyn Journeys>);
     let round_trip = args.round_trip.then_some(RoundTrip { journeys, wait: args.wait.0 });
@@ -105,10 +101,7 @@ async fn look(args: &DoctorArgs, config: &Config) -> Result<u8, String> {
             _ = io::stdout().write_all(lines(finding, widest, colours).as_bytes());
         }
     };
-    let found = tokio::select! {
-        found = examine(&setup, say) => found,
-        never = serve(stand_in, config) => match never {},
-    };
+    let found = examine(&setup, say).await;
     let text = if json { format!("{:#}\n", document(&found)) } else { summary(&found) };
     let written = io::stdout().write_all(text.as_bytes());
     Ok(if found.iter().any(Finding::is_fail) || written.is_err() { TROUBLE } else { 0 })
@@ -121,29 +114,6 @@ fn wants_push(config: &Config) -> bool {
 /// Whether a mailbox is reached on behalf of its user.
 fn has_users(config: &Config) -> bool {
     config.mailboxes.iter().any(|it| it.access == Access::Delegated)
-}
-
-/// The public listener in the place of the daemon that does not run; or why there is none.
-fn stand_in(config: &Config) -> (Option<Listener>, Option<String>) {
-    let server = &config.server;
-    match Listener::bind(server.webhook_listen, server.webhook_tls.clone()) {
-        Ok(listener) => (Some(listener), None),
-        Err(error) => {
-            (None, Some(format!("no daemon answers at {}, and doctor {error}", reachable(server.admin_listen))))
-        }
-    }
-}
-
-/// Answers handshakes as the daemon would, for as long as it is polled.
-async fn serve(listener: Option<Listener>, config: &Config) -> std::convert::Infallible {
-    if let Some(listener) = listener {
-        let door = Door { hints: Arc::default(), clock: Arc::new(SystemClock) };
-        let router = http::public(door, config.server.allowed_sources.clone().unwrap_or_default());
-        if let Err(error) = listener.serve(router).await {
-            complain(&format!("the public listener cannot be put up for the look at it: {error:#}"));
-        }
-    }
-    std::future::pending().await
 }
 
 fn document(found: &[Finding]) -> Value {

@@ -4,13 +4,14 @@
 
 use std::time::Duration;
 
+use mailspan_tenant::{Fault, FaultAction, Operation, Quirks};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::doctor_site::{Authority, Issued, Life, Says, proxy, says, site};
 use crate::doctor_world::{Clinic, changed, file};
-use crate::world::{Bridge, Plan, SUPPORT};
+use crate::world::{Bridge, Plan, SUPPORT, until_so};
 use crate::world_bridge::free_port;
 
 const PLAIN: &str = "content-type: text/plain; charset=utf-8\r\n";
@@ -117,6 +118,33 @@ async fn a_public_url_is_tried_as_graph_would_before_the_daemon_ever_ran() {
     let url = format!("https://localhost:{}", free_port().port());
     let report = clinic.report_of(&pushed(&clinic.plan, &url).toml(), &[]).await;
     report.says_only("a port that leads nowhere", &[AT_HOME, "public_url_not_reached"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemons_address_is_taken_for_the_look_at_the_url_and_no_longer() {
+    let world = Authority::new();
+    let clinic = clinic(&world).await;
+    let url = format!("https://localhost:{}", clinic.plan.public.port());
+    let plan =
+        pushed(&clinic.plan, &url).value("server", "webhook_tls", &tls(&clinic, &world.issue("localhost", Life::Long)));
+    let (address, tenant) = (plan.public, clinic.tenant.clone());
+    let asked = |operation: Operation| tenant.requests().contains_key(operation.name());
+    // Steps before and after it are held up, so that somebody can start the daemon meanwhile.
+    tenant.fault(Fault::on(Operation::Draft, FaultAction::Slow(Duration::from_secs(2))));
+    tenant.set_quirks(Quirks { transport_delay: Duration::from_secs(2), ..Quirks::default() });
+    let toml = plan.toml();
+    let looking = clinic.report_of(&toml, &["--round-trip"]);
+    let starting = async {
+        until_so("the write probe", async || asked(Operation::Draft)).await;
+        let before = std::net::TcpListener::bind(address).map(drop);
+        until_so("the probe mail", async || asked(Operation::SendMail)).await;
+        (before, std::net::TcpListener::bind(address).map(drop))
+    };
+    let (report, (before, after)) = tokio::join!(looking, starting);
+    report.says_only("all is well", &[AT_HOME]);
+    assert!(before.is_ok() && after.is_ok(), "{before:?} {after:?}");
+    let passed = report.checks.iter().filter(|it| it["check"] == "public_url" && it["state"] == "pass").count();
+    assert_eq!(passed, 3, "{:#?}", report.checks);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,7 +27,7 @@ pub use self::claims::Needs;
 pub use self::codes::all;
 pub use self::credentials::unusable;
 pub use self::finding::{Entry, Finding, OK, SKIPPED, State, Step};
-pub use self::public_url::PublicUrl;
+pub use self::public_url::{PublicUrl, StandIn};
 pub use self::round_trip::Journeys;
 use self::tenant::{Looked, Served};
 use crate::egress::Egress;

@@ -2,6 +2,7 @@
 //!
 //! Asked as a stranger: what `egress.ca_file` vouches for counts for nothing, as it does not for Graph.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use crate::egress::Egress;
 use crate::egress::private_networks::is_private;
 use crate::identity::expiry;
 use crate::model::clock::UnixMillis;
+use crate::model::token::BoxFuture;
 
 /// Whom findings about the URL are about.
 const SUBJECT: &str = "bridge";
@@ -29,7 +31,6 @@ const EXPECTED: &[u8] = b"a b+c:1";
 const BODY_LIMIT: usize = 4096;
 
 /// The public URL, and what is known of the listener behind it.
-#[derive(Debug, Clone)]
 pub struct PublicUrl {
     /// `server.public_url`.
     pub url: Url,
@@ -37,8 +38,23 @@ pub struct PublicUrl {
     pub listen: String,
     /// Whether `server.allowed_sources` keeps strangers out.
     pub is_filtered: bool,
-    /// Why nobody can answer behind it: the daemon does not run, and nothing could be put into its place.
-    pub nobody: Option<String>,
+    /// Who answers behind it while it is looked at; `None`: the daemon itself.
+    pub stand_in: Option<Box<dyn StandIn>>,
+}
+
+/// Who answers in the place of a daemon that does not run.
+pub trait StandIn: Send + Sync {
+    /// Listens, and answers for as long as it is polled; or why it cannot listen.
+    fn put_up(&self) -> Result<BoxFuture<'_, Infallible>, String>;
+}
+
+/// What stands behind the URL.
+#[derive(Debug, Clone, Default)]
+struct Behind {
+    /// Why nobody can answer: the daemon does not run, and nothing could be put into its place.
+    nobody: Option<String>,
+    /// Graph is known to reach the daemon by it.
+    is_heard: bool,
 }
 
 /// What came of one handshake.
@@ -60,14 +76,26 @@ struct Unshaken {
 
 /// Looks at the public URL. `is_heard`: Graph is known to reach the daemon by it.
 pub(super) async fn look(public: &PublicUrl, egress: &Egress, now: UnixMillis, is_heard: bool) -> Vec<Finding> {
-    let base = public.url.as_str().trim_end_matches('/');
     if public.url.scheme() != "https" {
         return vec![Finding::of(&codes::PUBLIC_URL_NOT_HTTPS, Step::PublicUrl, SUBJECT, place(&public.url, None))];
     }
+    // Around this look only: whoever starts the daemon meanwhile finds its address free.
+    match public.stand_in.as_deref().map(StandIn::put_up) {
+        None => tried(public, egress, now, &Behind { nobody: None, is_heard }).await,
+        Some(Err(why)) => tried(public, egress, now, &Behind { nobody: Some(why), is_heard }).await,
+        Some(Ok(answering)) => tokio::select! {
+            found = tried(public, egress, now, &Behind { nobody: None, is_heard }) => found,
+            never = answering => match never {},
+        },
+    }
+}
+
+async fn tried(public: &PublicUrl, egress: &Egress, now: UnixMillis, behind: &Behind) -> Vec<Finding> {
     let Ok(http) = egress.finish(egress.as_others().tls_info(true)) else {
         let why = "No client with the system's root certificates can be made: install the package ca-certificates";
         return vec![Finding::skipped(Step::PublicUrl, SUBJECT, why)];
     };
+    let base = public.url.as_str().trim_end_matches('/');
     let mut found: Vec<Finding> = Vec::new();
     if egress.proxy_to(&public.url).is_none() {
         found.extend(address(&public.url).await);
@@ -79,7 +107,7 @@ pub(super) async fn look(public: &PublicUrl, egress: &Egress, now: UnixMillis, i
         if let Ok(Shaken { certificate_ends_at, .. }) = &shaken {
             ends_at = ends_at.or(*certificate_ends_at);
         }
-        let finding = judge(public, &url, egress.proxy_to(&url), &shaken, is_heard);
+        let finding = judge(public, &url, egress.proxy_to(&url), &shaken, behind);
         let is_same = found.last().is_some_and(|it| it.code == finding.code && it.cure.is_some());
         if is_same {
             break;
@@ -145,7 +173,7 @@ fn judge(
     url: &Url,
     proxy: Option<String>,
     shaken: &Result<Shaken, Unshaken>,
-    is_heard: bool,
+    behind: &Behind,
 ) -> Finding {
     let mut shown = url.clone();
     shown.set_query(None);
@@ -173,12 +201,12 @@ fn judge(
             }
         }
     };
-    match &public.nobody {
+    match &behind.nobody {
         Some(why) if is_for_want_of_a_daemon(entry) => {
             let why = format!("Nobody can answer for {shown}: {why}; start the daemon, then run this again");
             Finding::skipped(Step::PublicUrl, SUBJECT, why)
         }
-        _ if is_heard && entry.code == codes::PUBLIC_URL_NOT_REACHED.code => {
+        _ if behind.is_heard && entry.code == codes::PUBLIC_URL_NOT_REACHED.code => {
             Finding::of(&codes::PUBLIC_URL_NOT_REACHED_FROM_HERE, Step::PublicUrl, SUBJECT, facts)
         }
         _ => Finding::of(entry, Step::PublicUrl, SUBJECT, facts),
@@ -306,15 +334,15 @@ mod tests {
             url: url.clone(),
             listen: "0.0.0.0:8080".into(),
             is_filtered: false,
-            nobody: Some("the daemon does not run".into()),
+            stand_in: None,
         };
+        let nobody = Behind { nobody: Some("the daemon does not run".into()), is_heard: false };
         let silent = Err(Unshaken { trouble: Trouble::Refused, was_connected: false });
-        assert_eq!(judge(&public, &url, None, &silent, false).state, State::Skipped);
-        assert_eq!(judge(&public, &url, None, &Ok(shaken(502, "", "", 5)), false).state, State::Skipped);
+        assert_eq!(judge(&public, &url, None, &silent, &nobody).state, State::Skipped);
+        assert_eq!(judge(&public, &url, None, &Ok(shaken(502, "", "", 5)), &nobody).state, State::Skipped);
         let expired = Err(Unshaken { trouble: Trouble::Expired, was_connected: false });
-        assert_eq!(judge(&public, &url, None, &expired, false).code, "public_certificate_expired");
-        let runs = PublicUrl { nobody: None, ..public };
-        let found = judge(&runs, &url, None, &silent, false);
+        assert_eq!(judge(&public, &url, None, &expired, &nobody).code, "public_certificate_expired");
+        let found = judge(&public, &url, None, &silent, &Behind::default());
         assert_eq!((found.state, found.code), (State::Fail, "public_url_not_reached"));
         assert!(
             found
@@ -327,18 +355,19 @@ mod tests {
     fn silence_is_no_failure_where_graph_gets_through_and_a_wrong_answer_is() {
         let url = Url::parse("https://bridge.example/graph/notifications").unwrap();
         let listen = "0.0.0.0:8080".into();
-        let public = PublicUrl { url: url.clone(), listen, is_filtered: false, nobody: None };
+        let public = PublicUrl { url: url.clone(), listen, is_filtered: false, stand_in: None };
+        let heard = Behind { nobody: None, is_heard: true };
         for (trouble, was_connected, state, code) in [
             (Trouble::Refused, false, State::Warn, "public_url_not_reached"),
             (Trouble::TimedOut, false, State::Warn, "public_url_not_reached"),
             (Trouble::TimedOut, true, State::Fail, "handshake_too_slow"),
             (Trouble::Expired, false, State::Fail, "public_certificate_expired"),
         ] {
-            let found = judge(&public, &url, None, &Err(Unshaken { trouble, was_connected }), true);
+            let found = judge(&public, &url, None, &Err(Unshaken { trouble, was_connected }), &heard);
             assert_eq!((found.state, found.code), (state, code));
             assert!([Some(found.what), found.cause, found.cure].iter().flatten().all(|it| !it.contains('{')));
         }
-        assert_eq!(judge(&public, &url, None, &Ok(shaken(404, "", "", 5)), true).state, State::Fail);
+        assert_eq!(judge(&public, &url, None, &Ok(shaken(404, "", "", 5)), &heard).state, State::Fail);
     }
 
     #[test]
