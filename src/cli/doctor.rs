@@ -3,6 +3,7 @@
 //!
 //! Works beside a running daemon and without one; without one it puts up the public listener while it looks at that.
 
+mod by_sign_in;
 mod listening;
 mod setup;
 
@@ -46,7 +47,7 @@ pub(super) struct DoctorArgs {
 /// 0: nothing is broken; there may be warnings. 1: something is. 2: the configuration or the arguments cannot be used.
 pub(super) async fn doctor(args: DoctorArgs) -> u8 {
     let config = match Config::load(&named(&args.daemon.config), super::environment()) {
-        Ok(loaded) => loaded.config,
+        Ok(loaded) => Arc::new(loaded.config),
         Err(problems) => return refuse(&problems, args.daemon.json),
     };
     match look(&args, &config).await {
@@ -72,7 +73,7 @@ fn refuse(problems: &Problems, json: bool) -> u8 {
     UNUSABLE
 }
 
-async fn look(args: &DoctorArgs, config: &Config) -> Result<u8, String> {
+async fn look(args: &DoctorArgs, config: &Arc<Config>) -> Result<u8, String> {
     let egress = Egress::new(&config.egress).map_err(|error| error.to_string())?;
     let client = args.daemon.client().map_err(NoAnswer::into_text)?;
     let runs = client.is_there().await;

@@ -1,8 +1,12 @@
 //! Doctor and a mailbox that is reached on behalf of its user: nobody signed in, beside the daemon, and without one.
 
+use std::time::Duration;
+
+use mailspan_tenant::Quirks;
+
 use crate::doctor_world::Clinic;
 use crate::signing_in::{plan, sign_in};
-use crate::world::{Bridge, SUPPORT, World};
+use crate::world::{Bridge, SUPPORT, World, until_so};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delegated_mailbox_is_looked_at_by_its_sign_in() {
@@ -31,6 +35,16 @@ async fn a_delegated_mailbox_is_looked_at_by_its_sign_in() {
         let own = |it: &&serde_json::Value| it["subject"] == SUPPORT && it["check"] == step && it["state"] == "pass";
         assert_eq!(report.checks.iter().filter(own).count(), 1, "{step}: {:#?}", report.checks);
     }
+    world.tenant.set_quirks(Quirks { transport_delay: Duration::from_secs(2), ..Quirks::default() });
+    let toml = plan.toml();
+    let looking = clinic.report_of(&toml, &["--round-trip"]);
+    let ending = async {
+        until_so("the probe mail", async || !world.tenant.sent().is_empty()).await;
+        world.tenant.expire_tokens();
+    };
+    let (report, ()) = tokio::join!(looking, ending);
+    report.says_only("its token ended on the way", &[]);
+
     // The sign-in was used and put back, so the daemon goes on with it.
     let bridge = Bridge::start(&plan).await;
     plan.until_check("mailbox", SUPPORT, "it is read", |it| it["status"] == "ok").await;

@@ -71,6 +71,21 @@ async fn without_a_daemon_the_probe_is_followed_into_the_folder() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_lasts_longer_than_its_token_goes_on_with_another() {
+    let clinic = Clinic::new().await;
+    clinic.tenant.set_quirks(Quirks { transport_delay: Duration::from_secs(2), ..Quirks::default() });
+    let toml = clinic.plan.toml();
+    let looking = clinic.report_of(&toml, &["--round-trip", "--mailbox", SUPPORT]);
+    let ending = async {
+        until_so("the probe mail", async || !clinic.tenant.sent().is_empty()).await;
+        clinic.tenant.expire_tokens();
+    };
+    let (report, ()) = tokio::join!(looking, ending);
+    report.says_only("its token ended on the way", &[]);
+    assert_eq!(left(&clinic), 0, "{:#?}", clinic.tenant.messages(SUPPORT));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mailbox_that_may_not_send_shows_when_it_is_tried() {
     let clinic = Clinic::bare(Options { roles: Vec::new(), ..options() }).await;
     clinic.tenant.assign_role(clinic.tenant.client_id(), "Application Mail.ReadWrite", &[SUPPORT, SALES]);

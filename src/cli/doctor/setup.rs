@@ -8,19 +8,19 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::app::{Alone, SystemClock};
+use super::by_sign_in::{BySignIn, Turn};
 use crate::cli::ask::{Client, NoAnswer};
 use crate::config::Config;
 use crate::identity::config::TenantConfig;
 use crate::inbound::{Access, MailboxConfig, MarkRead};
 use crate::model::address::Address;
-use crate::model::token::{BoxFuture, TokenError, Tokens as _};
+use crate::model::token::{BoxFuture, Tokens as _};
 use crate::ops::doctor::{Journeys, Mailbox, Needs, Reach, Tenant};
 
 /// The tenants with the mailboxes that are asked for; all of them where none is. `runs`: there is a daemon, and `health`
 /// is what it says of itself.
 pub(super) async fn tenants(
-    config: &Config,
+    config: &Arc<Config>,
     wanted: &[Address],
     runs: bool,
     health: Option<&Value>,
@@ -30,11 +30,12 @@ pub(super) async fn tenants(
     }
     let is_wanted = |it: &MailboxConfig| wanted.is_empty() || wanted.contains(&it.address);
     let is_of = |it: &MailboxConfig, tenant: &TenantConfig| it.tenant.as_deref() == Some(tenant.name.as_str());
+    let turn = Turn::default();
     let mut tenants = Vec::new();
     for tenant in &config.tenants {
         let mut mailboxes = Vec::new();
         for it in config.mailboxes.iter().filter(|it| is_of(it, tenant) && is_wanted(it)) {
-            mailboxes.push(mailbox(it, reach(config, it, runs, health).await));
+            mailboxes.push(mailbox(it, reach(config, it, runs, health, &turn).await));
         }
         if wanted.is_empty() || !mailboxes.is_empty() {
             // What is too much is judged by all that is configured: nobody should be told to take away what others need.
@@ -63,7 +64,7 @@ fn mailbox(config: &MailboxConfig, reach: Reach) -> Mailbox {
     }
 }
 
-async fn reach(config: &Config, mailbox: &MailboxConfig, runs: bool, health: Option<&Value>) -> Reach {
+async fn reach(config: &Arc<Config>, mailbox: &MailboxConfig, runs: bool, health: Option<&Value>, turn: &Turn) -> Reach {
     if mailbox.access != Access::Delegated {
         return Reach::Application;
     }
@@ -72,14 +73,8 @@ async fn reach(config: &Config, mailbox: &MailboxConfig, runs: bool, health: Opt
         let own = health.into_iter().flat_map(mailboxes).find(|it| it["name"] == name.as_str());
         return Reach::Daemon(own.cloned().unwrap_or_default());
     }
-    Reach::User(match Alone::open(config, &name, Arc::new(SystemClock)).await {
-        Ok(alone) => {
-            let token = alone.tokens.token().await;
-            alone.close().await;
-            token
-        }
-        Err(error) => Err(TokenError::Transient { reason: format!("{error:#}"), after: None }),
-    })
+    let tokens = BySignIn::new(config, name, turn);
+    Reach::User { token: tokens.token().await, tokens: Arc::new(tokens) }
 }
 
 /// What a daemon's `/health` says of its mailboxes.

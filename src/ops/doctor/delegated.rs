@@ -2,6 +2,8 @@
 //!
 //! Where a daemon runs it alone uses the sign-ins, since each use replaces them; then it is asked how they are.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::claims::{Claims, Needs};
@@ -21,7 +23,9 @@ const WHO: &str = "User.Read";
 pub(super) fn served(setup: &Setup, tenant: &Tenant, hosts: &Hosts) -> Vec<Option<Served>> {
     let endpoints = Endpoints::of(&tenant.config).ok();
     let by_user = |mailbox: &Mailbox| match (&mailbox.reach, &endpoints) {
-        (Reach::User(Ok(token)), Some(endpoints)) => reached(setup, tenant, hosts, endpoints, token.clone()),
+        (Reach::User { token: Ok(token), tokens }, Some(endpoints)) => {
+            reached(setup, tenant, hosts, endpoints, Claims::of(token), Arc::clone(tokens))
+        }
         _ => None,
     };
     tenant.mailboxes.iter().map(by_user).collect()
@@ -42,30 +46,32 @@ pub(super) fn sign_in(tenant: &TenantConfig, mailbox: &Mailbox) -> Vec<Finding> 
     let pass = |step, what: String| Finding::pass(step, address, what, Vec::new());
     match &mailbox.reach {
         Reach::Application => Vec::new(),
-        Reach::User(Err(TokenError::NotSignedIn { reason })) => {
-            vec![found(&codes::DELEGATED_SIGN_IN_NEEDED, Step::Token, reason, "")]
-        }
-        Reach::User(Err(TokenError::Refused { .. })) if !tenant.credentials.is_empty() => {
-            vec![Finding::skipped(
-                Step::Token,
-                address,
-                "The application itself is refused: see the tenant's token above",
-            )]
-        }
-        Reach::User(Err(TokenError::Refused { reason } | TokenError::Transient { reason, .. })) => {
-            vec![found(&codes::DELEGATED_SIGN_IN_UNREADABLE, Step::Token, reason, "")]
-        }
-        Reach::User(Ok(token)) => {
-            let signed_in = pass(Step::Token, "Its user is signed in, and Entra issues a token".into());
-            let claims = Claims::of(token);
-            let missing = claims.as_ref().map(|it| missing(it, mailbox)).unwrap_or_default();
-            let held = match (claims, missing.as_str()) {
-                (None, _) => Finding::skipped(Step::Roles, address, "The token cannot be read from here"),
-                (Some(_), "") => pass(Step::Roles, "The sign-in holds what is needed".into()),
-                (Some(_), missing) => found(&codes::DELEGATED_PERMISSION_MISSING, Step::Roles, "", missing),
-            };
-            vec![signed_in, held]
-        }
+        Reach::User { token, .. } => match token {
+            Err(TokenError::NotSignedIn { reason }) => {
+                vec![found(&codes::DELEGATED_SIGN_IN_NEEDED, Step::Token, reason, "")]
+            }
+            Err(TokenError::Refused { .. }) if !tenant.credentials.is_empty() => {
+                vec![Finding::skipped(
+                    Step::Token,
+                    address,
+                    "The application itself is refused: see the tenant's token above",
+                )]
+            }
+            Err(TokenError::Refused { reason } | TokenError::Transient { reason, .. }) => {
+                vec![found(&codes::DELEGATED_SIGN_IN_UNREADABLE, Step::Token, reason, "")]
+            }
+            Ok(token) => {
+                let signed_in = pass(Step::Token, "Its user is signed in, and Entra issues a token".into());
+                let claims = Claims::of(token);
+                let missing = claims.as_ref().map(|it| missing(it, mailbox)).unwrap_or_default();
+                let held = match (claims, missing.as_str()) {
+                    (None, _) => Finding::skipped(Step::Roles, address, "The token cannot be read from here"),
+                    (Some(_), "") => pass(Step::Roles, "The sign-in holds what is needed".into()),
+                    (Some(_), missing) => found(&codes::DELEGATED_PERMISSION_MISSING, Step::Roles, "", missing),
+                };
+                vec![signed_in, held]
+            }
+        },
         Reach::Daemon(check) => {
             let reason = |of: &Value| of["reason"].as_str().unwrap_or("no reason is given").to_owned();
             let signed_in = &check["sign_in"];
@@ -103,7 +109,7 @@ mod tests {
     use super::*;
     use crate::model::address::Address;
     use crate::model::secret::Secret;
-    use crate::model::token::AccessToken;
+    use crate::model::token::{AccessToken, BoxFuture, Tokens};
     use crate::ops::doctor::finding::State;
 
     fn said(reach: Reach) -> Vec<(State, &'static str)> {
@@ -117,7 +123,22 @@ mod tests {
 
     fn token(scp: &str) -> Reach {
         let claims = URL_SAFE_NO_PAD.encode(json!({ "scp": scp }).to_string());
-        Reach::User(Ok(AccessToken(Secret::new(format!("a.{claims}.b").as_str()))))
+        user(Ok(AccessToken(Secret::new(format!("a.{claims}.b").as_str()))))
+    }
+
+    fn user(token: Result<AccessToken, TokenError>) -> Reach {
+        Reach::User { token, tokens: Arc::new(Nobody) }
+    }
+
+    /// A sign-in is judged by the token that is there; nobody asks for another.
+    struct Nobody;
+
+    impl Tokens for Nobody {
+        fn token(&self) -> BoxFuture<'_, Result<AccessToken, TokenError>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn refused(&self, _token: &AccessToken) {}
     }
 
     #[test]
@@ -133,12 +154,12 @@ mod tests {
         };
         for (reach, expected) in [
             (Reach::Application, vec![]),
-            (Reach::User(Err(refused)), vec![(Fail, "delegated_sign_in_unreadable")]),
-            (Reach::User(Err(ended)), vec![(Fail, "delegated_sign_in_needed")]),
-            (Reach::User(Err(locked)), vec![(Fail, "delegated_sign_in_unreadable")]),
+            (user(Err(refused)), vec![(Fail, "delegated_sign_in_unreadable")]),
+            (user(Err(ended)), vec![(Fail, "delegated_sign_in_needed")]),
+            (user(Err(locked)), vec![(Fail, "delegated_sign_in_unreadable")]),
             (token("User.Read Mail.ReadWrite Mail.Send"), vec![(Pass, "ok"), (Pass, "ok")]),
             (token("User.Read Mail.Read"), vec![(Pass, "ok"), (Fail, "delegated_permission_missing")]),
-            (Reach::User(Ok(AccessToken(Secret::new("opaque")))), vec![(Pass, "ok"), (Skipped, "skipped")]),
+            (user(Ok(AccessToken(Secret::new("opaque")))), vec![(Pass, "ok"), (Skipped, "skipped")]),
             (daemon("needs_sign_in", "failing"), vec![(Fail, "delegated_sign_in_needed")]),
             (daemon("signed_in", "ok"), vec![(Pass, "ok"), (Pass, "ok")]),
             (daemon("signed_in", "degraded"), vec![(Pass, "ok"), (Warn, "daemon_complains")]),

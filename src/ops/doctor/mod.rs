@@ -17,6 +17,7 @@ mod tenant;
 mod trouble;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -35,7 +36,7 @@ use crate::graph::{Folder, GraphError};
 use crate::identity::config::TenantConfig;
 use crate::model::address::Address;
 use crate::model::clock::SharedClock;
-use crate::model::token::{AccessToken, TokenError};
+use crate::model::token::{AccessToken, TokenError, Tokens};
 
 /// So many hosts, tenants and mailboxes are asked at once: quick with thousands, and no burst for Graph.
 const AT_ONCE: usize = 16;
@@ -80,8 +81,13 @@ pub struct Tenant {
 pub enum Reach {
     /// Without a user: by the tenant's own token.
     Application,
-    /// On behalf of its user: by the token of the sign-in, or why there is none.
-    User(Result<AccessToken, TokenError>),
+    /// On behalf of its user.
+    User {
+        /// The token of the sign-in, or why there is none.
+        token: Result<AccessToken, TokenError>,
+        /// Who renews it.
+        tokens: Arc<dyn Tokens>,
+    },
     /// On behalf of its user, whose sign-in the running daemon holds: what its `/health` says of the mailbox.
     Daemon(Value),
 }

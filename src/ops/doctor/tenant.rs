@@ -21,7 +21,7 @@ use crate::egress::EgressError;
 use crate::graph::{Folder, Graph, GraphError, Options, Subscription};
 use crate::identity::config::Cloud;
 use crate::identity::{Endpoints, Identity, Tried, Ways, cloud_of};
-use crate::model::token::{AccessToken, BoxFuture, TokenError, Tokens};
+use crate::model::token::{AccessToken, Tokens};
 
 /// Doctor asks once and is waited for by a person.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -52,17 +52,6 @@ impl Served {
     pub(super) fn ground<'a>(&'a self, tenant: &'a Tenant) -> Ground<'a> {
         Ground { tenant: &tenant.config, claims: self.claims.as_ref(), needs: tenant.needs, others_work: false }
     }
-}
-
-/// The token that was issued a moment ago, for every call.
-struct Fixed(AccessToken);
-
-impl Tokens for Fixed {
-    fn token(&self) -> BoxFuture<'_, Result<AccessToken, TokenError>> {
-        Box::pin(std::future::ready(Ok(self.0.clone())))
-    }
-
-    fn refused(&self, _token: &AccessToken) {}
 }
 
 /// Steps 1 and 2: each host once, however many tenants share it.
@@ -126,7 +115,7 @@ pub(super) async fn look(setup: &Setup, tenant: &Tenant, hosts: &Hosts) -> Looke
         };
     }
     let served = match tokens(setup, tenant, hosts, &mut found, &mut configured).await {
-        Some((endpoints, token)) => serve(setup, tenant, hosts, &endpoints, token, &mut found).await,
+        Some((identity, token)) => serve(setup, tenant, hosts, identity, &token, &mut found).await,
         None => {
             found.push(Finding::skipped(Step::Roles, &tenant.config.name, "There is no token: see above"));
             None
@@ -141,7 +130,7 @@ async fn tokens(
     hosts: &Hosts,
     found: &mut Vec<Finding>,
     configured: &mut Vec<Finding>,
-) -> Option<(Endpoints, AccessToken)> {
+) -> Option<(Identity, AccessToken)> {
     let config = &tenant.config;
     let identity = match identity(setup, tenant) {
         Ok(identity) => identity,
@@ -152,7 +141,7 @@ async fn tokens(
             return None;
         }
     };
-    let endpoints = identity.endpoints().clone();
+    let endpoints = identity.endpoints();
     let login = hosts.get(&endpoints.token.origin().ascii_serialization());
     let is_unreached = matches!(login, Some(Err(_)));
     // The platform hands out tokens whether the login host is reached or not.
@@ -172,7 +161,7 @@ async fn tokens(
     };
     found.extend(credentials::tokens(config, &tried, Beside { clock_is_wrong, lives_in }));
     configured.extend(credentials::configured(config, &tried, setup.clock.now()));
-    first(tried).map(|token| (endpoints, token))
+    first(tried).map(|token| (identity, token))
 }
 
 fn first(tried: Vec<Tried>) -> Option<AccessToken> {
@@ -193,18 +182,19 @@ async fn serve(
     setup: &Setup,
     tenant: &Tenant,
     hosts: &Hosts,
-    endpoints: &Endpoints,
-    token: AccessToken,
+    identity: Identity,
+    token: &AccessToken,
     found: &mut Vec<Finding>,
 ) -> Option<Served> {
-    let claims = Claims::of(&token);
-    let roles = claims::roles(&tenant.config, endpoints, claims.as_ref(), tenant.needs);
+    let (claims, endpoints) = (Claims::of(token), identity.endpoints().clone());
+    let roles = claims::roles(&tenant.config, &endpoints, claims.as_ref(), tenant.needs);
     let is_of_no_use = roles.iter().any(Finding::is_fail);
     found.extend(roles);
     if is_of_no_use {
         return None;
     }
-    let mut served = reached(setup, tenant, hosts, endpoints, token)?;
+    // What was issued a moment ago ends within the hour; a long look needs somebody who renews.
+    let mut served = reached(setup, tenant, hosts, &endpoints, claims, Arc::new(identity))?;
     let is_pushed = |it: &Mailbox| it.receive && matches!(it.reach, Reach::Application);
     if setup.public_url.is_some() && tenant.mailboxes.iter().any(is_pushed) {
         served.subscriptions = Some(served.graph.list_subscriptions().await);
@@ -212,20 +202,20 @@ async fn serve(
     Some(served)
 }
 
-/// Graph by one token; `None` where Graph's host is not reached.
+/// Graph by these tokens; `None` where Graph's host is not reached.
 pub(super) fn reached(
     setup: &Setup,
     tenant: &Tenant,
     hosts: &Hosts,
     endpoints: &Endpoints,
-    token: AccessToken,
+    claims: Option<Claims>,
+    tokens: Arc<dyn Tokens>,
 ) -> Option<Served> {
     let Some(Ok(_)) = hosts.get(&endpoints.graph.origin().ascii_serialization()) else { return None };
     let http = setup.egress.client().and_then(|it| setup.egress.finish(it)).ok()?;
     let options =
         Options { answer_within: ANSWER_WITHIN, whole: ANSWER_WITHIN * 2, ..Options::new(Arc::clone(&setup.clock)) };
-    let (name, claims) = (tenant.config.name.clone(), Claims::of(&token));
-    let graph = Graph::new(endpoints.graph.clone(), name, Arc::new(Fixed(token)), http, options);
+    let graph = Graph::new(endpoints.graph.clone(), tenant.config.name.clone(), tokens, http, options);
     Some(Served { graph, claims, subscriptions: None })
 }
 
