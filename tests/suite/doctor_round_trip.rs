@@ -1,9 +1,14 @@
 //! `mailspan doctor --round-trip`: a probe mail goes the whole way, or it is said where it is held up. Nothing of it stays.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::Query;
+use axum::routing::get;
 use mailspan_tenant::{Options, Quirks};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::doctor_world::{Clinic, Report, SALES, changed, file};
 use crate::receiver::Answer;
@@ -50,6 +55,66 @@ async fn with_a_daemon_the_probe_is_followed_until_every_route_has_it() {
     assert_eq!(left(&clinic), 0, "{:#?}", clinic.tenant.messages(SUPPORT));
     // The bridge takes the end of the probe for what it is.
     assert_eq!(plan.check("mailbox", SUPPORT).await["status"], "ok");
+    bridge.stop().await;
+}
+
+/// What a daemon was asked of journeys: the queries, in order.
+type Asked = Arc<Mutex<Vec<HashMap<String, String>>>>;
+
+/// A daemon that knows a mail when it is asked for the second time, and has handed it over by then.
+async fn daemon() -> (String, Asked) {
+    let asked = Asked::default();
+    let trace = {
+        let asked = Arc::clone(&asked);
+        async move |Query(query): Query<HashMap<String, String>>| {
+            let mut asked = asked.lock().unwrap();
+            asked.push(query);
+            let steps = json!([{ "what": "marked", "after_ms": 9 }]);
+            let told = json!({ "state": "delivered", "steps": steps, "deliveries": [] });
+            axum::Json(json!({ "messages": if asked.len() > 1 { vec![told] } else { vec![] } }))
+        }
+    };
+    let app = Router::new()
+        .route("/health/live", get(async || "ok"))
+        .route("/api/v1/messages", get(async || axum::Json(json!({ "items": [] }))))
+        .route("/api/v1/trace", get(trace));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (url, asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_is_asked_for_one_mail_by_its_id_and_only_once_that_is_known() {
+    let clinic = Clinic::new().await;
+    let (url, asked) = daemon().await;
+    // For so long the mail is on its way, and there is nothing to be asked.
+    clinic.tenant.set_quirks(Quirks { transport_delay: Duration::from_secs(2), ..Quirks::default() });
+    let begun = jiff::Timestamp::now();
+    let args = ["--round-trip", "--mailbox", SUPPORT, "--server", &url];
+    clinic.report_of(&clinic.plan.toml(), &args).await.says_only("all is well", &[]);
+    let probe = clinic.tenant.messages(SUPPORT).into_iter().find(|it| it.subject.starts_with(SUBJECT)).unwrap();
+    let asked = asked.lock().unwrap().clone();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    for query in asked {
+        assert_eq!(query["q"], probe.id.to_string(), "{query:?}");
+        let since: jiff::Timestamp = query["since"].parse().unwrap();
+        let before = begun.duration_since(since);
+        assert!(before < jiff::SignedDuration::from_mins(11), "{query:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_that_the_daemon_moves_is_followed_to_where_it_goes() {
+    let (clinic, inbox) = (Clinic::new().await, Inbox::start().await);
+    let secret = format!("{{ kind = \"client_secret\", secret = {:?} }}", clinic.tenant.client_secret());
+    let plan = clinic.plan.clone().only_tenant("contoso", &clinic.tenant, &secret);
+    let plan = plan.mailbox(SUPPORT, "move_to = \"archive\"").route("all", "", &inbox);
+    let bridge = Bridge::start(&plan).await;
+    let report = clinic.report_of(&plan.toml(), &["--round-trip"]).await;
+    report.says_only("all is well", &[]);
+    assert!(trip(&report)["what"].as_str().unwrap().contains("the whole way"), "{:#?}", trip(&report));
+    assert_eq!(left(&clinic), 0, "{:#?}", clinic.tenant.messages(SUPPORT));
     bridge.stop().await;
 }
 

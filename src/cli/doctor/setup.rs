@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::identity::config::TenantConfig;
 use crate::inbound::{Access, MailboxConfig, MarkRead};
 use crate::model::address::Address;
+use crate::model::clock::{UnixMillis, rfc3339};
 use crate::model::token::{BoxFuture, Tokens as _};
 use crate::ops::doctor::{Journeys, Mailbox, Needs, Reach, Tenant};
 
@@ -57,6 +58,7 @@ fn mailbox(config: &MailboxConfig, reach: Reach) -> Mailbox {
     Mailbox {
         address: config.address.clone(),
         folder: config.folder.clone(),
+        move_to: config.move_to.clone(),
         receive: config.receive,
         send: config.send,
         write: writes(config),
@@ -93,10 +95,18 @@ pub(super) fn pushed(health: &Value) -> HashSet<String> {
 pub(super) struct Teller(pub(super) Client);
 
 impl Journeys for Teller {
-    fn of<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<Value, String>> {
+    fn ready(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
-            let asked = self.0.get(&["trace"], &[("q", text.to_owned()), ("limit", "1".to_owned())]).await;
-            asked.map_err(NoAnswer::into_text)
+            // Of what needs the same scope, this is answered from an index.
+            let asked = self.0.get(&["messages"], &[("limit", "1".to_owned())]).await;
+            asked.map(|_| ()).map_err(NoAnswer::into_text)
+        })
+    }
+
+    fn of<'a>(&'a self, id: &'a str, since: UnixMillis) -> BoxFuture<'a, Result<Value, String>> {
+        Box::pin(async move {
+            let query = [("q", id.to_owned()), ("since", rfc3339(since)), ("limit", "1".to_owned())];
+            self.0.get(&["trace"], &query).await.map_err(NoAnswer::into_text)
         })
     }
 }

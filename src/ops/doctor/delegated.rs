@@ -115,7 +115,8 @@ mod tests {
     fn said(reach: Reach) -> Vec<(State, &'static str)> {
         let text = "name = 'contoso'\ntenant_id = 'tid'\nclient_id = 'cid'\ncredentials = []";
         let address = Address::parse("ann@contoso.example").unwrap();
-        let mailbox = Mailbox { address, folder: "inbox".into(), receive: true, send: true, write: true, reach };
+        let (folder, move_to) = ("inbox".into(), None);
+        let mailbox = Mailbox { address, folder, move_to, receive: true, send: true, write: true, reach };
         let found = sign_in(&toml::from_str(text).unwrap(), &mailbox);
         assert!(found.iter().all(|it| !it.what.contains('{')), "{found:?}");
         found.into_iter().map(|it| (it.state, it.code)).collect()

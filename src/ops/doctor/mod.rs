@@ -98,6 +98,8 @@ pub struct Mailbox {
     pub address: Address,
     /// The folder that is watched.
     pub folder: String,
+    /// The folder that delivered mail is moved to, if it is.
+    pub move_to: Option<String>,
     /// Whether mail is read from it.
     pub receive: bool,
     /// Whether mail is sent from it.

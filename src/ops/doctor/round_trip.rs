@@ -3,10 +3,13 @@
 //! The probe is a real mail: routes see it like any other, and handing it over is what is proven. Its subject says what it
 //! is, a header marks it, no copy is kept in Sent Items, and it is deleted from the mailbox at the end, however that is.
 
+mod journey;
+
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use self::journey::{is_marked, is_over, legs, shown, standing};
 use super::codes;
 use super::finding::{Entry, Fact, Finding, Step};
 use super::mailbox::{self, Ground};
@@ -19,7 +22,9 @@ use crate::model::token::BoxFuture;
 const MARK: &str = "X-Mailspan-Probe";
 /// How long the mark as read may take once every route has accepted.
 const MARKED_WITHIN: Duration = Duration::from_secs(5);
-const TURN: Duration = Duration::from_millis(500);
+/// How long after a question the next is asked: at first, and at last. The times of the legs are the daemon's own.
+const FIRST_TURN: Duration = Duration::from_millis(500);
+const LAST_TURN: Duration = Duration::from_secs(2);
 /// Mail that came this long before the probe was sent is looked at as well: clocks differ.
 const SLACK_MS: i64 = 10 * 60 * 1000;
 /// A mailbox in which more comes meanwhile is asked for in pages, up to so many.
@@ -27,8 +32,12 @@ const MOST_PAGES: usize = 20;
 
 /// Who tells journeys: the running daemon.
 pub trait Journeys: Send + Sync {
-    /// The answer of `GET /api/v1/trace?q=`, or why there is none.
-    fn of<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<Value, String>>;
+    /// Whether it may be asked; or why not.
+    fn ready(&self) -> BoxFuture<'_, Result<(), String>>;
+
+    /// The answer of `GET /api/v1/trace` for the mail that has this id in its mailbox and was found since then, or why
+    /// there is none.
+    fn of<'a>(&'a self, id: &'a str, since: UnixMillis) -> BoxFuture<'a, Result<Value, String>>;
 }
 
 /// A probe on its way.
@@ -70,7 +79,7 @@ pub(super) async fn travel(
 impl Trip<'_> {
     async fn make(&self, journeys: Option<&dyn Journeys>) -> Vec<Finding> {
         if let Some(daemon) = journeys
-            && let Err(problem) = daemon.of(&self.token).await
+            && let Err(problem) = daemon.ready().await
         {
             return vec![self.found(&codes::DAEMON_UNREADABLE, vec![("problem", problem)])];
         }
@@ -116,7 +125,7 @@ impl Trip<'_> {
 
     /// Without a daemon: until the mail lies in the folder.
     async fn wait_for_it(&self, sent: Duration) -> (Finding, Option<String>) {
-        let begun = Instant::now();
+        let (begun, mut turns) = (Instant::now(), Turns::default());
         while begun.elapsed() < self.wait {
             if let Ok(Some(id)) = self.look().await {
                 let came = begun.elapsed() + sent;
@@ -127,27 +136,27 @@ impl Trip<'_> {
                 );
                 return (Finding::pass(Step::RoundTrip, self.mailbox.address.as_str(), what, self.facts()), Some(id));
             }
-            tokio::time::sleep(TURN).await;
+            turns.pause().await;
         }
         (self.late(&codes::PROBE_NOT_ARRIVED, None), None)
     }
 
-    /// With a daemon: until it has handed the mail over, or it is clear that it will not.
+    /// With a daemon: until it has handed the mail over, or it is clear that it will not. It is asked by the mail's id only,
+    /// which it finds in an index: for a text it would search all that it knows.
     async fn follow(&self, daemon: &dyn Journeys, sent: Duration) -> (Finding, Option<String>) {
-        let begun = Instant::now();
-        let (mut arrived, mut id, mut journey) = (None, None, None);
+        let (begun, mut turns) = (Instant::now(), Turns::default());
+        let (mut arrived, mut journey) = (None, None);
         let mut ended: Option<Instant> = None;
         loop {
             if arrived.is_none()
-                && let Ok(Some(found)) = self.look().await
+                && let Ok(Some(id)) = self.look().await
             {
-                (arrived, id) = (Some(Instant::now()), Some(found));
+                arrived = Some((id, Instant::now()));
             }
-            if let Ok(answer) = daemon.of(&self.token).await
+            if let Some((id, _)) = &arrived
+                && let Ok(answer) = daemon.of(id, self.sent_at.saturating_sub(SLACK_MS)).await
                 && let Some(told) = answer["messages"].as_array().and_then(|it| it.first()).cloned()
             {
-                arrived = arrived.or_else(|| Some(Instant::now()));
-                id = id.or_else(|| told["immutable_id"].as_str().map(str::to_owned));
                 journey = Some(told);
             }
             if let Some(told) = &journey
@@ -155,25 +164,32 @@ impl Trip<'_> {
             {
                 let since = *ended.get_or_insert_with(Instant::now);
                 if is_marked(told) || told["state"] != "delivered" || since.elapsed() > MARKED_WITHIN {
-                    return (self.arrived(told, sent), id);
+                    return (self.arrived(told, sent), arrived.map(|(id, _)| id));
                 }
             }
             match arrived {
-                None if begun.elapsed() > self.wait => {
-                    return (self.late(&codes::PROBE_NOT_ARRIVED, None), id);
-                }
-                Some(at) if at.elapsed() > self.wait => {
+                None if begun.elapsed() > self.wait => return (self.late(&codes::PROBE_NOT_ARRIVED, None), None),
+                Some((id, at)) if at.elapsed() > self.wait => {
                     let entry = if journey.is_some() { &codes::PROBE_STUCK } else { &codes::PROBE_NOT_FOUND };
-                    return (self.late(entry, journey.as_ref()), id);
+                    return (self.late(entry, journey.as_ref()), Some(id));
                 }
-                _ => tokio::time::sleep(TURN).await,
+                _ => turns.pause().await,
             }
         }
     }
 
-    /// The probe's id, once it lies in the folder.
+    /// The probe's id, once it lies in the folder, or where the daemon has moved it from there.
     async fn look(&self) -> Result<Option<String>, GraphError> {
-        let (address, folder) = (&self.mailbox.address, self.mailbox.folder.as_str());
+        for folder in [Some(&self.mailbox.folder), self.mailbox.move_to.as_ref()].into_iter().flatten() {
+            if let Some(id) = self.look_into(folder).await? {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn look_into(&self, folder: &str) -> Result<Option<String>, GraphError> {
+        let address = &self.mailbox.address;
         let start = ReceivedFrom::Start { folder, since: self.sent_at.saturating_sub(SLACK_MS) };
         let mut page = self.graph.received_since(address, start).await?;
         for _ in 0..MOST_PAGES {
@@ -226,73 +242,18 @@ impl Trip<'_> {
     }
 }
 
-fn is_over(journey: &Value) -> bool {
-    matches!(journey["state"].as_str(), Some("delivered" | "filtered" | "parked" | "gone" | "in_the_dark"))
-}
+/// Pauses between questions, each twice as long as the one before, up to the last.
+struct Turns(Duration);
 
-fn is_marked(journey: &Value) -> bool {
-    steps(journey).any(|it| it["what"] == "marked")
-}
-
-fn steps(journey: &Value) -> impl Iterator<Item = &Value> {
-    journey["steps"].as_array().map_or(&[][..], Vec::as_slice).iter()
-}
-
-/// Each leg and when it was behind it, counted from the moment Exchange received the mail.
-fn legs(journey: &Value) -> String {
-    let told = steps(journey).filter_map(|step| {
-        let what = step["what"].as_str().filter(|it| *it != "received")?;
-        let route = step["route"].as_str().map(|it| format!(" by {it}")).unwrap_or_default();
-        let after = Duration::from_millis(u64::try_from(step["after_ms"].as_i64()?).unwrap_or(0));
-        Some(format!("{what}{route} after {}", shown(after)))
-    });
-    told.collect::<Vec<_>>().join(", ")
-}
-
-/// Where a mail stands: its state, and of each delivery route, state and last error.
-fn standing(journey: &Value) -> String {
-    let mut told = vec![journey["state"].as_str().unwrap_or("unknown").to_owned()];
-    for delivery in journey["deliveries"].as_array().into_iter().flatten() {
-        let text = |name: &str| delivery[name].as_str();
-        let mut line = format!("{} {}", text("route").unwrap_or("?"), text("state").unwrap_or("?"));
-        if let Some(error) = text("last_error") {
-            line.push_str(&format!(" ({error})"));
-        }
-        told.push(line);
+impl Default for Turns {
+    fn default() -> Self {
+        Self(FIRST_TURN)
     }
-    let last = steps(journey).filter_map(|it| it["detail"].as_str()).last();
-    if told.len() == 1 {
-        told.extend(last.map(str::to_owned));
-    }
-    told.join(", ")
 }
 
-fn shown(time: Duration) -> String {
-    format!("{:.1} s", time.as_secs_f64())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_journey_is_told_by_its_legs() {
-        let journey = json!({ "state": "delivered", "steps": [
-            { "what": "received", "after_ms": 0 }, { "what": "found", "after_ms": 800 },
-            { "what": "accepted", "after_ms": 1240, "route": "crm" }, { "what": "marked", "after_ms": -20 },
-        ], "deliveries": [] });
-        assert_eq!(legs(&journey), "found after 0.8 s, accepted by crm after 1.2 s, marked after 0.0 s");
-        assert!(is_over(&journey) && is_marked(&journey));
-        assert!(!is_over(&json!({ "state": "pending" })) && !is_marked(&json!({})));
-    }
-
-    #[test]
-    fn where_it_stands_names_what_holds_it_up() {
-        let stuck = json!({ "state": "pending", "steps": [], "deliveries": [
-            { "route": "crm", "state": "retrying", "last_error": "503" }, { "route": "archive", "state": "accepted" } ] });
-        assert_eq!(standing(&stuck), "pending, crm retrying (503), archive accepted");
-        let filtered = json!({ "state": "filtered", "deliveries": [],
-            "steps": [{ "what": "filtered", "detail": "no route matches" }] });
-        assert_eq!(standing(&filtered), "filtered, no route matches");
+impl Turns {
+    async fn pause(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(LAST_TURN);
     }
 }
