@@ -34,7 +34,7 @@ pub(super) struct DoctorArgs {
     mailbox: Vec<Address>,
     /// Prove that mail really flows: send a mail from each mailbox to itself and follow it through the running daemon to
     /// its routes. They see it like any other mail; it says what it is, carries X-Mailspan-Probe, and is deleted from the
-    /// mailbox at the end.
+    /// mailbox at the end: for good in the global cloud, into Deleted Items in those that have no call for it.
     #[arg(long)]
     round_trip: bool,
     /// How long the mail of --round-trip may take to arrive, and how long from there to be handed over.

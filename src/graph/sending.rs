@@ -248,13 +248,26 @@ impl Graph {
         self.find_in(mailbox, "", "find_by_message_id", &filter).await
     }
 
-    /// Deletes a draft; one that is gone already is a success.
+    /// Deletes a draft, which leaves it in Deleted Items; one that is gone already is a success.
     ///
     /// # Errors
     /// Everything else a call can end in.
     pub async fn delete_draft(&self, mailbox: &Address, id: &str) -> Result<(), GraphError> {
         let call = Call::delete("delete_draft", self.own(mailbox, id, "")?);
         match self.ask(&self.room(mailbox), 1, call).await {
+            Ok(_) | Err(GraphError::NotFound(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes a message so that no mail program shows it any more: it goes to the mailbox's recoverable items. One that is
+    /// gone already is a success. Only the global cloud has this (learn.microsoft.com/graph/api/message-permanentdelete).
+    ///
+    /// # Errors
+    /// [`GraphError::Refused`] where the cloud has no such call, and everything else a call can end in.
+    pub async fn delete_permanently(&self, mailbox: &Address, id: &str) -> Result<(), GraphError> {
+        let url = self.own(mailbox, id, "/permanentDelete")?;
+        match self.ask(&self.room(mailbox), 1, Call::post("delete_permanently", url, Bytes::new(), JSON)).await {
             Ok(_) | Err(GraphError::NotFound(_)) => Ok(()),
             Err(error) => Err(error),
         }

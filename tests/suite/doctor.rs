@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mailspan_tenant::{Access, Fault, FaultAction, Operation, Options};
+use mailspan_tenant::{Access, Fault, FaultAction, Operation, Options, Quirks};
 
 use crate::doctor_world::{Clinic, SALES, changed, file};
 use crate::identity_keys::Pair;
@@ -238,8 +238,8 @@ async fn no_draft_stays_behind_whatever_answers_are_lost() {
             "made, says a gateway, or not",
             Fault::on(Operation::Draft, FaultAction::FailAfter { status: 504, code: "x".into() }),
         ),
-        ("removed and not answered", Fault::on(Operation::Delete, FaultAction::DropAfter)),
-        ("not removed at once", Fault::on(Operation::Delete, FaultAction::DropBefore).times(1)),
+        ("removed and not answered", Fault::on(Operation::PermanentDelete, FaultAction::DropAfter)),
+        ("not removed at once", Fault::on(Operation::PermanentDelete, FaultAction::DropBefore).times(1)),
     ] {
         let clinic = Clinic::new().await;
         clinic.tenant.fault(fault.times(1));
@@ -249,12 +249,36 @@ async fn no_draft_stays_behind_whatever_answers_are_lost() {
     }
     // One that could not be removed is said, and removed by the next.
     let clinic = Clinic::new().await;
-    let fault = clinic.tenant.fault(Fault::on(Operation::Delete, FaultAction::DropBefore).mailbox(SUPPORT));
+    let fault = clinic.tenant.fault(Fault::on(Operation::PermanentDelete, FaultAction::DropBefore).mailbox(SUPPORT));
     clinic.report().await.says_only("never removed", &["draft_left_behind"]);
     assert_eq!(clinic.drafts().len(), 1);
     clinic.tenant.clear_fault(fault);
     clinic.report().await.says_only("the next one", &[]);
     assert_eq!(clinic.drafts().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draft_is_removed_for_good_where_the_cloud_can() {
+    let places = |clinic: &Clinic| {
+        let all = [SUPPORT, SALES].into_iter().flat_map(|it| clinic.tenant.messages(it));
+        all.map(|it| it.folder).collect::<Vec<_>>()
+    };
+    let clinic = Clinic::new().await;
+    clinic.report().await.says_only("the global cloud", &[]);
+    assert_eq!(places(&clinic), ["recoverableitemspurges", "recoverableitemspurges"]);
+
+    for cloud in ["gcc_high", "dod", "china"] {
+        let clinic = Clinic::new().await;
+        let toml = changed(&clinic.plan.toml(), "[[tenants]]", &format!("[[tenants]]\ncloud = {cloud:?}"));
+        clinic.report_of(&toml, &[]).await.says_only("a cloud that has no call for it", &[]);
+        assert_eq!(places(&clinic), ["deleteditems", "deleteditems"], "{cloud}");
+        assert_eq!(clinic.tenant.requests().get(Operation::PermanentDelete.name()), None, "{cloud}");
+    }
+
+    let clinic = Clinic::new().await;
+    clinic.tenant.set_quirks(Quirks { no_permanent_delete: true, ..Quirks::default() });
+    clinic.report().await.says_only("it is refused", &[]);
+    assert_eq!(places(&clinic), ["deleteditems", "deleteditems"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

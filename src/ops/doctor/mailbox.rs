@@ -11,8 +11,9 @@ use super::claims::{Claims, Needs};
 use super::codes;
 use super::credentials::of_tenant;
 use super::finding::{Entry, Fact, Finding, Step};
-use crate::graph::{Folder, Graph, GraphError, OwnMessage, Refusal, SUBMISSION_PROPERTY, SendError, Written};
-use crate::identity::config::TenantConfig;
+use super::removal::remove;
+use crate::graph::{Folder, Graph, GraphError, Refusal, SUBMISSION_PROPERTY, SendError, Written};
+use crate::identity::config::{Cloud, TenantConfig};
 use crate::model::address::Address;
 
 /// What the probe's draft is called, should anybody ever see it.
@@ -124,8 +125,8 @@ pub(super) enum Probe {
 }
 
 /// Makes a draft and removes it, and whatever an earlier probe left behind.
-pub(super) async fn probe(graph: &Graph, address: &Address) -> Probe {
-    if let Err(error) = sweep(graph, address).await {
+pub(super) async fn probe(graph: &Graph, address: &Address, cloud: Cloud) -> Probe {
+    if let Err(error) = sweep(graph, address, cloud).await {
         return Probe::Refused(error);
     }
     let draft = json!({
@@ -134,7 +135,7 @@ pub(super) async fn probe(graph: &Graph, address: &Address) -> Probe {
         "singleValueExtendedProperties": [{ "id": SUBMISSION_PROPERTY, "value": DRAFT_KEY }],
     });
     match graph.create_draft(address, &Written::Json(draft.to_string().into())).await {
-        Ok(made) => match remove(graph, address, &made).await {
+        Ok(made) => match remove(graph, address, &made.id, cloud).await {
             Ok(()) => Probe::Fine,
             Err(error) => Probe::LeftBehind(error),
         },
@@ -142,7 +143,7 @@ pub(super) async fn probe(graph: &Graph, address: &Address) -> Probe {
         Err(SendError::Unknown(unanswered)) => {
             for wait in LOOK_AFTER {
                 tokio::time::sleep(wait).await;
-                match sweep(graph, address).await {
+                match sweep(graph, address, cloud).await {
                     Ok(0) => {}
                     Ok(_) => return Probe::Fine,
                     Err(error) => return Probe::LeftBehind(error),
@@ -154,22 +155,12 @@ pub(super) async fn probe(graph: &Graph, address: &Address) -> Probe {
 }
 
 /// Removes the drafts of earlier probes, and says how many there were.
-async fn sweep(graph: &Graph, address: &Address) -> Result<usize, GraphError> {
+async fn sweep(graph: &Graph, address: &Address, cloud: Cloud) -> Result<usize, GraphError> {
     let left = graph.find_drafts(address, DRAFT_KEY).await?;
     for draft in left.iter().filter(|it| it.is_draft) {
-        remove(graph, address, draft).await?;
+        remove(graph, address, &draft.id, cloud).await?;
     }
     Ok(left.len())
-}
-
-/// Removes a draft; where the answer is lost it is asked once more, which changes nothing if it is gone.
-async fn remove(graph: &Graph, address: &Address, draft: &OwnMessage) -> Result<(), GraphError> {
-    match graph.delete_draft(address, &draft.id).await {
-        Err(GraphError::Unavailable { .. } | GraphError::Unreachable { .. }) => {
-            graph.delete_draft(address, &draft.id).await
-        }
-        ended => ended,
-    }
 }
 
 /// Whether a mailbox can be written to.

@@ -1,7 +1,7 @@
 //! What is wrong with a set-up, and what to do: ten steps from the clock to the public URL, and a probe mail if asked for.
 //!
 //! Asks Microsoft and the bridge's own URL, not the store, so it works beside a running daemon and without one. What
-//! depends on a failed step is skipped and says so: the first failure is the cause. It leaves nothing behind.
+//! depends on a failed step is skipped and says so: the first failure is the cause. What it makes it removes again.
 
 mod claims;
 mod codes;
@@ -11,6 +11,7 @@ mod finding;
 mod mailbox;
 mod network;
 mod public_url;
+mod removal;
 mod round_trip;
 mod subscriptions;
 mod tenant;

@@ -1,7 +1,7 @@
 //! `--round-trip`: a mail from the mailbox to itself, followed on its whole way.
 //!
 //! The probe is a real mail: routes see it like any other, and handing it over is what is proven. Its subject says what it
-//! is, a header marks it, no copy is kept in Sent Items, and it is deleted from the mailbox at the end, however that is.
+//! is, a header marks it, no copy is kept in Sent Items, and it is removed from the mailbox at the end, however that is.
 
 mod journey;
 
@@ -13,6 +13,7 @@ use self::journey::{is_marked, is_over, legs, shown, standing};
 use super::codes;
 use super::finding::{Entry, Fact, Finding, Step};
 use super::mailbox::{self, Ground};
+use super::removal::remove;
 use super::{Mailbox, RoundTrip};
 use crate::graph::{Graph, GraphError, ReceivedFrom, SendError, Written};
 use crate::model::clock::{SharedClock, UnixMillis};
@@ -221,7 +222,8 @@ impl Trip<'_> {
     }
 
     async fn clean_up(&self, id: Option<String>) -> Option<Finding> {
-        let error = self.graph.delete_draft(&self.mailbox.address, &id?).await.err()?;
+        let cloud = self.ground.tenant.cloud;
+        let error = remove(self.graph, &self.mailbox.address, &id?, cloud).await.err()?;
         Some(self.found(&codes::PROBE_LEFT_BEHIND, vec![("graph", mailbox::said(&error))]))
     }
 

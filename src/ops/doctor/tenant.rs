@@ -242,7 +242,7 @@ pub(super) async fn mailbox(
     if read.is_err() {
         found.push(skipped(Step::Write, "The mailbox cannot be read: see above"));
     } else if mailbox.write {
-        let probe = mailbox::probe(&served.graph, address).await;
+        let probe = mailbox::probe(&served.graph, address, tenant.config.cloud).await;
         found.push(mailbox::written(address, folder, &probe, ground));
     } else {
         found.push(skipped(Step::Write, "Nothing is ever written into it, as configured"));

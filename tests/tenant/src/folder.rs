@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 pub(crate) type Place = (i64, u32);
 
 /// The folders every mailbox has: well-known name, name shown.
-pub(crate) const WELL_KNOWN: [(&str, &str); 9] = [
+pub(crate) const WELL_KNOWN: [(&str, &str); 10] = [
     ("inbox", "Inbox"),
     ("drafts", "Drafts"),
     ("sentitems", "Sent Items"),
@@ -18,6 +18,7 @@ pub(crate) const WELL_KNOWN: [(&str, &str); 9] = [
     ("outbox", "Outbox"),
     ("msgfolderroot", "Top of Information Store"),
     ("recoverableitemsdeletions", "Deletions"),
+    ("recoverableitemspurges", "Purges"),
 ];
 
 pub(crate) const DRAFTS: u32 = 1;
@@ -25,6 +26,8 @@ pub(crate) const SENT_ITEMS: u32 = 2;
 pub(crate) const DELETED_ITEMS: u32 = 3;
 pub(crate) const ROOT: u32 = 7;
 pub(crate) const DELETIONS: u32 = 8;
+/// What lies here is found by no client.
+pub(crate) const PURGES: u32 = 9;
 
 #[derive(Debug, Default)]
 pub(crate) struct Folder {

@@ -9,7 +9,7 @@ use crate::{
     call::Call,
     clock::held,
     enclose,
-    folder::{DELETED_ITEMS, DELETIONS},
+    folder::{DELETED_ITEMS, DELETIONS, PURGES},
     ids::Named,
     mailbox::{Change, Contents, Edit, Message},
     query::Select,
@@ -29,7 +29,7 @@ impl World {
         let now = self.clock.now_ms();
         contents
             .message(number)
-            .filter(|message| owner == mailbox.number && message.shown_from <= now)
+            .filter(|message| owner == mailbox.number && message.shown_from <= now && message.folder != PURGES)
             .filter(|message| incarnation.is_none_or(|incarnation| incarnation == message.incarnation))
             .map(|message| message.number)
             .ok_or_else(Answer::item_not_found)
@@ -112,6 +112,22 @@ impl World {
         Ok((Answer::empty(204), change.ok_or_else(Answer::item_not_found)?))
     }
 
+    /// `POST …/messages/{id}/permanentDelete`: into Purges, whichever folder it lies in
+    /// (learn.microsoft.com/graph/api/message-permanentdelete).
+    pub(crate) fn delete_permanently(&self, mailbox: &Mailbox, id: &str, call: &Call) -> Result<(Answer, Change), Answer> {
+        if self.quirks().no_permanent_delete {
+            return Err(Answer::bad_request("Resource not found for the segment 'permanentDelete'."));
+        }
+        call.query.only(&[])?;
+        if !call.body.is_empty() {
+            return Err(Answer::bad_request("permanentDelete takes no body."));
+        }
+        let mut contents = held(&mailbox.contents);
+        let number = self.found(mailbox, &contents, id)?;
+        let change = contents.put_away(number, self.clock.now()).ok_or_else(Answer::item_not_found)?;
+        Ok((Answer::empty(204), change))
+    }
+
     pub(crate) fn entity(
         &self,
         mailbox: &Mailbox,
@@ -159,7 +175,7 @@ impl World {
         call.query.only(&["$select", "$top"])?;
         let contents = held(&mailbox.contents);
         let all: Vec<_> =
-            (0..contents.folders.len() as u32).map(|at| self.folder_json(mailbox, &contents, at)).collect();
+            (0..contents.folders.len() as u32).filter(|at| *at != PURGES).map(|at| self.folder_json(mailbox, &contents, at)).collect();
         let context = format!("{}/$metadata#users('{}')/mailFolders", self.graph(), mailbox.guid);
         Ok(Answer::json(200, json!({ "@odata.context": context, "value": all })))
     }

@@ -12,7 +12,7 @@ use crate::{
     attachments::CloudFile,
     envelope::Envelope,
     filter::Facts,
-    folder::{DELETED_ITEMS, DELETIONS, DRAFTS, Folder, Happening, Place, ROOT, Shelf, WELL_KNOWN},
+    folder::{DELETED_ITEMS, DELETIONS, DRAFTS, Folder, Happening, PURGES, Place, ROOT, Shelf, WELL_KNOWN},
     ids::{IdStyle, Named},
     outgoing::Outgoing,
 };
@@ -180,7 +180,7 @@ impl Contents {
     }
 
     pub(crate) fn children_of(&self, number: u32) -> usize {
-        if number == ROOT { self.folders.len() - 1 } else { 0 }
+        if number == ROOT { self.folders.len() - 2 } else { 0 }
     }
 
     /// A message that still exists.
@@ -301,7 +301,8 @@ impl Contents {
         message.folders_before.push(from);
         if let Some(folder) = self.folders.get_mut(from as usize) {
             folder.shelf.take(place);
-            folder.log.note(left, number, old, Happening::Left { deleted: to == DELETED_ITEMS || to == DELETIONS });
+            let deleted = [DELETED_ITEMS, DELETIONS, PURGES].contains(&to);
+            folder.log.note(left, number, old, Happening::Left { deleted });
         }
         if let Some(folder) = self.folders.get_mut(to as usize) {
             folder.shelf.put(place, is_read);
@@ -312,6 +313,14 @@ impl Contents {
             }
         }
         Some(Change { number, before: Some(before), after: self.snapshot(number) })
+    }
+
+    /// Puts a message where no client finds it, until its retention ends.
+    pub(crate) fn put_away(&mut self, number: u32, now: Timestamp) -> Option<Change> {
+        let change = self.relocate(number, PURGES, false, now)?;
+        let place = self.message(number)?.place();
+        self.everywhere.take(place);
+        Some(Change { after: None, ..change })
     }
 
     /// Removes a message for good.

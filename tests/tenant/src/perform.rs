@@ -181,6 +181,7 @@ fn mail(world: &Arc<World>, call: &Call, mailbox: &Arc<Mailbox>) -> Result<Answe
         (Target::Mime { id, .. }, "GET") => world.get_mime(mailbox, id),
         (Target::Attachments { id, .. }, "GET") => world.list_attachments(mailbox, id, call),
         (Target::Move { id, .. }, "POST") => world.move_message(mailbox, id, call).map(notified),
+        (Target::PermanentDelete { id, .. }, "POST") => world.delete_permanently(mailbox, id, call).map(notified),
         (Target::Messages { folder: None, .. }, "POST") => world.create_draft(mailbox, call).map(notified),
         (Target::Reply { id, all, .. }, "POST") => world.create_reply(mailbox, id, *all, call).map(notified),
         (Target::Attachments { id, .. }, "POST") => world.attach(mailbox, id, call).map(notified),
@@ -215,7 +216,7 @@ impl World {
 /// Reading needs a role that reads mail, changing one that writes it, sending one that sends.
 fn permitted(world: &World, call: &Call, mailbox: Option<&Arc<Mailbox>>) -> Result<(), Answer> {
     let enough: &[&str] = match call.operation {
-        Operation::Patch | Operation::Move | Operation::Delete => &["Mail.ReadWrite"],
+        Operation::Patch | Operation::Move | Operation::Delete | Operation::PermanentDelete => &["Mail.ReadWrite"],
         Operation::Draft | Operation::Reply | Operation::Attach | Operation::UploadSession => &["Mail.ReadWrite"],
         Operation::Send | Operation::SendMail => &["Mail.Send"],
         Operation::Mime | Operation::Attachments => &["Mail.Read", "Mail.ReadWrite"],

@@ -33,6 +33,8 @@ pub enum Operation {
     Move,
     /// A deletion of a message.
     Delete,
+    /// A deletion of a message from which no client brings it back.
+    PermanentDelete,
     /// A folder, or the list of them.
     Folder,
     /// A `$batch`.
@@ -61,7 +63,7 @@ pub enum Operation {
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Operation; 24] = [
+    pub const ALL: [Operation; 25] = [
         Self::Token,
         Self::SignIn,
         Self::Me,
@@ -74,6 +76,7 @@ impl Operation {
         Self::Patch,
         Self::Move,
         Self::Delete,
+        Self::PermanentDelete,
         Self::Folder,
         Self::Batch,
         Self::BatchItem,
@@ -103,6 +106,7 @@ impl Operation {
             Self::Patch => "patch",
             Self::Move => "move",
             Self::Delete => "delete",
+            Self::PermanentDelete => "permanent_delete",
             Self::Folder => "folder",
             Self::Batch => "batch",
             Self::BatchItem => "batch_item",
@@ -156,6 +160,10 @@ pub(crate) enum Target {
         id: String,
     },
     Move {
+        user: String,
+        id: String,
+    },
+    PermanentDelete {
         user: String,
         id: String,
     },
@@ -245,6 +253,7 @@ impl Target {
             (3, _) if is(rest + 2, "$value") => Self::Mime { user, id: word(rest + 1) },
             (3, _) if is(rest + 2, "attachments") => Self::Attachments { user, id: word(rest + 1) },
             (3, _) if has("move") => Self::Move { user, id: word(rest + 1) },
+            (3, _) if has("permanentDelete") => Self::PermanentDelete { user, id: word(rest + 1) },
             (3, _) if has("createReply") => Self::Reply { user, id: word(rest + 1), all: false },
             (3, _) if has("createReplyAll") => Self::Reply { user, id: word(rest + 1), all: true },
             (3, _) if has("send") => Self::Send { user, id: word(rest + 1) },
@@ -266,6 +275,7 @@ impl Target {
             | Self::Mime { user, .. }
             | Self::Attachments { user, .. }
             | Self::Move { user, .. }
+            | Self::PermanentDelete { user, .. }
             | Self::Reply { user, .. }
             | Self::UploadSession { user, .. }
             | Self::Send { user, .. }
@@ -282,6 +292,7 @@ impl Target {
             | Self::Mime { id, .. }
             | Self::Attachments { id, .. }
             | Self::Move { id, .. }
+            | Self::PermanentDelete { id, .. }
             | Self::Reply { id, .. }
             | Self::UploadSession { id, .. }
             | Self::Send { id, .. } => Some(id),
@@ -306,6 +317,7 @@ impl Target {
             (Self::Attachments { .. }, "GET") => Operation::Attachments,
             (Self::Attachments { .. }, _) => Operation::Attach,
             (Self::Move { .. }, _) => Operation::Move,
+            (Self::PermanentDelete { .. }, _) => Operation::PermanentDelete,
             (Self::Reply { .. }, _) => Operation::Reply,
             (Self::UploadSession { .. }, _) => Operation::UploadSession,
             (Self::Send { .. }, _) => Operation::Send,

@@ -17,6 +17,7 @@ use crate::{
     courier::Courier,
     entra::Entra,
     fault::Faults,
+    folder::PURGES,
     ids::{MessageId, Named},
     ledger::Ledger,
     mailbox::Contents,
@@ -110,6 +111,8 @@ pub struct Quirks {
     pub transport_delay: std::time::Duration,
     /// A draft gets another Message-ID when it is sent.
     pub rename_sent: bool,
+    /// There is no `permanentDelete`, as in the clouds of the US Government and in China.
+    pub no_permanent_delete: bool,
 }
 
 impl World {
@@ -165,12 +168,13 @@ impl World {
 
     /// A folder by its well-known name or its id.
     pub(crate) fn folder(&self, mailbox: &Mailbox, contents: &Contents, name: &str) -> Option<u32> {
-        match Named::read(self.seed, name) {
+        let found = match Named::read(self.seed, name) {
             Some(Named::Folder { mailbox: owner, number }) if owner == mailbox.number => {
                 contents.folder(number).map(|_| number)
             }
             _ => contents.folder_named(name).filter(|at| contents.folder(*at).is_some_and(|f| !f.name.is_empty())),
-        }
+        };
+        found.filter(|number| *number != PURGES)
     }
 
     /// Refuses what the mailbox's access does not allow.

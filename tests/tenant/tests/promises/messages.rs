@@ -109,6 +109,30 @@ async fn deleting_goes_by_way_of_deleted_items() {
 }
 
 #[tokio::test]
+async fn deleting_permanently_leaves_nothing_that_a_client_finds() {
+    let client = Client::new().await;
+    let id = client.tenant.receive(MAILBOX, mail(1));
+    let path = format!("{}/permanentDelete", message(&id));
+    assert_eq!(client.post(&path, json!({ "why": "not" })).await.status, 400, "it takes no body");
+    assert_eq!(answer(client.immutable(Method::POST, &path)).await.status, 204);
+    assert_eq!(client.tenant.message(&id).unwrap().folder, "recoverableitemspurges");
+    assert_eq!(answer(client.immutable(Method::POST, &path)).await.status, 404);
+    assert_eq!(client.get(&message(&id)).await.status, 404);
+    assert_eq!(client.get("/users/support@contoso.com/mailFolders/recoverableitemspurges").await.status, 404);
+    for list in [format!("{INBOX}/messages"), "/users/support@contoso.com/messages".to_owned()] {
+        assert_eq!(client.get(&list).await.ids(), Vec::<String>::new(), "{list}");
+    }
+    let folders = client.get("/users/support@contoso.com/mailFolders").await.json.to_string();
+    assert!(folders.contains("Deletions") && !folders.contains("Purges"), "{folders}");
+
+    client.tenant.set_quirks(Quirks { no_permanent_delete: true, ..Quirks::default() });
+    let id = client.tenant.receive(MAILBOX, mail(2));
+    let path = format!("{}/permanentDelete", message(&id));
+    assert_eq!(answer(client.immutable(Method::POST, &path)).await.status, 400);
+    assert_eq!(client.tenant.message(&id).unwrap().folder, "inbox");
+}
+
+#[tokio::test]
 async fn a_list_is_filtered_ordered_and_paged() {
     let client = Client::new().await;
     let at = |text: &str| text.parse().unwrap();
