@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use self::listening::InItsPlace;
 use self::setup::{Teller, pushed, tenants};
@@ -34,7 +36,8 @@ pub(super) struct DoctorArgs {
     mailbox: Vec<Address>,
     /// Prove that mail really flows: send a mail from each mailbox to itself and follow it through the running daemon to
     /// its routes. They see it like any other mail; it says what it is, carries X-Mailspan-Probe, and is deleted from the
-    /// mailbox at the end: for good in the global cloud, into Deleted Items in those that have no call for it.
+    /// mailbox at the end: for good in the global cloud, into Deleted Items in those that have no call for it. One that
+    /// arrives too late for that, or after a Ctrl-C, is removed by the next.
     #[arg(long)]
     round_trip: bool,
     /// How long the mail of --round-trip may take to arrive, and how long from there to be handed over.
@@ -92,7 +95,8 @@ async fn look(args: &DoctorArgs, config: &Arc<Config>) -> Result<u8, String> {
     });
     let journeys = runs.then(|| Box::new(Teller(client)) as Box<dyn Journeys>);
     let round_trip = args.round_trip.then_some(RoundTrip { journeys, wait: args.wait.0 });
-    let setup = Setup { tenants, egress, clock: Arc::new(SystemClock), public_url, daemon, pushed, round_trip };
+    let stop = CancellationToken::new();
+    let setup = Setup { tenants, egress, clock: Arc::new(SystemClock), public_url, daemon, pushed, round_trip, stop: stop.clone() };
 
     let widest = widest(&setup);
     let (json, colours) = (args.daemon.json, io::stdout().is_terminal());
@@ -102,10 +106,30 @@ async fn look(args: &DoctorArgs, config: &Arc<Config>) -> Result<u8, String> {
             _ = io::stdout().write_all(lines(finding, widest, colours).as_bytes());
         }
     };
-    let found = examine(&setup, say).await;
+    let found = tokio::select! {
+        found = examine(&setup, say) => found,
+        ended = stopped_twice(&stop) => return ended.map(|()| TROUBLE),
+    };
     let text = if json { format!("{:#}\n", document(&found)) } else { summary(&found) };
     let written = io::stdout().write_all(text.as_bytes());
     Ok(if found.iter().any(Finding::is_fail) || written.is_err() { TROUBLE } else { 0 })
+}
+
+/// The first Ctrl-C or SIGTERM stops the look, which removes what it made; the second is out at once.
+async fn stopped_twice(stop: &CancellationToken) -> Result<(), String> {
+    let hear = |kind| signal(kind).map_err(|error| format!("signals cannot be heard: {error}"));
+    let (mut terminate, mut interrupt) = (hear(SignalKind::terminate())?, hear(SignalKind::interrupt())?);
+    for seen in 0..2 {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if seen == 0 {
+            complain("stopping: what was made for a trial is removed first; once more ends this at once");
+            stop.cancel();
+        }
+    }
+    Ok(())
 }
 
 fn wants_push(config: &Config) -> bool {

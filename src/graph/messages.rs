@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use url::Url;
 
@@ -58,6 +59,15 @@ pub enum DeltaFrom<'a> {
         with_read_state: bool,
         /// Only messages that came at or after this time. Graph then returns at most 5,000 of them.
         since: Option<UnixMillis>,
+    },
+    /// The same, of those whose subject begins with these words.
+    Titled {
+        /// The folder: an id or a well-known name.
+        folder: &'a str,
+        /// The time.
+        since: UnixMillis,
+        /// The words.
+        begins: &'a str,
     },
     /// Where a page before ended.
     Link(&'a str),
@@ -176,8 +186,15 @@ impl Graph {
     pub async fn received_since(&self, mailbox: &Address, from: ReceivedFrom<'_>) -> Result<MessagePage, GraphError> {
         let url = match from {
             ReceivedFrom::Link(link) => self.endpoint.follow(link)?,
-            ReceivedFrom::Start { folder, since } => self.list_start(mailbox, folder, since, "")?,
-            ReceivedFrom::Senders { folder, since } => self.list_start(mailbox, folder, since, ",from")?,
+            ReceivedFrom::Start { folder, since } => self.list_start(mailbox, folder, &received_from(since), "")?,
+            ReceivedFrom::Senders { folder, since } => {
+                self.list_start(mailbox, folder, &received_from(since), ",from")?
+            }
+            ReceivedFrom::Titled { folder, since, begins } => {
+                let titled = format!(" and startswith(subject,'{}')", begins.replace('\'', "''"));
+                let titled = utf8_percent_encode(&titled, NON_ALPHANUMERIC);
+                self.list_start(mailbox, folder, &format!("{}{titled}", received_from(since)), "")?
+            }
         };
         let body = self.ask(&self.room(mailbox), 1, Call::get("list", url)).await?;
         let page: Page<'_> = parse(&body)?;
@@ -233,13 +250,12 @@ impl Graph {
         Ok(Folder { id: folder.id, total: folder.total_item_count, unread: folder.unread_item_count })
     }
 
-    fn list_start(&self, mailbox: &Address, folder: &str, since: UnixMillis, more: &str) -> Result<Url, GraphError> {
+    fn list_start(&self, mailbox: &Address, folder: &str, filter: &str, more: &str) -> Result<Url, GraphError> {
         self.endpoint.at(format_args!(
-            "{}/mailFolders/{}/messages?$filter={}&$orderby=receivedDateTime%20asc&$top={SWEEP_PAGE}\
+            "{}/mailFolders/{}/messages?$filter={filter}&$orderby=receivedDateTime%20asc&$top={SWEEP_PAGE}\
              &$select={FIELDS},isRead{more}",
             User(mailbox),
-            segment(folder)?,
-            received_from(since)
+            segment(folder)?
         ))
     }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Query;
 use axum::routing::get;
-use mailspan_tenant::{Options, Quirks};
+use mailspan_tenant::{Fault, FaultAction, MessageId, Operation, Options, Quirks};
 use serde_json::{Value, json};
 
 use crate::doctor_world::{Clinic, Report, SALES, changed, file};
 use crate::receiver::Answer;
-use crate::world::{Bridge, Inbox, Plan, SUPPORT, options, until_so};
+use crate::world::{Bridge, Inbox, Plan, SUPPORT, mail, options, until_so};
 
 const TRIP: [&str; 3] = ["--round-trip", "--wait", "3s"];
 const SUBJECT: &str = "Mailspan doctor: probe ";
@@ -63,6 +63,15 @@ type Asked = Arc<Mutex<Vec<HashMap<String, String>>>>;
 
 /// A daemon that knows a mail when it is asked for the second time, and has handed it over by then.
 async fn daemon() -> (String, Asked) {
+    daemon_that_knows_after(1).await
+}
+
+/// A daemon that never hears of a mail.
+async fn silent_daemon() -> (String, Asked) {
+    daemon_that_knows_after(usize::MAX).await
+}
+
+async fn daemon_that_knows_after(questions: usize) -> (String, Asked) {
     let asked = Asked::default();
     let trace = {
         let asked = Arc::clone(&asked);
@@ -71,7 +80,7 @@ async fn daemon() -> (String, Asked) {
             asked.push(query);
             let steps = json!([{ "what": "marked", "after_ms": 9 }]);
             let told = json!({ "state": "delivered", "steps": steps, "deliveries": [] });
-            axum::Json(json!({ "messages": if asked.len() > 1 { vec![told] } else { vec![] } }))
+            axum::Json(json!({ "messages": if asked.len() > questions { vec![told] } else { vec![] } }))
         }
     };
     let app = Router::new()
@@ -202,4 +211,67 @@ async fn a_daemon_that_asks_for_a_token_is_shown_one() {
     report.says_only("a token", &[]);
     assert!(!format!("{report:?}").contains(token));
     bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_trip_left_is_removed_by_the_next() {
+    let clinic = Clinic::new().await;
+    let ago = |minutes: u64| jiff::Timestamp::now() - Duration::from_secs(60 * minutes);
+    let put = |subject: &str, minutes: u64, folder: &str| {
+        clinic.tenant.receive_at(SUPPORT, mail(subject), ago(minutes), true, folder)
+    };
+    let probe = |token: char| format!("{SUBJECT}{}, safe to delete", String::from(token).repeat(32));
+    let old = [put(&probe('a'), 20, "inbox"), put(&probe('b'), 60 * 24 * 40, "junkemail")];
+    let others = [
+        put(&format!("Re: {}", probe('c')), 20, "inbox"),
+        put("Mailspan doctor: probe of ours, safe to delete", 20, "inbox"),
+        put("Invoice", 20, "inbox"),
+        // Of a doctor that looks just now, at another desk.
+        put(&probe('d'), 2, "inbox"),
+    ];
+    let args = ["--round-trip", "--mailbox", SUPPORT];
+    clinic.report_of(&clinic.plan.toml(), &args).await.says_only("old probes", &[]);
+    let place = |id: &MessageId| clinic.tenant.message(id).unwrap().folder;
+    assert!(old.iter().all(|it| place(it) == "recoverableitemspurges"), "{:#?}", clinic.tenant.messages(SUPPORT));
+    assert!(others.iter().all(|it| place(it) == "inbox"), "{:#?}", clinic.tenant.messages(SUPPORT));
+
+    put(&probe('e'), 20, "inbox");
+    clinic.tenant.fault(Fault::on(Operation::PermanentDelete, FaultAction::refuse(403, "ErrorAccessDenied")).times(2));
+    let report = clinic.report_of(&clinic.plan.toml(), &args).await;
+    assert_eq!(report.codes(), ["draft_left_behind", "old_probes_left"], "{:#?}", report.checks);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_stopped_removes_what_was_made_first() {
+    let clinic = Clinic::new().await;
+    let toml = clinic.plan.toml();
+    let sent = async || until_so("the probe mail", async || clinic.tenant.sent().len() == 2).await;
+    clinic.tenant.set_quirks(Quirks { transport_delay: Duration::from_secs(2), ..Quirks::default() });
+    let report = clinic.report_until(&toml, &["--round-trip"], "INT", sent()).await;
+    report.says_only("Ctrl-C, with probes on their way", &["stopped"]);
+    assert_eq!(left(&clinic), 0, "{:#?}", clinic.tenant.messages(SUPPORT));
+
+    let (url, _) = silent_daemon().await;
+    let inboxes = || [SUPPORT, SALES].into_iter().flat_map(|it| clinic.tenant.messages(it));
+    let arrived = until_so("a probe mail in each inbox", async || {
+        inboxes().filter(|it| it.folder == "inbox" && it.subject.starts_with(SUBJECT)).count() == 2
+    });
+    let report = clinic.report_until(&toml, &["--round-trip", "--server", &url], "TERM", arrived).await;
+    report.says_only("SIGTERM, with probes that nobody hands over", &["stopped"]);
+    assert_eq!(left(&clinic), 0, "{:#?}", clinic.tenant.messages(SUPPORT));
+
+    let drafted = until_so("a draft", async || !clinic.drafts().is_empty());
+    clinic.tenant.fault(Fault::on(Operation::PermanentDelete, FaultAction::Slow(Duration::from_secs(2))).times(2));
+    clinic.report_until(&toml, &[], "INT", drafted).await.says_only("Ctrl-C, with drafts", &["stopped"]);
+    assert_eq!(left(&clinic), 0, "{:#?}", clinic.tenant.messages(SUPPORT));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_stopped_before_the_probe_arrives_says_that_it_is_left() {
+    let clinic = Clinic::new().await;
+    clinic.tenant.set_quirks(Quirks { transport_delay: Duration::from_secs(600), ..Quirks::default() });
+    let sent = until_so("the probe mail", async || clinic.tenant.sent().len() == 1);
+    let args = ["--round-trip", "--mailbox", SUPPORT];
+    let report = clinic.report_until(&clinic.plan.toml(), &args, "INT", sent).await;
+    report.says_only("Ctrl-C, with a probe that does not come", &["probe_left_behind", "stopped"]);
 }

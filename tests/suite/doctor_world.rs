@@ -3,12 +3,12 @@
 //! Whatever it says is searched for secrets, tokens and gaps in its sentences.
 
 use std::path::{Path, PathBuf};
-use std::process::Output;
-use std::time::{Duration, Instant};
+use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use mailspan_tenant::{MessageState, Options, Tenant};
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::said;
 use crate::world::{Plan, SUPPORT, options};
@@ -98,27 +98,40 @@ impl Clinic {
 
     /// What it says of this configuration, asked with these arguments as well.
     pub(crate) async fn report_of(&self, toml: &str, args: &[&str]) -> Report {
-        let output = self.doctor(toml, &[&["--json"], args].concat()).await;
-        let text = String::from_utf8(output.stdout).unwrap();
-        let said: Value = serde_json::from_str(&text)
-            .unwrap_or_else(|error| panic!("{error}: {text} {}", String::from_utf8_lossy(&output.stderr)));
-        let checks = said["checks"].as_array().unwrap().clone();
-        Report { code: output.status.code(), status: said["status"].as_str().unwrap().to_owned(), checks }
+        Report::read(&self.doctor(toml, &[&["--json"], args].concat()).await)
+    }
+
+    /// What it says when it gets this signal once something has happened.
+    pub(crate) async fn report_until(&self, toml: &str, args: &[&str], name: &str, then: impl Future) -> Report {
+        let child = self.command(toml, &[&["--json"], args].concat()).spawn().unwrap();
+        let id = child.id().unwrap().to_string();
+        then.await;
+        let signal = Command::new("kill").args([&format!("-{name}"), &id]).status().await.unwrap();
+        assert!(signal.success());
+        Report::read(&self.ended(child).await)
     }
 
     /// Runs the program. Nothing it says may be a secret, or a sentence with a gap.
     pub(crate) async fn doctor(&self, toml: &str, args: &[&str]) -> Output {
+        self.ended(self.command(toml, args).spawn().unwrap()).await
+    }
+
+    fn command(&self, toml: &str, args: &[&str]) -> Command {
         let file = self.path("doctor.toml");
         said::secrets_of(toml);
         std::fs::write(&file, toml).unwrap();
-        let begun = Instant::now();
         let mut command = Command::new(env!("CARGO_BIN_EXE_mailspan"));
         command.arg("doctor").arg("--config").arg(&file).args(args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         SURROUNDINGS.iter().for_each(|it| _ = command.env_remove(it));
         if let Some(roots) = &self.roots {
             command.env("SSL_CERT_FILE", roots);
         }
-        let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("doctor ends").unwrap();
+        command
+    }
+
+    async fn ended(&self, child: Child) -> Output {
+        let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.expect("doctor ends").unwrap();
         let output = said::printed(output);
         let said = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
         let said = String::from_utf8(said).unwrap();
@@ -127,7 +140,6 @@ impl Clinic {
         for telling in [secret, &encoded, "eyJ", "PRIVATE"] {
             assert!(!said.contains(telling), "{telling} in {said}");
         }
-        assert!(begun.elapsed() < PATIENCE);
         output
     }
 
@@ -139,6 +151,14 @@ impl Clinic {
 }
 
 impl Report {
+    fn read(output: &Output) -> Self {
+        let text = String::from_utf8_lossy(&output.stdout);
+        let said: Value = serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{error}: {text} {}", String::from_utf8_lossy(&output.stderr)));
+        let checks = said["checks"].as_array().unwrap().clone();
+        Self { code: output.status.code(), status: said["status"].as_str().unwrap().to_owned(), checks }
+    }
+
     /// The checks that did not end well, as `check subject state code`.
     pub(crate) fn troubles(&self) -> Vec<String> {
         let text = |check: &Value, name: &str| check[name].as_str().unwrap_or_default().to_owned();

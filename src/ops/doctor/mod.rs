@@ -17,13 +17,14 @@ mod subscriptions;
 mod tenant;
 mod trouble;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 pub use self::claims::Needs;
 pub use self::codes::all;
@@ -58,6 +59,8 @@ pub struct Setup {
     pub pushed: HashSet<String>,
     /// Whether and how a probe mail is sent.
     pub round_trip: Option<RoundTrip>,
+    /// Cancelled by whoever wants it to end early.
+    pub stop: CancellationToken,
 }
 
 /// How a probe mail is followed.
@@ -111,6 +114,13 @@ pub struct Mailbox {
     pub reach: Reach,
 }
 
+impl Mailbox {
+    /// The folders in which mail that comes to it lies, sooner and later.
+    fn places(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.folder.as_str()).chain(self.move_to.as_deref())
+    }
+}
+
 /// Looks at everything. Each finding is said as soon as those before it are; all are returned.
 pub async fn examine(setup: &Setup, mut say: impl FnMut(&Finding)) -> Vec<Finding> {
     let mut all: Vec<Finding> = Vec::new();
@@ -118,13 +128,27 @@ pub async fn examine(setup: &Setup, mut say: impl FnMut(&Finding)) -> Vec<Findin
         found.iter().for_each(&mut say);
         all.extend(found);
     };
-    let (hosts, found) = tenant::hosts(setup).await;
+    let walked = walk(setup, &mut tell).await;
+    if walked.is_none() {
+        let at = all.last().map_or(Step::Clock, |it| it.step);
+        let stopped = Finding::of(&codes::STOPPED, at, "bridge", Vec::new());
+        say(&stopped);
+        all.push(stopped);
+    }
+    all
+}
+
+/// The steps, one after the other; `None`: it was stopped. What only reads is dropped then, what has written something comes
+/// to its end.
+async fn walk(setup: &Setup, tell: &mut impl FnMut(Vec<Finding>)) -> Option<()> {
+    let stop = &setup.stop;
+    let (hosts, found) = stop.run_until_cancelled(tenant::hosts(setup)).await?;
     tell(found);
 
     let mut served: Vec<Option<Served>> = Vec::new();
     let mut late: Vec<Finding> = Vec::new();
     let mut looks = stream::iter(setup.tenants.iter().map(|it| tenant::look(setup, it, &hosts))).buffered(AT_ONCE);
-    while let Some(Looked { found, configured, served: one }) = looks.next().await {
+    while let Some(Looked { found, configured, served: one }) = stop.run_until_cancelled(looks.next()).await? {
         tell(found);
         late.extend(configured);
         served.push(one);
@@ -132,55 +156,75 @@ pub async fn examine(setup: &Setup, mut say: impl FnMut(&Finding)) -> Vec<Findin
     drop(looks);
 
     let own: Vec<Vec<Option<Served>>> = setup.tenants.iter().map(|it| delegated::served(setup, it, &hosts)).collect();
-    let mut pairs: Vec<(&Tenant, &Mailbox, Option<&Served>)> = Vec::new();
-    for (tenant, (served, own)) in setup.tenants.iter().zip(served.iter().zip(&own)) {
-        for (mailbox, own) in tenant.mailboxes.iter().zip(own) {
-            let by = if matches!(mailbox.reach, Reach::Application) { served } else { own };
-            pairs.push((tenant, mailbox, by.as_ref()));
-        }
-    }
+    let pairs = pairs(setup, &served, &own);
     // All are read first: what is denied in one is judged by whether others can be read.
-    let reads: Vec<Option<Result<Folder, GraphError>>> =
-        stream::iter(pairs.iter().map(|(_, mailbox, served)| async move {
-            match served {
-                Some(served) => Some(served.graph.folder(&mailbox.address, &mailbox.folder).await),
-                None => None,
-            }
-        }))
-        .buffered(AT_ONCE)
-        .collect()
-        .await;
-    let mut readable: HashMap<&str, usize> = HashMap::new();
-    for ((tenant, mailbox, _), read) in pairs.iter().zip(&reads) {
-        let is_one = matches!((&mailbox.reach, read), (Reach::Application, Some(Ok(_))));
-        *readable.entry(&tenant.config.name).or_default() += usize::from(is_one);
-    }
+    let reads = stream::iter(pairs.iter().map(|(_, mailbox, by)| async move {
+        match by {
+            Some(by) => Some(by.graph.folder(&mailbox.address, &mailbox.folder).await),
+            None => None,
+        }
+    }));
+    let reads: Vec<Read> = stop.run_until_cancelled(reads.buffered(AT_ONCE).collect()).await?;
+    let readable = readable(&pairs, &reads);
     let mut travellers = Vec::new();
-    let mut looks = stream::iter(pairs.iter().zip(&reads).map(|((tenant, mailbox, served), read)| {
-        let others_work = readable.get(tenant.config.name.as_str()).is_some_and(|it| *it > 0);
-        tenant::mailbox(setup, tenant, mailbox, served.zip(read.as_ref()), others_work)
-    }))
-    .buffered(AT_ONCE);
+    let looks = pairs.iter().zip(&reads).take_while(|_| !stop.is_cancelled()).map(|((tenant, mailbox, by), read)| {
+        let others_work = readable.contains(tenant.config.name.as_str());
+        tenant::mailbox(setup, tenant, mailbox, by.zip(read.as_ref()), others_work)
+    });
+    let mut looks = stream::iter(looks).buffered(AT_ONCE);
     while let Some(found) = looks.next().await {
         travellers.push(!found.iter().any(Finding::is_fail));
         tell(found);
     }
     drop(looks);
+    go_on(stop)?;
 
     if let Some(public_url) = &setup.public_url {
         let is_heard = pairs.iter().any(|(tenant, mailbox, by)| tenant::is_heard(setup, tenant, mailbox, *by));
-        tell(public_url::look(public_url, &setup.egress, setup.clock.now(), is_heard).await);
+        let look = public_url::look(public_url, &setup.egress, setup.clock.now(), is_heard);
+        tell(stop.run_until_cancelled(look).await?);
     }
     tell(late);
     if let Some(round_trip) = &setup.round_trip {
-        let trips = pairs.iter().zip(travellers).map(|((tenant, mailbox, served), is_well)| {
-            let ground = served.filter(|_| is_well).map(|it| it.ground(tenant));
-            round_trip::travel(mailbox, ground, served.map(|it| &it.graph), round_trip, &setup.clock)
+        let trips = pairs.iter().zip(travellers).take_while(|_| !stop.is_cancelled());
+        let trips = trips.map(|((tenant, mailbox, by), is_well)| {
+            let ground = by.filter(|_| is_well).map(|it| it.ground(tenant));
+            round_trip::travel(mailbox, ground, by.map(|it| &it.graph), round_trip, &setup.clock, stop)
         });
         let mut trips = stream::iter(trips).buffered(AT_ONCE);
         while let Some(found) = trips.next().await {
             tell(found);
         }
     }
-    all
+    go_on(stop)
+}
+
+/// `None` once it was stopped.
+fn go_on(stop: &CancellationToken) -> Option<()> {
+    (!stop.is_cancelled()).then_some(())
+}
+
+/// A mailbox, its tenant, and by whom Graph is asked about it.
+type Pair<'a> = (&'a Tenant, &'a Mailbox, Option<&'a Served>);
+/// What came of reading a mailbox; `None` where nobody could be asked.
+type Read = Option<Result<Folder, GraphError>>;
+
+fn pairs<'a>(setup: &'a Setup, served: &'a [Option<Served>], own: &'a [Vec<Option<Served>>]) -> Vec<Pair<'a>> {
+    let mut pairs: Vec<Pair<'a>> = Vec::new();
+    for (tenant, (served, own)) in setup.tenants.iter().zip(served.iter().zip(own)) {
+        for (mailbox, own) in tenant.mailboxes.iter().zip(own) {
+            let by = if matches!(mailbox.reach, Reach::Application) { served } else { own };
+            pairs.push((tenant, mailbox, by.as_ref()));
+        }
+    }
+    pairs
+}
+
+/// The tenants by whose own token a mailbox can be read.
+fn readable<'a>(pairs: &[Pair<'a>], reads: &[Read]) -> HashSet<&'a str> {
+    let by_own = |(_, mailbox, _): &Pair<'a>, read: &Read| {
+        matches!((&mailbox.reach, read), (Reach::Application, Some(Ok(_))))
+    };
+    let readable = pairs.iter().zip(reads).filter(|(pair, read)| by_own(pair, read));
+    readable.map(|((tenant, ..), _)| tenant.config.name.as_str()).collect()
 }

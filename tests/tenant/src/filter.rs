@@ -21,6 +21,7 @@ enum Clause {
     InternetMessageId(String),
     ConversationId(String),
     Subject(String),
+    SubjectBegins(String),
     Category(String),
     Importance(String),
     /// An extended property: its id and its value.
@@ -124,6 +125,7 @@ impl Filter {
             Clause::InternetMessageId(id) => facts.message_id == id,
             Clause::ConversationId(id) => facts.conversation_id == id,
             Clause::Subject(subject) => facts.subject.eq_ignore_ascii_case(subject),
+            Clause::SubjectBegins(words) => facts.subject.to_lowercase().starts_with(&words.to_lowercase()),
             Clause::Category(name) => facts.categories.contains(name),
             // The name in an id has a case, a value has none (resources/extended-properties-overview).
             Clause::Property(id, value) => {
@@ -243,6 +245,12 @@ fn clause(words: &[Word]) -> Option<Clause> {
                 _ => None,
             }
         }
+        // startswith(subject,'Hello')
+        [Word::Plain(function), Word::Quoted(words), Word::Plain(close)]
+            if close == ")" && function.eq_ignore_ascii_case("startswith(subject,") =>
+        {
+            Some(Clause::SubjectBegins(words.clone()))
+        }
         // categories/any(c:c eq 'Blue')
         [Word::Plain(any), Word::Plain(operator), Word::Quoted(value), Word::Plain(close)]
             if close == ")" && operator.eq_ignore_ascii_case("eq") =>
@@ -318,6 +326,8 @@ mod tests {
             ("isRead ne false", false),
             ("internetMessageId eq '<it''s@x>'", true),
             ("internetMessageId eq '<it@x>' and isRead eq false", false),
+            ("receivedDateTime ge 2026-11-21 and startswith(subject,'hell')", true),
+            ("startsWith(subject, 'ello')", false),
             ("categories/any(c:c eq 'Blue')", false),
             ("singleValueExtendedProperties/Any(ep: ep/id eq 'String {1} Name Key' and ep/value eq 'ABC')", true),
             ("singleValueExtendedProperties/any(p: p/id eq 'String {1} Name key' and p/value eq 'abc')", false),
@@ -342,6 +352,7 @@ mod tests {
             "receivedDateTime ge yesterday",
             "isRead eq false or isRead eq true",
             "internetMessageId eq '<open@x>",
+            "startswith(body,'a')",
             "isRead eq false and",
             "singleValueExtendedProperties/Any(ep: ep/id eq 'a')",
         ] {

@@ -104,7 +104,7 @@ entries! { PUBLIC:
     PROBE_NOT_ARRIVED "probe_not_arrived" Fail,
         "The probe mail was sent, and did not arrive in `{folder}` of {mailbox} within {seconds} s",
         "Exchange is slow, a rule of the mailbox or of the tenant moves or holds the mail, or it lies in junk",
-        "look for `{subject}` in the mailbox (Junk too) and in Exchange admin centre > Mail flow > Message trace";
+        "look for `{subject}` in the mailbox (Junk too) and in Exchange admin centre > Mail flow > Message trace; if it comes after all it goes to the routes like any mail, and the next --round-trip removes it";
     PROBE_NOT_FOUND "probe_not_found" Fail,
         "The probe mail lies in {mailbox}, and the daemon has not found it within {seconds} s",
         "the daemon does not look at this mailbox: paused, another configuration, or in trouble",
@@ -123,6 +123,14 @@ entries! { PUBLIC:
         "nothing, if mail of {mailbox} to itself is to reach no route; else look at the routes' rules";
     PROBE_LEFT_BEHIND "probe_left_behind" Warn,
         "The probe mail could not be removed from {mailbox} ({graph})",
-        "the call that removes it was refused or not answered",
-        "delete `{subject}` in the mailbox by hand";
+        "the call that removes it was refused or not answered, or doctor was stopped while it was on its way",
+        "the next --round-trip removes it once it is ten minutes old; or delete `{subject}` in the mailbox by hand";
+    OLD_PROBES_LEFT "old_probes_left" Warn,
+        "Probe mails that an earlier --round-trip may have left in {mailbox} could not be looked for and removed ({graph})",
+        "the call that lists or removes them was refused or not answered",
+        "the next --round-trip tries again; or delete mails called `Mailspan doctor: probe …, safe to delete` by hand";
+    STOPPED "stopped" Fail,
+        "Doctor was stopped before it had looked at everything",
+        "it was sent SIGINT (Ctrl-C) or SIGTERM",
+        "run it again, and let it come to its end: with --round-trip it waits for mail, at most twice --wait in each mailbox";
 }
