@@ -8,6 +8,7 @@ mod codes;
 mod credentials;
 mod delegated;
 mod finding;
+mod lasting;
 mod mailbox;
 mod network;
 mod public_url;

@@ -12,6 +12,7 @@ use super::claims::{self, Claims, Needs};
 use super::codes;
 use super::credentials::{self, Beside, of_tenant};
 use super::finding::{Finding, Step};
+use super::lasting::Lasting;
 use super::mailbox::{self, Ground};
 use super::network::{self, Reached};
 use super::subscriptions::{self, Wanted};
@@ -194,7 +195,8 @@ async fn serve(
         return None;
     }
     // What was issued a moment ago ends within the hour; a long look needs somebody who renews.
-    let mut served = reached(setup, tenant, hosts, &endpoints, claims, Arc::new(identity))?;
+    let tokens = Arc::new(Lasting::new(Arc::new(identity), Arc::clone(&setup.clock)));
+    let mut served = reached(setup, tenant, hosts, &endpoints, claims, tokens)?;
     let is_pushed = |it: &Mailbox| it.receive && matches!(it.reach, Reach::Application);
     if setup.public_url.is_some() && tenant.mailboxes.iter().any(is_pushed) {
         served.subscriptions = Some(served.graph.list_subscriptions().await);
