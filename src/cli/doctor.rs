@@ -96,7 +96,16 @@ async fn look(args: &DoctorArgs, config: &Arc<Config>) -> Result<u8, String> {
     let journeys = runs.then(|| Box::new(Teller(client)) as Box<dyn Journeys>);
     let round_trip = args.round_trip.then_some(RoundTrip { journeys, wait: args.wait.0 });
     let stop = CancellationToken::new();
-    let setup = Setup { tenants, egress, clock: Arc::new(SystemClock), public_url, daemon, pushed, round_trip, stop: stop.clone() };
+    let setup = Setup {
+        tenants,
+        egress,
+        clock: Arc::new(SystemClock),
+        public_url,
+        daemon,
+        pushed,
+        round_trip,
+        stop: stop.clone(),
+    };
 
     let widest = widest(&setup);
     let (json, colours) = (args.daemon.json, io::stdout().is_terminal());

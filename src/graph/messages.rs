@@ -60,15 +60,6 @@ pub enum DeltaFrom<'a> {
         /// Only messages that came at or after this time. Graph then returns at most 5,000 of them.
         since: Option<UnixMillis>,
     },
-    /// The same, of those whose subject begins with these words.
-    Titled {
-        /// The folder: an id or a well-known name.
-        folder: &'a str,
-        /// The time.
-        since: UnixMillis,
-        /// The words.
-        begins: &'a str,
-    },
     /// Where a page before ended.
     Link(&'a str),
 }
@@ -132,6 +123,15 @@ pub enum ReceivedFrom<'a> {
         folder: &'a str,
         /// The time.
         since: UnixMillis,
+    },
+    /// The same, of those whose subject begins with these words.
+    Titled {
+        /// The folder: an id or a well-known name.
+        folder: &'a str,
+        /// The time.
+        since: UnixMillis,
+        /// The words.
+        begins: &'a str,
     },
     /// Where a page before ended.
     Link(&'a str),

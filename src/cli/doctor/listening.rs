@@ -18,9 +18,8 @@ pub(super) struct InItsPlace(pub(super) ServerConfig);
 
 impl StandIn for InItsPlace {
     fn put_up(&self) -> Result<BoxFuture<'_, Infallible>, String> {
-        let listener = Listener::bind(self.0.webhook_listen, self.0.webhook_tls.clone()).map_err(|error| {
-            format!("no daemon answers at {}, and doctor {error}", reachable(self.0.admin_listen))
-        })?;
+        let listener = Listener::bind(self.0.webhook_listen, self.0.webhook_tls.clone())
+            .map_err(|error| format!("no daemon answers at {}, and doctor {error}", reachable(self.0.admin_listen)))?;
         Ok(Box::pin(self.serve(listener)))
     }
 }

@@ -66,7 +66,13 @@ fn mailbox(config: &MailboxConfig, reach: Reach) -> Mailbox {
     }
 }
 
-async fn reach(config: &Arc<Config>, mailbox: &MailboxConfig, runs: bool, health: Option<&Value>, turn: &Turn) -> Reach {
+async fn reach(
+    config: &Arc<Config>,
+    mailbox: &MailboxConfig,
+    runs: bool,
+    health: Option<&Value>,
+    turn: &Turn,
+) -> Reach {
     if mailbox.access != Access::Delegated {
         return Reach::Application;
     }

@@ -160,6 +160,17 @@ async fn a_list_can_tell_who_its_mails_are_from() {
 }
 
 #[tokio::test]
+async fn a_list_can_be_of_those_whose_subject_begins_with_words() {
+    let fake = Fake::always(200, r#"{"value":[]}"#).await;
+    let from = ReceivedFrom::Titled { folder: "inbox", since: 0, begins: "It's & more" };
+    assert!(fake.graph.received_since(&support(), from).await.unwrap().items.is_empty());
+    let asked = fake.request(0).1;
+    let filter = "$filter=receivedDateTime%20ge%201970-01-01T00:00:00.000Z\
+                  %20and%20startswith%28subject%2C%27It%27%27s%20%26%20more%27%29&$orderby=receivedDateTime";
+    assert!(asked.contains(filter), "{asked}");
+}
+
+#[tokio::test]
 async fn a_folder_tells_how_much_lies_in_it() {
     let fake = Fake::always(200, r#"{"id":"f","totalItemCount":7}"#).await;
     let folder = fake.graph.folder(&support(), "inbox").await.unwrap();

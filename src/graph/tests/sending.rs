@@ -179,6 +179,22 @@ async fn a_draft_whose_answer_was_lost_is_found_by_its_key() {
 }
 
 #[tokio::test]
+async fn what_is_deleted_permanently_lies_in_no_folder_that_is_shown() {
+    let office = Office::new().await;
+    let (shown, hidden) = (office.draft().await, office.draft().await);
+    office.graph.delete_draft(&support(), &shown.id).await.unwrap();
+    // The second time it is gone, which is as good.
+    for _ in 0..2 {
+        office.graph.delete_permanently(&support(), &hidden.id).await.unwrap();
+    }
+    let folders: Vec<_> = office.tenant.messages("support@contoso.com").into_iter().map(|it| it.folder).collect();
+    assert_eq!(folders, ["deleteditems", "recoverableitemspurges"]);
+    office.tenant.set_quirks(Quirks { no_permanent_delete: true, ..Quirks::default() });
+    let refused = office.graph.delete_permanently(&support(), &shown.id).await;
+    assert!(matches!(refused, Err(GraphError::Refused(_))), "{refused:?}");
+}
+
+#[tokio::test]
 async fn what_was_refused_was_not_done_and_says_what_to_do() {
     let limits = mailspan_tenant::Options { max_recipients: 1, max_message_size: 600, ..Default::default() };
     let office = Office::open(limits).await;

@@ -223,9 +223,8 @@ fn pairs<'a>(setup: &'a Setup, served: &'a [Option<Served>], own: &'a [Vec<Optio
 
 /// The tenants by whose own token a mailbox can be read.
 fn readable<'a>(pairs: &[Pair<'a>], reads: &[Read]) -> HashSet<&'a str> {
-    let by_own = |(_, mailbox, _): &Pair<'a>, read: &Read| {
-        matches!((&mailbox.reach, read), (Reach::Application, Some(Ok(_))))
-    };
+    let by_own =
+        |(_, mailbox, _): &Pair<'a>, read: &Read| matches!((&mailbox.reach, read), (Reach::Application, Some(Ok(_))));
     let readable = pairs.iter().zip(reads).filter(|(pair, read)| by_own(pair, read));
     readable.map(|((tenant, ..), _)| tenant.config.name.as_str()).collect()
 }

@@ -80,13 +80,19 @@ pub(super) async fn look(public: &PublicUrl, egress: &Egress, now: UnixMillis, i
         return vec![Finding::of(&codes::PUBLIC_URL_NOT_HTTPS, Step::PublicUrl, SUBJECT, place(&public.url, None))];
     }
     // Around this look only: whoever starts the daemon meanwhile finds its address free.
-    match public.stand_in.as_deref().map(StandIn::put_up) {
-        None => tried(public, egress, now, &Behind { nobody: None, is_heard }).await,
-        Some(Err(why)) => tried(public, egress, now, &Behind { nobody: Some(why), is_heard }).await,
-        Some(Ok(answering)) => tokio::select! {
-            found = tried(public, egress, now, &Behind { nobody: None, is_heard }) => found,
+    let (answering, nobody) = match public.stand_in.as_deref().map(StandIn::put_up) {
+        Some(Ok(answering)) => (Some(answering), None),
+        Some(Err(why)) => (None, Some(why)),
+        None => (None, None),
+    };
+    let behind = Behind { nobody, is_heard };
+    let tried = tried(public, egress, now, &behind);
+    match answering {
+        Some(answering) => tokio::select! {
+            found = tried => found,
             never = answering => match never {},
         },
+        None => tried.await,
     }
 }
 
@@ -330,12 +336,7 @@ mod tests {
     #[test]
     fn without_a_daemon_silence_is_no_failure_and_a_wrong_certificate_is() {
         let url = Url::parse("https://bridge.example/graph/notifications?x=1").unwrap();
-        let public = PublicUrl {
-            url: url.clone(),
-            listen: "0.0.0.0:8080".into(),
-            is_filtered: false,
-            stand_in: None,
-        };
+        let public = PublicUrl { url: url.clone(), listen: "0.0.0.0:8080".into(), is_filtered: false, stand_in: None };
         let nobody = Behind { nobody: Some("the daemon does not run".into()), is_heard: false };
         let silent = Err(Unshaken { trouble: Trouble::Refused, was_connected: false });
         assert_eq!(judge(&public, &url, None, &silent, &nobody).state, State::Skipped);

@@ -114,7 +114,12 @@ impl World {
 
     /// `POST …/messages/{id}/permanentDelete`: into Purges, whichever folder it lies in
     /// (learn.microsoft.com/graph/api/message-permanentdelete).
-    pub(crate) fn delete_permanently(&self, mailbox: &Mailbox, id: &str, call: &Call) -> Result<(Answer, Change), Answer> {
+    pub(crate) fn delete_permanently(
+        &self,
+        mailbox: &Mailbox,
+        id: &str,
+        call: &Call,
+    ) -> Result<(Answer, Change), Answer> {
         if self.quirks().no_permanent_delete {
             return Err(Answer::bad_request("Resource not found for the segment 'permanentDelete'."));
         }
@@ -174,8 +179,10 @@ impl World {
     pub(crate) fn list_folders(&self, mailbox: &Mailbox, call: &Call) -> Result<Answer, Answer> {
         call.query.only(&["$select", "$top"])?;
         let contents = held(&mailbox.contents);
-        let all: Vec<_> =
-            (0..contents.folders.len() as u32).filter(|at| *at != PURGES).map(|at| self.folder_json(mailbox, &contents, at)).collect();
+        let all: Vec<_> = (0..contents.folders.len() as u32)
+            .filter(|at| *at != PURGES)
+            .map(|at| self.folder_json(mailbox, &contents, at))
+            .collect();
         let context = format!("{}/$metadata#users('{}')/mailFolders", self.graph(), mailbox.guid);
         Ok(Answer::json(200, json!({ "@odata.context": context, "value": all })))
     }

@@ -53,7 +53,8 @@ pub(super) async fn sweep(
     for folder in mailbox.places().chain([JUNK]) {
         let since = before.saturating_sub(SWEPT_MS);
         let mut old = Vec::new();
-        let mut page = match graph.received_since(address, ReceivedFrom::Titled { folder, since, begins: BEGINS }).await {
+        let mut page = match graph.received_since(address, ReceivedFrom::Titled { folder, since, begins: BEGINS }).await
+        {
             Err(GraphError::NotFound(_)) => continue,
             page => page?,
         };
