@@ -189,16 +189,7 @@ mod tests {
     use crate::config::Config;
     use std::path::PathBuf;
 
-    const BASE: &str = r#"
-        [server]
-        public_url = "https://bridge.example.com"
-        [[tenants]]
-        name = "contoso"
-        tenant_id = "9a7e1c52-4f0b-4d6e-8a55-0c1d2e3f4a5b"
-        client_id = "3f6b0d1e-7c2a-4e8f-9b10-5d4c3b2a1f0e"
-        credentials = [{ kind = "client_secret", secret = "swordfish~Value" }]
-        [[mailboxes]]
-        address = "support@contoso.com"
+    const ROUTES: &str = r#"
         [[routes]]
         name = "first"
         subject = "order [0-9]+"
@@ -207,6 +198,12 @@ mod tests {
         name = "second"
         destination = { kind = "maildir", path = "second" }
     "#;
+
+    /// The shipped example with its secret in place, and two routes of our own.
+    fn base() -> String {
+        let (head, _) = include_str!("../../config/example.toml").split_once("[[routes]]").unwrap();
+        head.replace("secret_file = \"/run/secrets/contoso\"", "secret = \"swordfish~Value\"") + ROUTES
+    }
 
     fn config(text: &str) -> Config {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -217,28 +214,29 @@ mod tests {
 
     #[test]
     fn what_is_different_is_told_by_name() {
-        let more = |text: &str| format!("{BASE}\n{text}");
+        let base = base();
+        let more = |text: &str| format!("{base}\n{text}");
         let swapped = {
-            let (head, routes) = BASE.split_once("[[routes]]").unwrap();
+            let (head, routes) = base.split_once("[[routes]]").unwrap();
             let (first, second) = routes.split_once("[[routes]]").unwrap();
             format!("{head}[[routes]]{second}[[routes]]{first}")
         };
         for (text, expected) in [
-            (BASE.to_owned(), "nothing changed"),
+            (base.clone(), "nothing changed"),
             (more("[limits]\nmemory_budget = \"1GiB\""), "nothing changed"),
-            (BASE.replace("swordfish", "herring"), "tenant contoso changed"),
+            (base.replace("swordfish", "herring"), "tenant contoso changed"),
             (more("[[mailboxes]]\naddress = \"sales@contoso.com\""), "mailbox contoso/sales@contoso.com added"),
             (
-                BASE.replace("\"support@", "\"desk@"),
+                base.replace("\"support@", "\"desk@"),
                 "mailbox contoso/desk@contoso.com added; mailbox contoso/support@contoso.com removed",
             ),
             (
-                BASE.replace("support@contoso.com\"", "support@contoso.com\"\nreceive = false"),
+                base.replace("support@contoso.com\"", "support@contoso.com\"\nreceive = false"),
                 "mailbox contoso/support@contoso.com changed",
             ),
-            (BASE.replace("[0-9]+", "[0-9]*"), "route first changed"),
-            (BASE.replace("\"second\" }", "\"third\" }"), "route second changed"),
-            (BASE.replace("name = \"second\"", "name = \"third\""), "route third added; route second removed"),
+            (base.replace("[0-9]+", "[0-9]*"), "route first changed"),
+            (base.replace("\"second\" }", "\"third\" }"), "route second changed"),
+            (base.replace("name = \"second\"", "name = \"third\""), "route third added; route second removed"),
             (swapped, "the order of the routes changed"),
             (
                 more("[routing]\nunmatched = \"ignore\"\n[telemetry]\nlog = \"debug\""),
@@ -249,7 +247,7 @@ mod tests {
                 "[[api_tokens]] changed",
             ),
         ] {
-            let (old, mut new) = (config(BASE), config(&text));
+            let (old, mut new) = (config(&base), config(&text));
             keep_at_start(&old, &mut new);
             assert_eq!(Changes::between(&old, &new).to_string(), expected, "{text}");
         }
@@ -260,19 +258,20 @@ mod tests {
         let routes = |count: usize| -> String {
             let route =
                 |n| format!("[[routes]]\nname = \"r{n}\"\ndestination = {{ kind = \"maildir\", path = \"p\" }}\n");
-            BASE.to_owned() + "\n" + &(0..count).map(route).collect::<String>()
+            base() + "\n" + &(0..count).map(route).collect::<String>()
         };
-        let told = |count| Changes::between(&config(BASE), &config(&routes(count))).to_string();
+        let told = |count| Changes::between(&config(&base()), &config(&routes(count))).to_string();
         assert_eq!(told(2), "routes r0, r1 added");
         assert_eq!(told(12), "12 routes added, among them r0, r1, r2, r3, r4, r5, r6, r7, r8, r9");
     }
 
     #[test]
     fn what_counts_at_the_start_stays_and_is_named() {
-        let running = config(BASE);
+        let running = config(&base());
         let mut wanted = config(&format!(
-            "{BASE}\n[store]\nurl = \"sqlite:other.db\"\nretain = \"1d\"\n[limits]\nmemory_budget = \"2GiB\"\nmax_message_size = \"1GiB\"\n\
-             [telemetry]\nformat = \"text\""
+            "{}\n[store]\nurl = \"sqlite:other.db\"\nretain = \"1d\"\n[limits]\nmemory_budget = \"2GiB\"\nmax_message_size = \"1GiB\"\n\
+             [telemetry]\nformat = \"text\"",
+            base()
         ));
         let names = keep_at_start(&running, &mut wanted);
         assert_eq!(names, ["store.url", "limits.memory_budget", "telemetry.format", "limits.max_message_size"]);

@@ -3,14 +3,11 @@
 use mailspan::config::Config;
 use proptest::prelude::*;
 
-use crate::config_layers::{Folder, env};
+use crate::config_layers::{Folder, GOOD, SIGNING_SECRET, env};
 use crate::leaks;
 
-/// A configuration with a secret wherever there can be one: `{n}` is the n-th.
+/// What makes of a good configuration one with a secret wherever there can be one: `{n}` is the n-th.
 const EVERYWHERE: &str = r#"
-[server]
-public_url = "https://bridge.example.com"
-content_url = "https://bridge.example.com"
 [store]
 url = "postgres://mailspan:{0}@db.example/mailspan"
 [egress]
@@ -23,18 +20,11 @@ callback = { url = "https://flows.example.com/sent?code={3}", signing_secret = "
 name = "ops"
 token = "{4}"
 scopes = ["read"]
-[[tenants]]
-name = "contoso"
-tenant_id = "6f1d3c7e-0b52-4b57-9a53-2f7d6a1e8c40"
-client_id = "b9a1c8d2-73f4-4e0a-8a55-51c2e7d90f13"
-credentials = [{ kind = "client_secret", secret = "{5}" }]
-[[mailboxes]]
-address = "support@contoso.com"
 [[routes]]
 name = "bearer"
 [routes.destination]
 kind = "webhook"
-url = "https://flows.example.com/in?code={6}"
+url = "https://flows.example.com/in"
 signing_secret = ["whsec_{base64}"]
 headers = { X-Key = "{7}" }
 auth = { kind = "bearer", token = "{8}" }
@@ -115,7 +105,10 @@ const PLACES: usize = 20;
 /// The configuration with these secrets; of each only the letters and digits, so that it stands in a URL as it is.
 fn with(secrets: &[String]) -> (String, Vec<String>) {
     let key = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, format!("{:0<24.24}", secrets[0]));
-    let mut text = EVERYWHERE.replace("{base64}", &key);
+    let good = GOOD.replace("[server]", "[server]\ncontent_url = \"https://bridge.example.com\"");
+    let good = good.replace("swordfish~Value", "{5}").replace("code=swordfish", "code={6}");
+    let good = good.replace(SIGNING_SECRET, "whsec_{base64}");
+    let mut text = (good + EVERYWHERE).replace("{base64}", &key);
     for (number, secret) in secrets.iter().enumerate() {
         assert!(text.contains(&format!("{{{number}}}")), "{number} has no place");
         text = text.replace(&format!("{{{number}}}"), secret);

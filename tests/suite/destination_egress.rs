@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use mailspan::destinations::build;
 use mailspan::egress::{Config, Egress};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls_pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::authority::vouched_for;
 use crate::destination_webhook::{Wrist, handover};
 use crate::receiver::Receiver;
 
@@ -23,28 +22,15 @@ struct Private {
 
 impl Private {
     async fn start() -> Self {
-        let mut authority = CertificateParams::new(Vec::new()).unwrap();
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let names = vec!["localhost".to_owned(), "private.invalid".to_owned()];
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
-
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
-            .unwrap();
+        let (tls, ca) = vouched_for(&["localhost", "private.invalid"]);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
         let app = axum::Router::new().fallback(|| async { "private" }).into_make_service();
-        let tls = axum_server::tls_rustls::RustlsConfig::from_config(Arc::new(tls));
+        let tls = axum_server::tls_rustls::RustlsConfig::from_config(tls);
         let server = axum_server::from_tcp_rustls(listener, tls).unwrap();
         let server = tokio::spawn(async move { server.serve(app).await.unwrap() });
-        Self { port, ca: authority.pem(), server }
+        Self { port, ca, server }
     }
 }
 

@@ -8,28 +8,9 @@ use std::time::Duration;
 use mailspan::config::Config;
 use toml::{Table, Value};
 
-use crate::config_layers::{Folder, SIGNING_SECRET, env};
+use crate::config_layers::{Folder, GOOD, SIGNING_SECRET, env};
 use crate::docs_pages::{pages, root};
 use crate::identity_keys::Pair;
-
-/// What a part of a configuration is completed with.
-const REST: &str = r#"
-[server]
-public_url = "https://bridge.example.com"
-
-[[tenants]]
-name = "contoso"
-tenant_id = "9a7e1c52-4f0b-4d6e-8a55-0c1d2e3f4a5b"
-client_id = "3f6b0d1e-7c2a-4e8f-9b10-5d4c3b2a1f0e"
-credentials = [{ kind = "client_secret", secret = "swordfish~Value" }]
-
-[[mailboxes]]
-address = "support@contoso.com"
-
-[[routes]]
-name = "support-flow"
-destination = { kind = "maildir", path = "/var/mail/support" }
-"#;
 
 /// Files that hold what their keys ask for.
 struct Files {
@@ -104,7 +85,7 @@ impl Files {
 
 /// Adds what the text does not show.
 fn complete(shown: &mut Table) {
-    let rest: Table = REST.parse().unwrap();
+    let rest: Table = GOOD.parse().unwrap();
     for (key, value) in rest {
         match (shown.get_mut(&key), value) {
             (Some(Value::Table(there)), Value::Table(rest)) => {

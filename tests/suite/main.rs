@@ -9,6 +9,7 @@
 
 mod api;
 mod architecture;
+mod authority;
 mod broker;
 mod callback_schema;
 mod compose;

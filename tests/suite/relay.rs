@@ -5,12 +5,12 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls_pki_types::PrivateKeyDer;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
+
+use crate::authority::vouched_for;
 
 /// When something goes another way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +129,8 @@ impl Relay {
     }
 
     pub(crate) async fn like(nature: Nature) -> Self {
-        let (tls, ca) = certified(nature.certified_for);
+        let (tls, ca) = vouched_for(&[nature.certified_for]);
+        let tls = TlsAcceptor::from(tls);
         let folder = tempfile::tempdir().unwrap();
         let ca_file = folder.path().join("ca.pem");
         std::fs::write(&ca_file, ca).unwrap();
@@ -166,21 +167,6 @@ impl Relay {
     pub(crate) fn said(&self) -> Vec<String> {
         self.server.book.lock().unwrap().said.clone()
     }
-}
-
-fn certified(name: &str) -> (TlsAcceptor, String) {
-    let mut authority = CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
-    let tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
-        .unwrap();
-    (TlsAcceptor::from(Arc::new(tls)), authority.pem())
 }
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}

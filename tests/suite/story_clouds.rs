@@ -11,13 +11,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls_pki_types::PrivateKeyDer;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use crate::authority::vouched_for;
 use crate::identity_keys::Pair;
 use crate::office::noise;
 use crate::world::{Bridge, Plan, SUPPORT, World, options, until_so};
@@ -67,21 +66,9 @@ struct Crossroads {
 
 impl Crossroads {
     async fn before(tenant: SocketAddr) -> Self {
-        let mut authority = CertificateParams::new(Vec::new()).unwrap();
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-        let key = KeyPair::generate().unwrap();
         let names: BTreeSet<_> = CLOUDS.iter().flat_map(|it| [it.login, it.graph, it.files]).collect();
-        let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
-            .unwrap();
-        let (listener, acceptor) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), TlsAcceptor::from(Arc::new(tls)));
+        let (tls, authority) = vouched_for(&Vec::from_iter(names));
+        let (listener, acceptor) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), TlsAcceptor::from(tls));
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(BTreeSet::new()));
         let book = Arc::clone(&asked);
@@ -92,7 +79,7 @@ impl Crossroads {
                 open.spawn(Self::pass_on(client, tenant, acceptor.clone(), Arc::clone(&book)));
             }
         });
-        Self { address, authority: authority.pem(), asked, server }
+        Self { address, authority, asked, server }
     }
 
     /// Whoever hangs up early is noted as well.
