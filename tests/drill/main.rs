@@ -8,7 +8,6 @@
     reason = "a test fails by panicking; clippy knows test functions, not their helpers"
 )]
 
-mod balancer;
 mod clock;
 mod full_disk;
 mod kills;
@@ -19,6 +18,7 @@ mod moments;
 mod own_postgres;
 mod postgres;
 mod replicas;
+mod replicated;
 mod sending;
 mod sign_ins;
 mod signed_in;
