@@ -139,6 +139,7 @@ mod story_mistakes;
 mod story_msal;
 mod story_order;
 mod story_outage;
+mod story_outage_doors;
 mod story_outbound;
 mod story_outbound_faults;
 mod story_outbound_large;

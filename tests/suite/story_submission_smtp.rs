@@ -21,7 +21,7 @@ trait Line: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Line for T {}
 
 /// A client that says what it is told to.
-struct Client {
+pub(crate) struct Client {
     line: Box<dyn Line>,
     heard: String,
 }
@@ -34,7 +34,7 @@ impl Client {
     }
 
     /// One that has logged in.
-    async fn known(listen: SocketAddr) -> Self {
+    pub(crate) async fn known(listen: SocketAddr) -> Self {
         let mut client = Self::connect(listen).await;
         client.ask("EHLO client.example", "250").await;
         client.ask(&login("swordfish"), "235 2.7.0").await;
@@ -71,7 +71,8 @@ impl Client {
         }
     }
 
-    async fn hand_in(&mut self, from: &str, recipients: &[&str], mail: &str, answer: &str) -> String {
+    /// Hands a mail in, to which the answer must begin so.
+    pub(crate) async fn hand_in(&mut self, from: &str, recipients: &[&str], mail: &str, answer: &str) -> String {
         self.ask(&format!("MAIL FROM:<{from}>"), "250 2.1.0").await;
         for recipient in recipients {
             self.ask(&format!("RCPT TO:<{recipient}>"), "250 2.1.5").await;
@@ -86,7 +87,7 @@ fn login(password: &str) -> String {
 }
 
 /// A plan with a listener, and where it listens.
-fn listening(world: &World) -> (Plan, SocketAddr) {
+pub(crate) fn listening(world: &World) -> (Plan, SocketAddr) {
     let listen = free_port();
     let plan = world.plan().text("outbound", "smtp_listen", &listen.to_string());
     (plan.value("outbound", "smtp_users", USERS), listen)
