@@ -146,6 +146,7 @@ mod story_outbound_large;
 mod story_outside;
 mod story_parking;
 mod story_pause;
+mod story_pooler;
 mod story_privacy;
 mod story_program;
 mod story_questions;

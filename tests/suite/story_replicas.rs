@@ -8,7 +8,7 @@ use crate::world_bridge::free_port;
 use crate::world_program::Program;
 
 /// The same plan for another replica: listeners of its own, one public address for both.
-fn replica(plan: &Plan) -> Plan {
+pub(crate) fn replica(plan: &Plan) -> Plan {
     let mut plan = plan.clone();
     (plan.public, plan.admin) = (free_port(), free_port());
     let (public, admin) = (plan.public.to_string(), plan.admin.to_string());
