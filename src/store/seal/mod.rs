@@ -58,6 +58,8 @@ struct Held {
     file: Option<PathBuf>,
     /// Why the file could not be read the last time.
     trouble: Mutex<Option<String>>,
+    /// Held by whoever reads the file.
+    refreshing: Mutex<()>,
 }
 
 impl std::fmt::Debug for Seal {
@@ -85,7 +87,12 @@ impl Seal {
     }
 
     fn of(ring: Ring, file: Option<PathBuf>) -> Self {
-        Self(Arc::new(Held { ring: RwLock::new(Arc::new(ring)), file, trouble: Mutex::default() }))
+        Self(Arc::new(Held {
+            ring: RwLock::new(Arc::new(ring)),
+            file,
+            trouble: Mutex::default(),
+            refreshing: Mutex::default(),
+        }))
     }
 
     /// Reads the file anew. Returns whether its keys are others now; what cannot be read changes nothing.
@@ -94,6 +101,8 @@ impl Seal {
     /// The file cannot be read or a line is no key.
     pub fn refresh(&self) -> Result<bool, String> {
         let Some(file) = &self.0.file else { return Ok(false) };
+        // One after the other: whoever read the file first must not be the last to write down what was in it.
+        let _alone = self.0.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
         let read = Ring::of_file(file);
         *self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner) = read.as_ref().err().cloned();
         let ring = read?;
@@ -182,11 +191,10 @@ impl Seal {
         if ring.find(id).is_some() {
             return Ok(ring);
         }
-        // What is wrong with the file is told by whoever watches it.
-        match self.refresh() {
-            Ok(true) => Ok(self.ring()),
-            Ok(false) | Err(_) => Err(SealError::UnknownKey(id)),
-        }
+        // What is wrong with the file is told by whoever watches it. Whatever comes of this: another may have found the key
+        // in this moment.
+        drop(self.refresh());
+        Some(self.ring()).filter(|ring| ring.find(id).is_some()).ok_or(SealError::UnknownKey(id))
     }
 }
 

@@ -60,6 +60,27 @@ fn a_key_that_another_replica_was_given_first_is_found_in_the_file() {
 }
 
 #[test]
+fn of_many_who_meet_a_new_key_at_once_each_finds_it() {
+    const READERS: usize = 6;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let sealed = Seal::of_text(B).unwrap().seal(&place(), b"a mail").unwrap();
+    for round in 0..200 {
+        std::fs::write(file.path(), A).unwrap();
+        let seal = Seal::of_file(file.path()).unwrap();
+        std::fs::write(file.path(), format!("{A}\n{B}\n")).unwrap();
+        let together = std::sync::Barrier::new(READERS);
+        std::thread::scope(|scope| {
+            for _ in 0..READERS {
+                scope.spawn(|| {
+                    together.wait();
+                    assert_eq!(**seal.open(&place(), &sealed).unwrap(), *b"a mail", "round {round}");
+                });
+            }
+        });
+    }
+}
+
+#[test]
 fn a_file_that_is_no_key_says_which_line_and_shows_nothing_of_it() {
     for (text, says) in [
         ("", "no key is in it"),
