@@ -14,7 +14,8 @@ use super::tenants::Tenant;
 use crate::config::Config;
 use crate::graph::{Graph, Options};
 use crate::identity::Identity;
-use crate::identity::delegated::{Delegated, Standing};
+use crate::identity::delegated::Delegated;
+use crate::identity::standing::Standing;
 use crate::inbound::Access;
 use crate::model::token::Tokens;
 use crate::model::work::{Lane, MailboxId, Work, ahead_of_backlog};
@@ -67,17 +68,17 @@ impl OwnWay {
 
     /// How its sign-in stands, for whoever asks.
     pub(super) fn sign_in(&self) -> SignIn {
+        let stopped = |state, reason| SignIn { state, signed_in_at: None, refreshed_at: None, reason };
         match self.tokens.standing() {
-            Standing::Unknown => SignIn { state: "unknown", signed_in_at: None, refreshed_at: None, reason: None },
+            Standing::Unknown => stopped("unknown", None),
             Standing::SignedIn { since, refreshed_at } => SignIn {
                 state: "signed_in",
                 signed_in_at: shown(Some(since)),
                 refreshed_at: shown(Some(refreshed_at)),
                 reason: None,
             },
-            Standing::Needed { reason, .. } => {
-                SignIn { state: "needs_sign_in", signed_in_at: None, refreshed_at: None, reason: Some(reason) }
-            }
+            Standing::Needed { reason, .. } => stopped("needs_sign_in", Some(reason)),
+            Standing::Blocked { reason, .. } => stopped("blocked", Some(reason)),
         }
     }
 }

@@ -14,6 +14,8 @@ pub enum Decision {
     Fatal,
     /// What a user granted is over: the user must sign in again.
     SignIn,
+    /// What a user granted is not taken as the tenant is set up now: once an administrator has mended that, it is again.
+    Blocked,
 }
 
 /// What a refusal means.
@@ -33,7 +35,7 @@ pub const LOOP_DETECTED: u32 = 50196;
 /// The application is registered as a public client: it must show no credential.
 pub const PUBLIC_CLIENT: u32 = 700025;
 
-use Decision::{Fatal, NextCredential, SignIn, Transient};
+use Decision::{Blocked, Fatal, NextCredential, SignIn, Transient};
 
 const TABLE: &[(u32, Decision, &str)] = &[
     (7000215, NextCredential, "the client secret is wrong (often the secret's id was pasted instead of its value)"),
@@ -86,7 +88,8 @@ const TABLE: &[(u32, Decision, &str)] = &[
     (50033, Transient, "Entra had a passing fault"),
 ];
 
-/// What ends that which a user granted. Each of these is a fault of the application's own elsewhere, or unknown there.
+/// What ends that which a user granted, or keeps it from being taken. Each of these is a fault of the application's own
+/// elsewhere, or unknown there.
 const OF_USERS: &[(u32, Decision, &str)] = &[
     (70000, SignIn, "the sign-in is not valid any more"),
     (70008, SignIn, "the sign-in expired, because it was not used for too long"),
@@ -105,18 +108,18 @@ const OF_USERS: &[(u32, Decision, &str)] = &[
     (50158, SignIn, "another security check is asked for"),
     (50199, SignIn, "the user has to confirm the sign-in"),
     (50058, SignIn, "there is no session to go on with"),
-    (65001, SignIn, "nobody has consented to the application's permissions"),
+    (65001, Blocked, "nobody has consented to the application's permissions"),
     (65004, SignIn, "the user declined to consent"),
-    (50034, SignIn, "the user does not exist in this tenant"),
-    (50053, SignIn, "the account is locked"),
+    (50034, Blocked, "the user does not exist in this tenant"),
+    (50053, Blocked, "the account is locked"),
     (50055, SignIn, "the password expired"),
-    (50057, SignIn, "the account is disabled"),
-    (50105, SignIn, "the user is not assigned to the application"),
-    (53000, SignIn, "a Conditional Access policy asks for a compliant device"),
-    (53001, SignIn, "a Conditional Access policy asks for a device that belongs to the organisation"),
-    (53003, SignIn, "a Conditional Access policy blocks the sign-in"),
-    (530032, SignIn, "a security policy of the tenant blocks the sign-in"),
-    (530034, SignIn, "a security policy of the tenant blocks the sign-in"),
+    (50057, Blocked, "the account is disabled"),
+    (50105, Blocked, "the user is not assigned to the application"),
+    (53000, Blocked, "a Conditional Access policy asks for a compliant device"),
+    (53001, Blocked, "a Conditional Access policy asks for a device that belongs to the organisation"),
+    (53003, Blocked, "a Conditional Access policy blocks the sign-in"),
+    (530032, Blocked, "a security policy of the tenant blocks the sign-in"),
+    (530034, Blocked, "a security policy of the tenant blocks the sign-in"),
     (54005, SignIn, "the code was used before"),
     (501481, SignIn, "the code belongs to another sign-in"),
     (PUBLIC_CLIENT, NextCredential, "the application is registered as a public client and must show no credential"),
@@ -190,7 +193,8 @@ mod tests {
             ("invalid_grant", &[700_082][..], SignIn, Some(700_082)),
             ("invalid_grant", &[50_173], SignIn, Some(50_173)),
             ("interaction_required", &[50_076], SignIn, Some(50_076)),
-            ("invalid_grant", &[65_001], SignIn, Some(65_001)),
+            ("invalid_grant", &[65_001], Blocked, Some(65_001)),
+            ("interaction_required", &[53_003], Blocked, Some(53_003)),
             ("invalid_grant", &[123_456_789], SignIn, Some(123_456_789)),
             ("invalid_grant", &[], SignIn, None),
             ("invalid_grant", &[50_196], Transient, Some(50_196)),

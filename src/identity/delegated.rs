@@ -1,25 +1,29 @@
 //! Tokens of a mailbox that is reached on behalf of its user: kept alive by a refresh token that Entra replaces at each use.
 //!
 //! A new refresh token is on disk before the access token that came with it is used; until then the old one is. When Entra
-//! takes it no more, that is said once, and Entra is not asked again until somebody has signed in.
+//! takes it no more, that is said once, and Entra is not asked again until somebody has signed in; where an administrator can
+//! mend it, one replica asks again every hour.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Identity;
-use super::aadsts::Verdict;
+use super::aadsts::{Decision, Verdict};
 use super::cache::{self, Cache, Found, Renews};
 use super::exchange::describe;
 use super::on_behalf::Refused;
 use super::redeem::{Granted, OnBehalf};
+use super::standing::Standing;
 use crate::model::clock::{SharedClock, UnixMillis};
-use crate::model::grant::{Grant, GrantError, Grants};
+use crate::model::grant::{Grant, GrantError, Grants, Refusal};
 use crate::model::secret::Secret;
 use crate::model::token::{AccessToken, BoxFuture, TokenError, Tokens};
 use crate::model::work::MailboxId;
 
 /// A sign-in that is not used is refreshed this often; Entra forgets it after 90 days.
 const REFRESHED_EVERY_MS: i64 = 24 * 3600 * 1000;
+/// How often Entra is asked again about a sign-in that an administrator can have taken again.
+const ASK_AGAIN_EVERY_MS: i64 = 3600 * 1000;
 /// How often the store is asked whether somebody has signed in meanwhile.
 const LOOK_EVERY_MS: i64 = 5_000;
 /// How often a grant may be replaced by others while it is being refreshed, before that is left for later.
@@ -39,37 +43,16 @@ pub struct Delegated {
     pub(super) is_public: AtomicBool,
 }
 
-struct Held {
-    cache: Cache,
-    standing: Standing,
+pub(super) struct Held {
+    pub(super) cache: Cache,
+    pub(super) standing: Standing,
     /// A refresh token that could not be stored yet, and the generation it follows.
     unstored: Option<(i64, Secret)>,
-    /// The generation that Entra takes no more, where that could not be stored.
-    refused: Option<(i64, String)>,
+    /// The generation that Entra does not take, where that could not be stored.
+    refused: Option<(i64, Refusal)>,
     looked_at: UnixMillis,
     /// Whether it was the credentials that were refused.
     credentials_refused: bool,
-}
-
-/// How a sign-in stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    /// The store was not read yet.
-    Unknown,
-    /// Somebody has signed in.
-    SignedIn {
-        /// When.
-        since: UnixMillis,
-        /// When the refresh token was last replaced.
-        refreshed_at: UnixMillis,
-    },
-    /// Somebody has to sign in.
-    Needed {
-        /// Since when; `None`: nobody ever did.
-        since: Option<UnixMillis>,
-        /// Why, and with which command.
-        reason: String,
-    },
 }
 
 impl Delegated {
@@ -105,11 +88,6 @@ impl Delegated {
         self.clock.now()
     }
 
-    /// How the sign-in stands, as far as it is known.
-    pub fn standing(&self) -> Standing {
-        self.held().standing.clone()
-    }
-
     /// Looks whether somebody has signed in elsewhere, stores what could not be stored, and keeps a sign-in alive that is
     /// not used. To be called every few seconds. Returns whether the mailbox can be used again.
     pub async fn watch(&self) -> bool {
@@ -137,49 +115,84 @@ impl Delegated {
                 }
                 false
             }
-            Standing::Unknown | Standing::Needed { .. } => self.look().await,
+            Standing::Unknown | Standing::Needed { .. } | Standing::Blocked { .. } => self.look().await,
         }
     }
 
-    /// Reads the store. Returns whether somebody has to sign in no longer.
+    /// Reads the store. Returns whether the mailbox can be used again.
     async fn look(&self) -> bool {
-        let Ok(grant) = self.grant().await else { return false };
-        let was_needed = matches!(self.standing(), Standing::Needed { .. });
-        self.signed_in(grant.signed_in_at, grant.rotated_at);
-        if was_needed {
-            tracing::info!(mailbox = %self.mailbox, "{}: somebody has signed in", self.mailbox);
+        let Ok(grant) = self.loaded().await else { return false };
+        let is_due = |it: &Refusal| it.ask_again_at.is_some_and(|at| at <= self.clock.now());
+        if grant.refused.as_ref().is_some_and(is_due) {
+            return self.ask_again(&grant).await;
         }
-        was_needed
+        let Ok(grant) = self.usable(grant) else { return false };
+        let was_stopped = self.standing().is_stopped();
+        self.signed_in(grant.signed_in_at, grant.rotated_at);
+        if was_stopped {
+            tracing::info!(mailbox = %self.mailbox, "{}: there is a sign-in that is taken", self.mailbox);
+        }
+        was_stopped
+    }
+
+    /// Asks Entra once more about a grant that it did not take, if that is for this replica to do. Returns whether it is
+    /// taken again.
+    async fn ask_again(&self, grant: &Grant) -> bool {
+        let _flight = self.flight.lock().await;
+        let asked_at = self.clock.now();
+        let next = asked_at.saturating_add(ASK_AGAIN_EVERY_MS);
+        if !matches!(self.grants.ask_again(grant.generation, next).await, Ok(true)) {
+            return false;
+        }
+        match self.identity.redeem(&Granted::Refresh(&grant.refresh_token), &self.is_public).await {
+            Ok(issued) => {
+                self.keep(grant, &issued).await;
+                self.held().cache.issued(issued.token, issued.life, asked_at);
+                tracing::info!(mailbox = %self.mailbox, "{}: Entra takes the sign-in again", self.mailbox);
+                true
+            }
+            Err(Refused::Grant(verdict)) => {
+                // How that stands now is remembered, and said if it is another reason.
+                drop(self.refused_by_entra(grant, &verdict).await);
+                false
+            }
+            // What is wrong is kept by whoever asked Entra, and shown with the tenant.
+            Err(Refused::Token(_) | Refused::Credentials(_) | Refused::Device(_)) => false,
+        }
     }
 
     /// The grant as it is kept, if it is worth asking Entra with it.
     async fn grant(&self) -> Result<Grant, TokenError> {
-        let loaded = self.grants.load().await;
-        match loaded {
+        self.usable(self.loaded().await?)
+    }
+
+    async fn loaded(&self) -> Result<Grant, TokenError> {
+        match self.grants.load().await {
             Err(error @ GrantError::Unavailable(_)) => {
                 Err(TokenError::Transient { reason: error.to_string(), after: None })
             }
             // The key is what is missing, and not a sign-in.
             Err(error @ GrantError::Sealed(_)) => Err(self.needed_as(None, error.to_string())),
             Ok(None) => Err(self.needed(None, "nobody has signed in yet".to_owned())),
-            Ok(Some(Grant { refused: Some((at, reason)), .. })) => Err(self.needed(Some(at), reason)),
-            Ok(Some(mut grant)) => {
-                let held = self.held();
-                if let Some((generation, reason)) = &held.refused
-                    && *generation == grant.generation
-                {
-                    let reason = reason.clone();
-                    drop(held);
-                    return Err(self.needed(None, reason));
-                }
-                if let Some((generation, newer)) = &held.unstored
-                    && *generation == grant.generation
-                {
-                    grant.refresh_token = newer.clone();
-                }
-                Ok(grant)
-            }
+            Ok(Some(grant)) => Ok(grant),
         }
+    }
+
+    fn usable(&self, mut grant: Grant) -> Result<Grant, TokenError> {
+        let now = self.clock.now();
+        let held = self.held();
+        let is_held = |it: &&(i64, Refusal)| it.0 == grant.generation && it.1.ask_again_at.is_none_or(|at| now < at);
+        let refusal = grant.refused.take().or_else(|| held.refused.as_ref().filter(is_held).map(|it| it.1.clone()));
+        if let Some(refusal) = refusal {
+            drop(held);
+            return Err(self.stopped(refusal));
+        }
+        if let Some((generation, newer)) = &held.unstored
+            && *generation == grant.generation
+        {
+            grant.refresh_token = newer.clone();
+        }
+        Ok(grant)
     }
 
     /// Asks Entra. Only for the holder of the flight.
@@ -226,29 +239,34 @@ impl Delegated {
         Err(TokenError::Transient { reason, after: None })
     }
 
-    /// Entra takes this grant no more. Returns if another is there by now, so that it is worth asking again.
+    /// Entra does not take this grant. Returns if another is there by now, so that it is worth asking again.
     async fn refused_by_entra(&self, grant: &Grant, verdict: &Verdict) -> Result<(), TokenError> {
         // A token that was never stored is given up for the one that was.
         if self.held().unstored.take_if(|it| it.0 == grant.generation).is_some() {
             return Ok(());
         }
         // Another replica may have refreshed it in this moment, or somebody may have signed in.
-        if self.grant().await?.generation != grant.generation {
+        if self.loaded().await?.generation != grant.generation {
             return Ok(());
         }
-        let reason = describe(verdict);
-        if let Err(error) = self.grants.refuse(grant.generation, reason.clone()).await {
-            tracing::warn!(mailbox = %self.mailbox, reason = %error, "That a sign-in is over could not be written down");
-            self.held().refused = Some((grant.generation, reason.clone()));
+        let since = self.clock.now();
+        let is_blocked = verdict.decision == Decision::Blocked;
+        let ask_again_at = is_blocked.then(|| since.saturating_add(ASK_AGAIN_EVERY_MS));
+        let refusal = Refusal { since, reason: describe(verdict), ask_again_at };
+        if let Err(error) = self.grants.refuse(grant.generation, refusal.clone()).await {
+            tracing::warn!(mailbox = %self.mailbox, reason = %error, "That a sign-in is not taken could not be written down");
+            self.held().refused = Some((grant.generation, refusal.clone()));
         }
-        Err(self.needed(Some(self.clock.now()), reason))
+        Err(self.stopped(refusal))
     }
 
     /// Stores the new refresh token before the access token is used by anybody. If that cannot be done the old one goes
     /// on at Entra, so nothing is lost by using what came with the new one.
     async fn keep(&self, grant: &Grant, issued: &OnBehalf) {
         let now = self.clock.now();
-        if let Some(refresh_token) = &issued.refresh_token {
+        // One that was refused is good again, though no other came with it.
+        let kept = grant.refused.as_ref().map(|_| &grant.refresh_token);
+        if let Some(refresh_token) = issued.refresh_token.as_ref().or(kept) {
             match self.grants.replace(grant.generation, refresh_token.clone()).await {
                 // `None`: another replica was faster, and what it stored is as good.
                 Ok(_) => self.held().unstored = None,
@@ -277,17 +295,6 @@ impl Delegated {
         }
     }
 
-    /// Somebody is signed in. The next caller gets a token, whatever was believed before.
-    pub(super) fn signed_in(&self, since: UnixMillis, refreshed_at: UnixMillis) {
-        let mut held = self.held();
-        if matches!(held.standing, Standing::Needed { .. }) {
-            held.cache.end_pause();
-        }
-        held.standing = Standing::SignedIn { since, refreshed_at };
-        drop(held);
-        self.show(true);
-    }
-
     /// Somebody has just signed in here, which brought this token.
     pub(super) fn begin(&self, issued: OnBehalf, asked_at: UnixMillis) {
         let mut held = self.held();
@@ -297,35 +304,7 @@ impl Delegated {
         self.signed_in(asked_at, asked_at);
     }
 
-    /// Somebody has to sign in, by this command.
-    fn needed(&self, since: Option<UnixMillis>, reason: String) -> TokenError {
-        self.needed_as(since, format!("{reason}; run `mailspan sign-in {}`", self.mailbox.address))
-    }
-
-    /// There is no sign-in: said once, and remembered.
-    fn needed_as(&self, since: Option<UnixMillis>, reason: String) -> TokenError {
-        let mut held = self.held();
-        let is_new = !matches!(&held.standing, Standing::Needed { reason: known, .. } if *known == reason);
-        held.standing = Standing::Needed { since, reason: reason.clone() };
-        drop(held);
-        if is_new {
-            self.show(false);
-            tracing::error!(
-                mailbox = %self.mailbox,
-                reason,
-                "{}: no mail is read or sent here, because there is no sign-in: {reason}",
-                self.mailbox
-            );
-        }
-        TokenError::NotSignedIn { reason }
-    }
-
-    fn show(&self, is_valid: bool) {
-        metrics::gauge!("mailspan_sign_in_valid", "mailbox" => self.mailbox.to_string())
-            .set(f64::from(u8::from(is_valid)));
-    }
-
-    fn held(&self) -> MutexGuard<'_, Held> {
+    pub(super) fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -165,7 +165,7 @@ impl ExchangeError {
                 let after = (verdict.code == Some(aadsts::LOOP_DETECTED)).then_some(LOOP_PAUSE);
                 Self::Unavailable { reason, after }
             }
-            Decision::NextCredential | Decision::Fatal | Decision::SignIn => Self::Refused(verdict),
+            Decision::NextCredential | Decision::Fatal | Decision::SignIn | Decision::Blocked => Self::Refused(verdict),
         }
     }
 }

@@ -17,6 +17,7 @@ mod on_behalf;
 mod proof;
 mod redeem;
 pub mod sign_in;
+pub mod standing;
 #[cfg(test)]
 mod tests;
 mod trial;

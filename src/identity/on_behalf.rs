@@ -25,7 +25,7 @@ pub(super) enum Refused {
     Token(TokenError),
     /// No credential is accepted.
     Credentials(TokenError),
-    /// The grant is over.
+    /// The grant is over, or blocked.
     Grant(Verdict),
     /// A device's user has not finished, said no, or was too late.
     Device(NotRedeemed),
@@ -55,7 +55,7 @@ impl Identity {
         let scopes = self.endpoints.scopes(&PERMISSIONS);
         self.registration.device_code(&endpoint, &scopes).await.map_err(|error| match error {
             ExchangeError::Unavailable { reason, after } => Refused::Token(TokenError::Transient { reason, after }),
-            ExchangeError::Refused(verdict) if verdict.decision == Decision::SignIn => Refused::Grant(verdict),
+            ExchangeError::Refused(verdict) if is_of_user(&verdict) => Refused::Grant(verdict),
             ExchangeError::Refused(verdict) => Refused::Token(TokenError::Refused { reason: describe(&verdict) }),
         })
     }
@@ -141,12 +141,15 @@ fn judged(failed: NotRedeemed) -> Refused {
         NotRedeemed::Exchange(ExchangeError::Unavailable { reason, after }) => {
             Refused::Token(TokenError::Transient { reason, after })
         }
-        NotRedeemed::Exchange(ExchangeError::Refused(verdict)) if verdict.decision == Decision::SignIn => {
-            Refused::Grant(verdict)
-        }
+        NotRedeemed::Exchange(ExchangeError::Refused(verdict)) if is_of_user(&verdict) => Refused::Grant(verdict),
         NotRedeemed::Exchange(ExchangeError::Refused(verdict)) => {
             Refused::Token(TokenError::Refused { reason: describe(&verdict) })
         }
         device => Refused::Device(device),
     }
+}
+
+/// Whether it is what the user granted that is refused.
+fn is_of_user(verdict: &Verdict) -> bool {
+    matches!(verdict.decision, Decision::SignIn | Decision::Blocked)
 }

@@ -17,8 +17,19 @@ pub struct Grant {
     pub signed_in_at: UnixMillis,
     /// When the token was last replaced.
     pub rotated_at: UnixMillis,
-    /// Why Entra takes it no more, and since when; `None` while it does.
-    pub refused: Option<(UnixMillis, String)>,
+    /// Why Entra does not take it; `None` while it does.
+    pub refused: Option<Refusal>,
+}
+
+/// Why Entra does not take a grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Since when.
+    pub since: UnixMillis,
+    /// What Entra said.
+    pub reason: String,
+    /// When Entra is asked again, because an administrator can mend it; `None`: not before somebody has signed in.
+    pub ask_again_at: Option<UnixMillis>,
 }
 
 /// What a user has just granted.
@@ -55,6 +66,10 @@ pub trait Grants: Send + Sync {
     /// nothing was changed.
     fn replace(&self, generation: i64, refresh_token: Secret) -> BoxFuture<'_, Result<Option<i64>, GrantError>>;
 
-    /// Entra takes the token of this generation no more. A later generation is left as it is.
-    fn refuse(&self, generation: i64, reason: String) -> BoxFuture<'_, Result<(), GrantError>>;
+    /// Entra does not take the token of this generation. A later generation is left as it is, and so is one that is over.
+    fn refuse(&self, generation: i64, refusal: Refusal) -> BoxFuture<'_, Result<(), GrantError>>;
+
+    /// Whether it is for this caller to ask Entra again about the refused token of this generation. Nobody else is told so
+    /// before `next`.
+    fn ask_again(&self, generation: i64, next: UnixMillis) -> BoxFuture<'_, Result<bool, GrantError>>;
 }

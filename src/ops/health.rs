@@ -140,13 +140,14 @@ pub struct Credential {
 /// How the sign-in of a mailbox's user stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SignIn {
-    /// `signed_in`, `needs_sign_in`, or `unknown` until it was looked at.
+    /// `signed_in`; `needs_sign_in`; `blocked` where the tenant does not let it be used, which an administrator mends;
+    /// `unknown` until it was looked at.
     pub state: &'static str,
     /// When the user signed in.
     pub signed_in_at: Option<String>,
     /// When the refresh token was last replaced.
     pub refreshed_at: Option<String>,
-    /// Why the user has to sign in, and with which command.
+    /// Why it cannot be used, and what to do.
     pub reason: Option<String>,
 }
 

@@ -8,7 +8,7 @@ use super::seal::{self, Place, Seal};
 use super::value::Row;
 use super::writer::{Op, Writing};
 use crate::model::clock::UnixMillis;
-use crate::model::grant::{Grant, GrantError, Grants, NewGrant};
+use crate::model::grant::{Grant, GrantError, Grants, NewGrant, Refusal};
 use crate::model::secret::Secret;
 use crate::model::token::BoxFuture;
 use crate::model::work::MailboxId;
@@ -33,7 +33,8 @@ impl Store {
 
 impl MailboxGrants {
     async fn read(&self) -> Result<Option<Grant>, StoreError> {
-        const SELECT: &str = "SELECT generation, token, signed_in_at, rotated_at, refused_at, refused_reason
+        const SELECT: &str =
+            "SELECT generation, token, signed_in_at, rotated_at, refused_at, refused_reason, ask_again_at
              FROM grants WHERE mailbox = $1";
         let number = self.store.number(&self.mailbox).await?;
         let rows = self.store.db().rows(SELECT, vec![number.into()]).await?;
@@ -45,13 +46,20 @@ fn grant(row: &Row, number: i64, seal: Option<&Seal>) -> Result<Grant, StoreErro
     let sealed = row.maybe_bytes(1)?.unwrap_or_default();
     let opened = seal::open_bytes(seal, &place(number), sealed)?;
     let token = String::from_utf8(opened).map_err(|_| StoreError::Unreadable("a token that is no text".into()))?;
+    let (refused, ask_again_at) = (row.maybe_int(4)?.zip(row.maybe_text(5)?), row.maybe_int(6)?);
     Ok(Grant {
         generation: row.int(0)?,
         refresh_token: Secret::new(token),
         signed_in_at: row.int(2)?,
         rotated_at: row.int(3)?,
-        refused: row.maybe_int(4)?.zip(row.maybe_text(5)?),
+        refused: refused.map(|(since, reason)| Refusal { since, reason, ask_again_at }),
     })
+}
+
+/// What seals: nothing of a sign-in is stored without it.
+pub(super) fn needed(seal: Option<&Seal>) -> Result<&Seal, StoreError> {
+    let says = "a sign-in is stored encrypted only; set store.encryption_key_file";
+    seal.ok_or_else(|| StoreError::Refused(says.into()))
 }
 
 fn place(number: i64) -> Place<'static> {
@@ -75,9 +83,14 @@ impl Grants for MailboxGrants {
         Box::pin(async { self.store.change_grant(&self.mailbox, what).await.map_err(Into::into) })
     }
 
-    fn refuse(&self, generation: i64, reason: String) -> BoxFuture<'_, Result<(), GrantError>> {
-        let what = What::Refuse { generation, reason };
+    fn refuse(&self, generation: i64, refusal: Refusal) -> BoxFuture<'_, Result<(), GrantError>> {
+        let what = What::Refuse { generation, refusal };
         Box::pin(async { self.store.change_grant(&self.mailbox, what).await.map(drop).map_err(Into::into) })
+    }
+
+    fn ask_again(&self, generation: i64, next: UnixMillis) -> BoxFuture<'_, Result<bool, GrantError>> {
+        let what = What::AskAgain { generation, next };
+        Box::pin(async { Ok(self.store.change_grant(&self.mailbox, what).await?.is_some()) })
     }
 }
 
@@ -90,7 +103,7 @@ impl From<StoreError> for GrantError {
     }
 }
 
-/// A change of a grant. Answers the generation that it made; `None`: it came too late and changed nothing.
+/// A change of a grant. Answers the generation that it left; `None`: it came too late and changed nothing.
 pub(super) struct KeepGrant {
     number: i64,
     what: What,
@@ -100,7 +113,8 @@ pub(super) struct KeepGrant {
 enum What {
     Begin(NewGrant),
     Replace { generation: i64, refresh_token: Secret },
-    Refuse { generation: i64, reason: String },
+    Refuse { generation: i64, refusal: Refusal },
+    AskAgain { generation: i64, next: UnixMillis },
 }
 
 impl Op for KeepGrant {
@@ -123,13 +137,18 @@ impl KeepGrant {
              ON CONFLICT (mailbox) DO UPDATE SET generation = grants.generation + 1, token = excluded.token,
                sealed = excluded.sealed, scopes = excluded.scopes, signed_in_as = excluded.signed_in_as,
                signed_in_at = excluded.signed_in_at, rotated_at = excluded.rotated_at, refused_at = NULL,
-               refused_reason = NULL
+               refused_reason = NULL, ask_again_at = NULL
              RETURNING generation";
         const REPLACE: &str = "UPDATE grants SET generation = generation + 1, token = $1, sealed = $2, rotated_at = $3,
-               refused_at = NULL, refused_reason = NULL
+               refused_at = NULL, refused_reason = NULL, ask_again_at = NULL
              WHERE mailbox = $4 AND generation = $5 RETURNING generation";
-        const REFUSE: &str = "UPDATE grants SET refused_at = $1, refused_reason = $2
-             WHERE mailbox = $3 AND generation = $4 AND refused_at IS NULL RETURNING generation";
+        const REFUSE: &str = "UPDATE grants SET refused_at = COALESCE(refused_at, $1), refused_reason = $2,
+               ask_again_at = $3
+             WHERE mailbox = $4 AND generation = $5 AND (refused_at IS NULL OR ask_again_at IS NOT NULL)
+             RETURNING generation";
+        const ASK_AGAIN: &str = "UPDATE grants SET ask_again_at = $1
+             WHERE mailbox = $2 AND generation = $3 AND refused_at IS NOT NULL AND ask_again_at <= $4
+             RETURNING generation";
         let now: UnixMillis = writing.now;
         let rows = match &self.what {
             What::Begin(new) => {
@@ -143,9 +162,14 @@ impl KeepGrant {
                 let values = vec![token.into(), key.into(), now.into(), self.number.into(), (*generation).into()];
                 writing.tx.rows(REPLACE, values).await?
             }
-            What::Refuse { generation, reason } => {
-                let values = vec![now.into(), reason.as_str().into(), self.number.into(), (*generation).into()];
+            What::Refuse { generation, refusal: Refusal { since, reason, ask_again_at } } => {
+                let why = [(*since).into(), reason.as_str().into(), (*ask_again_at).into()];
+                let values = why.into_iter().chain([self.number.into(), (*generation).into()]).collect();
                 writing.tx.rows(REFUSE, values).await?
+            }
+            What::AskAgain { generation, next } => {
+                let values = vec![(*next).into(), self.number.into(), (*generation).into(), now.into()];
+                writing.tx.rows(ASK_AGAIN, values).await?
             }
         };
         rows.first().map(|row| row.int(0)).transpose()
@@ -153,9 +177,7 @@ impl KeepGrant {
 
     /// A token is never written as it is.
     fn sealed(&self, token: &Secret) -> Result<(Bytes, String), StoreError> {
-        let seal = self.seal.as_ref().ok_or_else(|| {
-            StoreError::Refused("a sign-in is stored encrypted only; set store.encryption_key_file".into())
-        })?;
+        let seal = needed(self.seal.as_ref())?;
         let sealed = seal.seal(&place(self.number), token.expose().as_bytes())?;
         let key = seal::key_of(&sealed)?.to_string();
         Ok((Bytes::from(sealed), key))

@@ -87,6 +87,16 @@ pub(crate) async fn until_needed(plan: &Plan, why: &str) -> Value {
     plan.until_check("mailbox", SUPPORT, why, needed).await
 }
 
+/// Waits until `/health` says that the tenant does not let the sign-in be used, and why.
+pub(crate) async fn until_blocked(plan: &Plan, why: &str) -> Value {
+    let blocked = |it: &Value| {
+        it["status"] == "failing"
+            && it["sign_in"]["state"] == "blocked"
+            && it["reason"].as_str().is_some_and(|it| it.contains(why) && it.contains("an administrator"))
+    };
+    plan.until_check("mailbox", SUPPORT, why, blocked).await
+}
+
 /// How many token requests the tenant has seen.
 pub(crate) fn exchanges(world: &World) -> u64 {
     world.tenant.requests().get("token").copied().unwrap_or_default()

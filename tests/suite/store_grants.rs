@@ -1,6 +1,7 @@
 //! What users granted, on disk: sealed, replaced in one step, and never written over by whoever was too late.
 
-use mailspan::model::grant::{GrantError, Grants as _, NewGrant};
+use mailspan::model::clock::UnixMillis;
+use mailspan::model::grant::{GrantError, Grants as _, NewGrant, Refusal};
 use mailspan::model::secret::Secret;
 use mailspan::store::{MissingKey, Seal, Store};
 
@@ -20,7 +21,15 @@ fn new(token: &str) -> NewGrant {
 /// Generation, token and why it was refused.
 async fn kept(store: &Store, mailbox_name: &str) -> Option<(i64, String, Option<String>)> {
     let grant = store.grants(&mailbox(mailbox_name)).load().await.unwrap()?;
-    Some((grant.generation, grant.refresh_token.expose().to_owned(), grant.refused.map(|it| it.1)))
+    Some((grant.generation, grant.refresh_token.expose().to_owned(), grant.refused.map(|it| it.reason)))
+}
+
+fn over(reason: &str) -> Refusal {
+    Refusal { since: START, reason: reason.into(), ask_again_at: None }
+}
+
+fn blocked(reason: &str, ask_again_at: UnixMillis) -> Refusal {
+    Refusal { since: START, reason: reason.into(), ask_again_at: Some(ask_again_at) }
 }
 
 on_both! {
@@ -31,18 +40,51 @@ on_both! {
         assert_eq!(grants.begin(new("first")).await.unwrap(), 1);
         assert_eq!(grants.replace(1, Secret::new("second")).await.unwrap(), Some(2));
         assert_eq!(grants.replace(1, Secret::new("too late")).await.unwrap(), None);
-        grants.refuse(1, "of another".into()).await.unwrap();
+        grants.refuse(1, over("of another")).await.unwrap();
         assert_eq!(kept(&store, "support").await, Some((2, "second".into(), None)));
-        grants.refuse(2, "revoked".into()).await.unwrap();
-        grants.refuse(2, "said again".into()).await.unwrap();
+        grants.refuse(2, over("revoked")).await.unwrap();
+        grants.refuse(2, over("said again")).await.unwrap();
         assert_eq!(kept(&store, "support").await, Some((2, "second".into(), Some("revoked".into()))));
         // What was on its way when it was refused is as good as it ever was.
         assert_eq!(grants.replace(2, Secret::new("third")).await.unwrap(), Some(3));
         assert_eq!(kept(&store, "support").await, Some((3, "third".into(), None)));
-        grants.refuse(3, "revoked".into()).await.unwrap();
+        grants.refuse(3, over("revoked")).await.unwrap();
         assert_eq!(grants.begin(new("signed in again")).await.unwrap(), 4);
         assert_eq!(kept(&store, "support").await, Some((4, "signed in again".into(), None)));
         assert_eq!(kept(&store, "other").await, None);
+    }
+
+    async fn of_many_who_would_ask_again_one_does_when_it_is_time(world: World) {
+        let store = world.open_sealed(seal(A)).await;
+        let grants = store.grants(&mailbox("support"));
+        grants.begin(new("first")).await.unwrap();
+        let hour = 3_600_000;
+        assert!(!grants.ask_again(1, START + hour).await.unwrap(), "nobody refused it");
+        grants.refuse(1, blocked("a policy", START + hour)).await.unwrap();
+        assert!(!grants.ask_again(1, START + 2 * hour).await.unwrap(), "too early");
+        world.pass(hour);
+        let ask = || grants.ask_again(1, START + 2 * hour);
+        let asked = tokio::join!(ask(), ask(), ask(), ask());
+        let asked = [asked.0, asked.1, asked.2, asked.3].into_iter().filter(|it| *it.as_ref().unwrap()).count();
+        assert_eq!(asked, 1);
+        assert!(!grants.ask_again(2, START + 2 * hour).await.unwrap(), "another generation");
+        // It is refused again, by another policy; since when it is not taken stays known.
+        let later = Refusal { since: START + hour, ..blocked("another policy", START + 2 * hour) };
+        grants.refuse(1, later.clone()).await.unwrap();
+        let refused = grants.load().await.unwrap().unwrap().refused;
+        assert_eq!(refused, Some(Refusal { since: START, ..later }));
+        // What is over is not asked about, and stays over whatever else is said of it.
+        grants.refuse(1, over("revoked")).await.unwrap();
+        grants.refuse(1, blocked("said too late", START)).await.unwrap();
+        world.pass(10 * hour);
+        assert!(!grants.ask_again(1, START).await.unwrap());
+        assert_eq!(kept(&store, "support").await, Some((1, "first".into(), Some("revoked".into()))));
+        // What is taken again is as if nothing had been.
+        grants.begin(new("second")).await.unwrap();
+        grants.refuse(2, blocked("a policy", START)).await.unwrap();
+        assert_eq!(grants.replace(2, Secret::new("third")).await.unwrap(), Some(3));
+        assert!(!grants.ask_again(3, START).await.unwrap());
+        assert_eq!(kept(&store, "support").await, Some((3, "third".into(), None)));
     }
 
     async fn a_token_is_stored_sealed_and_in_no_other_way(world: World) {

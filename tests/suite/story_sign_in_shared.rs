@@ -6,8 +6,8 @@ use mailspan_tenant::SignInPolicy;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
-use crate::signing_in::{TOKENS, command, plan, policy, sign_in, until_needed};
-use crate::world::{Bridge, Plan, SUPPORT, World, until_so};
+use crate::signing_in::{TOKENS, command, exchanges, plan, policy, sign_in, until_blocked, until_needed};
+use crate::world::{Bridge, Plan, SUPPORT, TURN, World, until_so};
 use crate::world_program::Program;
 
 async fn until_signed_in(plan: &Plan) {
@@ -62,6 +62,73 @@ async fn two_replicas_that_refresh_at_once_agree_on_one_token() {
 #[tokio::test(flavor = "multi_thread")]
 async fn they_agree_also_where_each_token_is_taken_once() {
     two_replicas(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_all_replicas_one_asks_every_hour_whether_an_administrator_has_mended_it() {
+    let Some(world) = World::postgres().await else { return };
+    let plans = [plan(&world), plan(&world)];
+    let bridges = [Bridge::begin(&plans[0]).await, Bridge::begin(&plans[1]).await];
+    let pass = |minutes: u64| bridges.iter().for_each(|it| it.pass(Duration::from_secs(60 * minutes)));
+    sign_in(&world, &plans[0]).await;
+    pass(1);
+    until_signed_in(&plans[1]).await;
+    world.tenant.sign_in_policy(SignInPolicy { refuse_refresh: Some(53_003), ..policy() });
+    world.tenant.advance(TOKENS);
+    bridges.iter().for_each(|it| it.pass(TOKENS));
+    world.receives("Waits for an administrator");
+    for plan in &plans {
+        until_blocked(plan, "AADSTS53003").await;
+    }
+    let asked = exchanges(&world);
+    // Enough for both to have looked, whatever they wait for.
+    let looked = async || {
+        for _ in 0..3 {
+            bridges.iter().for_each(|it| it.pass(Duration::from_secs(6)));
+            tokio::time::sleep(TURN * 100).await;
+        }
+    };
+    pass(50);
+    looked().await;
+    assert_eq!(exchanges(&world), asked, "not before an hour is over");
+    for hour in 1..=3 {
+        pass(61);
+        looked().await;
+        assert_eq!(exchanges(&world), asked + hour, "once an hour, by one of the two");
+    }
+    for plan in &plans {
+        until_blocked(plan, "AADSTS53003").await;
+    }
+    let since = world.number("SELECT signed_in_at FROM grants").await;
+
+    world.tenant.sign_in_policy(policy());
+    pass(61);
+    world.inbox.until_has(&["Waits for an administrator"]).await;
+    looked().await;
+    for plan in &plans {
+        until_signed_in(plan).await;
+    }
+    assert_eq!(world.number("SELECT signed_in_at FROM grants").await, since, "nobody signed in again");
+    assert_eq!(world.number("SELECT COUNT(*) FROM grants WHERE refused_at IS NULL AND ask_again_at IS NULL").await, 1);
+
+    // What only the user can mend is not asked about any more, also if it was another refusal first.
+    world.tenant.sign_in_policy(SignInPolicy { refuse_refresh: Some(53_003), ..policy() });
+    world.tenant.advance(TOKENS);
+    bridges.iter().for_each(|it| it.pass(TOKENS));
+    world.receives("Waits for the user");
+    until_blocked(&plans[0], "AADSTS53003").await;
+    world.tenant.sign_in_policy(SignInPolicy { refuse_refresh: Some(50_173), ..policy() });
+    pass(61);
+    for plan in &plans {
+        until_needed(plan, "AADSTS50173").await;
+    }
+    let asked = exchanges(&world);
+    pass(180);
+    looked().await;
+    assert_eq!(exchanges(&world), asked);
+    for bridge in bridges {
+        bridge.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
