@@ -255,6 +255,10 @@ impl Bridge {
         while parts.join_next().await.is_some() {}
         admin_handle.graceful_shutdown(Some(Duration::from_secs(1)));
         let admin_ended = admin_part.await;
+        // A code that a browser brought in the last moment is good once.
+        if tokio::time::timeout(FAREWELL, daemon.sign_ins.finished()).await.is_err() {
+            tracing::warn!("A sign-in at the browser was broken off by the stop; begin it again");
+        }
         // Without it the others find out by themselves.
         let farewell = async {
             drop(daemon.store.leave().await);

@@ -1,38 +1,42 @@
 //! Sign-ins under way: codes that wait to be typed in, and browsers that are expected back.
 //!
-//! They live in this process only. One that is lost with it is begun again; nothing that is stored depends on it.
+//! A code lives in this process only; lost with it, it is begun again. A browser is kept in the store, because it may come
+//! back to another replica.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use tokio_util::task::TaskTracker;
+
 use super::Daemon;
-use crate::identity::sign_in::{BrowserSignIn, DeviceSignIn, SignInError, SignedIn};
+use crate::identity::sign_in::{DeviceSignIn, SignInError, SignedIn};
 use crate::model::clock::UnixMillis;
 use crate::model::secret::Secret;
 use crate::model::work::MailboxId;
+use crate::store::{Back, SentBrowser, StoreError};
 
 /// How long a browser may be away.
 const AWAY_MS: i64 = 10 * 60 * 1000;
-/// How many browsers may be away at once; the longest away is forgotten first.
-const AWAY: usize = 64;
 /// Where browsers come back to, below the base of links.
 pub(super) const CALLBACK: &str = "/sign-in/callback";
 
 /// What is under way.
 #[derive(Default)]
-pub(super) struct SignIns(Mutex<UnderWay>);
+pub(super) struct SignIns {
+    under_way: Mutex<UnderWay>,
+    /// Browsers that are back: what they brought is good once, so it is worked off whoever waits for that.
+    finishing: TaskTracker,
+}
 
 #[derive(Default)]
 struct UnderWay {
     devices: HashMap<MailboxId, Device>,
-    browsers: Vec<Browser>,
-    /// How the last one of each mailbox ended.
-    ended: HashMap<MailboxId, Result<SignedIn, SignInError>>,
+    /// When and how the last one by a code ended, of each mailbox.
+    ended: HashMap<MailboxId, (UnixMillis, Result<SignedIn, SignInError>)>,
 }
 
 #[derive(Clone)]
@@ -41,16 +45,6 @@ struct Device {
     poll_at: UnixMillis,
     /// Whether a code expired before this one.
     is_second: bool,
-}
-
-struct Browser {
-    mailbox: MailboxId,
-    until: UnixMillis,
-    /// What its link holds, until it is opened.
-    ticket: Option<Secret>,
-    /// What the cookie of whoever opened it holds.
-    cookie: Secret,
-    sign_in: BrowserSignIn,
 }
 
 /// How a sign-in that was begun stands.
@@ -107,13 +101,27 @@ pub enum NotTaken {
     Failed(#[from] SignInError),
 }
 
+impl From<StoreError> for SignInError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable { reason: format!("the sign-in cannot be read or written: {error}") }
+    }
+}
+
+impl From<StoreError> for NotTaken {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 impl SignIns {
     fn held(&self) -> MutexGuard<'_, UnderWay> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ended(&self, mailbox: &MailboxId, outcome: Result<SignedIn, SignInError>) {
-        self.held().ended.insert(mailbox.clone(), outcome);
+    /// Waits for the browsers that are back. To be called when no more can come.
+    pub(super) async fn finished(&self) {
+        self.finishing.close();
+        self.finishing.wait().await;
     }
 }
 
@@ -129,8 +137,9 @@ impl Daemon {
     /// Entra hands out no code, or the mailbox is not delegated.
     pub async fn begin_device_sign_in(&self, mailbox: &MailboxId) -> Result<UnderWayState, SignInError> {
         let sign_in = self.delegated(mailbox).ok_or_else(not_delegated)?.begin_device().await?;
+        let begun = under_way(&sign_in);
         self.wait_for_device(mailbox, sign_in, false);
-        Ok(self.sign_in_under_way(mailbox))
+        Ok(begun)
     }
 
     fn wait_for_device(&self, mailbox: &MailboxId, sign_in: DeviceSignIn, is_second: bool) {
@@ -140,22 +149,36 @@ impl Daemon {
         held.devices.insert(mailbox.clone(), Device { sign_in, poll_at, is_second });
     }
 
-    /// How the sign-in that was begun for a mailbox stands.
-    pub fn sign_in_under_way(&self, mailbox: &MailboxId) -> UnderWayState {
-        let now = self.now();
-        let held = self.sign_ins.held();
-        if let Some(Device { sign_in, .. }) = held.devices.get(mailbox) {
-            return UnderWayState::Device {
-                user_code: sign_in.user_code.clone(),
-                verification_uri: sign_in.verification_uri.clone(),
-                expires_at: sign_in.expires_at,
-            };
-        }
-        if let Some(ended) = held.ended.get(mailbox) {
-            return UnderWayState::Ended(ended.clone());
-        }
-        let away = held.browsers.iter().filter(|it| it.mailbox == *mailbox && it.until > now).map(|it| it.until).max();
-        away.map_or(UnderWayState::None, |expires_at| UnderWayState::Browser { expires_at })
+    /// How the sign-in stands that was last begun for a mailbox: by a code here, or at the browser wherever.
+    ///
+    /// # Errors
+    /// The store does not say.
+    pub async fn sign_in_under_way(&self, mailbox: &MailboxId) -> Result<UnderWayState, SignInError> {
+        let ended = {
+            let held = self.sign_ins.held();
+            if let Some(Device { sign_in, .. }) = held.devices.get(mailbox) {
+                return Ok(under_way(sign_in));
+            }
+            held.ended.get(mailbox).cloned()
+        };
+        let browser = self.store.last_browser(mailbox).await?;
+        let later = browser.filter(|it| ended.as_ref().is_none_or(|(at, _)| it.begun_at >= *at));
+        Ok(match (later, ended) {
+            (Some(browser), _) => match browser.ended {
+                Some(ended) => {
+                    let failed = |reason| SignInError::Refused { reason };
+                    UnderWayState::Ended(ended.map(|user| SignedIn { user }).map_err(failed))
+                }
+                None if browser.expires_at > self.now() => UnderWayState::Browser { expires_at: browser.expires_at },
+                None => UnderWayState::None,
+            },
+            (None, Some((_, outcome))) => UnderWayState::Ended(outcome),
+            (None, None) => UnderWayState::None,
+        })
+    }
+
+    fn device_ended(&self, mailbox: &MailboxId, outcome: Result<SignedIn, SignInError>) {
+        self.sign_ins.held().ended.insert(mailbox.clone(), (self.now(), outcome));
     }
 
     /// Asks how far the users of devices are.
@@ -191,7 +214,7 @@ impl Daemon {
                 self.sign_ins.held().devices.remove(&mailbox);
                 match delegated.begin_device().await {
                     Ok(sign_in) => self.wait_for_device(&mailbox, sign_in, true),
-                    Err(error) => self.sign_ins.ended(&mailbox, Err(error)),
+                    Err(error) => self.device_ended(&mailbox, Err(error)),
                 }
             }
             outcome => {
@@ -199,7 +222,7 @@ impl Daemon {
                     self.sign_ins.held().devices.remove(&mailbox);
                 }
                 let is_signed_in = outcome.is_ok();
-                self.sign_ins.ended(&mailbox, outcome);
+                self.device_ended(&mailbox, outcome);
                 if is_signed_in {
                     self.goes_on(&mailbox).await;
                 }
@@ -210,94 +233,106 @@ impl Daemon {
     /// Begins a sign-in at the browser. Returns the link that begins it, good for one browser and ten minutes.
     ///
     /// # Errors
-    /// Nobody knows where Entra's page is, or the mailbox is not delegated.
-    pub fn begin_browser_sign_in(&self, mailbox: &MailboxId) -> Result<(String, UnixMillis), SignInError> {
+    /// Nobody knows where Entra's page is, the mailbox is not delegated, or it could not be written down.
+    pub async fn begin_browser_sign_in(&self, mailbox: &MailboxId) -> Result<(String, UnixMillis), SignInError> {
         let base = self.jobs.present().sign_in_base.clone();
-        let sign_in = self.delegated(mailbox).ok_or_else(not_delegated)?.begin_browser(&format!("{base}{CALLBACK}"))?;
+        // Who cannot be sent anywhere is told so before there is a link.
+        drop(self.delegated(mailbox).ok_or_else(not_delegated)?.begin_browser(&base)?);
         let (ticket, until) = (random()?, self.now().saturating_add(AWAY_MS));
-        let link = format!("{base}/sign-in/{}", ticket.expose());
-        let browser = Browser { mailbox: mailbox.clone(), until, ticket: Some(ticket), cookie: random()?, sign_in };
-        let mut held = self.sign_ins.held();
-        held.ended.remove(mailbox);
-        held.browsers.retain(|it| it.until > self.now());
-        if held.browsers.len() >= AWAY {
-            held.browsers.remove(0);
-        }
-        held.browsers.push(browser);
-        Ok((link, until))
+        self.store.begin_browser(mailbox, &ticket, until).await?;
+        self.sign_ins.held().ended.remove(mailbox);
+        Ok((format!("{base}/sign-in/{}", ticket.expose()), until))
+    }
+
+    /// For which mailbox the link of a sign-in is, which was not opened yet.
+    ///
+    /// # Errors
+    /// There is none such.
+    pub async fn unopened_sign_in(&self, ticket: &str) -> Result<MailboxId, NotTaken> {
+        self.store.unopened_browser(ticket).await?.ok_or(NotTaken::Unknown)
     }
 
     /// Somebody opens the link of a sign-in, once.
     ///
     /// # Errors
     /// There is none such.
-    pub fn open_sign_in(&self, ticket: &str) -> Result<Departure, NotTaken> {
-        let (now, base) = (self.now(), self.jobs.present().sign_in_base.clone());
+    pub async fn open_sign_in(&self, ticket: &str) -> Result<Departure, NotTaken> {
+        let base = self.jobs.present().sign_in_base.clone();
+        let mailbox = self.unopened_sign_in(ticket).await?;
+        let delegated = self.delegated(&mailbox).ok_or_else(not_delegated)?;
+        let sign_in = delegated.begin_browser(&format!("{base}{CALLBACK}"))?;
+        let (state, verifier, redirect) = (sign_in.state, sign_in.verifier, sign_in.redirect);
+        let sent = SentBrowser { state, cookie: random()?, verifier, redirect };
+        if !self.store.send_browser(ticket, &sent).await? {
+            return Err(NotTaken::Unknown);
+        }
         let base_path = url::Url::parse(&base).map(|it| it.path().trim_end_matches('/').to_owned()).unwrap_or_default();
-        let mut held = self.sign_ins.held();
-        let browser = held
-            .browsers
-            .iter_mut()
-            .find(|it| it.until > now && it.ticket.as_ref().is_some_and(|it| is_same(it.expose(), ticket)));
-        let browser = browser.ok_or(NotTaken::Unknown)?;
-        browser.ticket = None;
         Ok(Departure {
-            url: browser.sign_in.url.clone(),
-            cookie_name: cookie_name(&browser.sign_in.state),
-            cookie: browser.cookie.clone(),
+            url: sign_in.url,
+            cookie_name: cookie_name(sent.state.expose()),
+            cookie: sent.cookie,
             cookie_path: format!("{base_path}/sign-in"),
             is_secure: base.starts_with("https:"),
         })
     }
 
-    /// A browser is back from Entra. Whatever comes of it, it is back once.
+    /// A browser is back from Entra. Whatever comes of it, it is back once; and it is finished though nobody should wait
+    /// for that any more.
     ///
     /// # Errors
     /// Nobody has signed in.
     pub async fn finish_sign_in(
-        &self,
+        self: &Arc<Self>,
         state: &str,
         cookies: impl Fn(&str) -> Option<String>,
         code: Result<Secret, String>,
     ) -> Result<(MailboxId, SignedIn), NotTaken> {
-        let browser = self.back(state, cookies)?;
-        let outcome = match (code, self.delegated(&browser.mailbox)) {
-            (Err(refused), _) => {
-                let failed = SignInError::Refused { reason: refused.clone() };
-                self.sign_ins.ended(&browser.mailbox, Err(failed));
-                return Err(NotTaken::Refused(refused));
-            }
-            (Ok(_), None) => Err(not_delegated()),
-            (Ok(code), Some(delegated)) => delegated.finish_browser(&browser.sign_in, &code).await,
+        let (daemon, state, cookie) = (Arc::clone(self), Secret::new(state), cookies(&cookie_name(state)));
+        let back = async move { daemon.back(&state, cookie.as_deref(), code).await };
+        let broken_off = || SignInError::Unavailable { reason: "it was broken off; begin it again".to_owned() };
+        self.sign_ins.finishing.spawn(back).await.unwrap_or_else(|_| Err(broken_off().into()))
+    }
+
+    async fn back(
+        &self,
+        state: &Secret,
+        cookie: Option<&str>,
+        code: Result<Secret, String>,
+    ) -> Result<(MailboxId, SignedIn), NotTaken> {
+        let browser = match self.store.take_browser(state.expose(), cookie).await? {
+            Back::Unknown => return Err(NotTaken::Unknown),
+            Back::AnotherBrowser => return Err(NotTaken::AnotherBrowser),
+            Back::Taken(browser) => browser,
         };
-        self.sign_ins.ended(&browser.mailbox, outcome.clone());
+        let outcome = match (code, self.delegated(&browser.mailbox)) {
+            (Err(refused), _) => Err(NotTaken::Refused(refused)),
+            (Ok(_), None) => Err(not_delegated().into()),
+            (Ok(code), Some(delegated)) => {
+                delegated.finish_browser(&browser.verifier, &browser.redirect, &code).await.map_err(NotTaken::from)
+            }
+        };
+        let ended = outcome.as_ref().map(|it| it.user.clone()).map_err(ToString::to_string);
+        if let Err(error) = self.store.end_browser(&browser, ended).await {
+            tracing::warn!(mailbox = %browser.mailbox, reason = %error, "How a sign-in ended could not be written down");
+        }
         let signed_in = outcome?;
         self.goes_on(&browser.mailbox).await;
         Ok((browser.mailbox, signed_in))
     }
+}
 
-    fn back(&self, state: &str, cookies: impl Fn(&str) -> Option<String>) -> Result<Browser, NotTaken> {
-        let now = self.now();
-        let mut held = self.sign_ins.held();
-        let is_meant =
-            |it: &Browser| it.until > now && it.ticket.is_none() && is_same(it.sign_in.state.expose(), state);
-        let at = held.browsers.iter().position(is_meant).ok_or(NotTaken::Unknown)?;
-        let shown = cookies(&cookie_name(&held.browsers[at].sign_in.state));
-        if !shown.is_some_and(|it| is_same(held.browsers[at].cookie.expose(), &it)) {
-            return Err(NotTaken::AnotherBrowser);
-        }
-        Ok(held.browsers.remove(at))
+fn under_way(device: &DeviceSignIn) -> UnderWayState {
+    UnderWayState::Device {
+        user_code: device.user_code.clone(),
+        verification_uri: device.verification_uri.clone(),
+        expires_at: device.expires_at,
     }
 }
 
 /// A cookie of its own for each sign-in, so that two in one browser do not meet. Its name is no secret: a print of one.
-fn cookie_name(state: &Secret) -> String {
-    let print = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, state.expose().as_bytes());
+fn cookie_name(state: &str) -> String {
+    let print = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, state.as_bytes());
     format!("mailspan-sign-in-{}", URL_SAFE_NO_PAD.encode(&print.as_ref()[..6]))
-}
-
-fn is_same(own: &str, shown: &str) -> bool {
-    verify_slices_are_equal(own.as_bytes(), shown.as_bytes()).is_ok()
 }
 
 fn random() -> Result<Secret, SignInError> {

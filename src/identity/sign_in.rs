@@ -49,8 +49,10 @@ pub struct BrowserSignIn {
     pub url: Url,
     /// What it must come back with.
     pub state: Secret,
-    verifier: Secret,
-    redirect: String,
+    /// What its code is redeemed with; the browser never sees it.
+    pub verifier: Secret,
+    /// Where it comes back to.
+    pub redirect: String,
 }
 
 impl std::fmt::Debug for BrowserSignIn {
@@ -186,13 +188,18 @@ impl Delegated {
         })
     }
 
-    /// The browser is back with a code.
+    /// The browser is back with a code, after it was sent with this verifier and told to come back to `redirect`.
     ///
     /// # Errors
     /// Nobody has signed in; whatever the error, the code is used up.
-    pub async fn finish_browser(&self, browser: &BrowserSignIn, code: &Secret) -> Result<SignedIn, SignInError> {
+    pub async fn finish_browser(
+        &self,
+        verifier: &Secret,
+        redirect: &str,
+        code: &Secret,
+    ) -> Result<SignedIn, SignInError> {
         let asked_at = self.now();
-        let granted = Granted::Code { code, verifier: &browser.verifier, redirect: &browser.redirect };
+        let granted = Granted::Code { code, verifier, redirect };
         match self.identity.redeem(&granted, &self.is_public).await {
             Ok(issued) => self.accept(issued, asked_at).await,
             Err(Refused::Grant(verdict)) => Err(SignInError::Refused { reason: describe(&verdict) }),

@@ -3,6 +3,7 @@
 //! Its mailbox and immutable id stay, so a mail that lies in its folder for years is not delivered again.
 
 use super::Store;
+use super::browser_sign_ins;
 use super::error::StoreError;
 use super::listed::Listed;
 use super::rates;
@@ -23,7 +24,8 @@ pub struct Tidied {
     pub contents: u64,
     /// Finished messages whose record was cut down to what knowing them needs.
     pub messages: u64,
-    /// What was known of conversations nobody has written in for long, and counts that count no more.
+    /// What was known of conversations nobody has written in for long, counts that count no more, and sign-ins at the
+    /// browser that are over.
     pub threads: u64,
     /// Submissions that ended long ago.
     pub submissions: u64,
@@ -134,6 +136,8 @@ impl Writing<'_> {
              (SELECT key, minute FROM rates WHERE minute < $1 ORDER BY minute LIMIT $2) RETURNING 1";
         const GAPS: &str = "DELETE FROM gaps WHERE interaction_id IN
              (SELECT interaction_id FROM gaps WHERE parked_at < $1 ORDER BY parked_at LIMIT $2) RETURNING 1";
+        const SIGN_INS: &str = "DELETE FROM browser_sign_ins WHERE ticket IN
+             (SELECT ticket FROM browser_sign_ins WHERE expires_at < $1 ORDER BY expires_at LIMIT $2) RETURNING 1";
         let unseen_since = tidy.now.saturating_sub(THREADS_KEPT_MS);
         let mut count = 0;
         for (sql, before) in [
@@ -141,6 +145,7 @@ impl Writing<'_> {
             (THREADS, unseen_since),
             (GAPS, unseen_since),
             (RATES, rates::first_counted(tidy.now)),
+            (SIGN_INS, tidy.now.saturating_sub(browser_sign_ins::KEPT_MS)),
         ] {
             count += self.tx.rows(sql, vec![before.into(), tidy.limit.into()]).await?.len() as u64;
         }

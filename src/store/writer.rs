@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::accept::Accepting;
 use super::asked::Ask;
 use super::audited::KeepAudit;
+use super::browser_sign_ins::KeepBrowser;
 use super::claim::Rooms;
 use super::db::{Db, Tx};
 use super::delivered::{Delivered, Ended, Marked};
@@ -213,6 +214,7 @@ kinds! {
     audited: KeepAudit,
     secrets: OwnSecret,
     grants: KeepGrant,
+    browsers: KeepBrowser,
     keys: SayKey,
     stages: Staging,
     submissions: Submit,

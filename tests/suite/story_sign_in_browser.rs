@@ -3,92 +3,29 @@
 
 use std::time::Duration;
 
-use reqwest::{Response, StatusCode};
+use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::signing_in::{ask, plan, plan_with, policy};
-use crate::world::{Bridge, Plan, SUPPORT, World, client, until_so};
+use crate::browser::{Browser, link, location, register, text};
+use crate::signing_in::{ask, ended, plan, plan_with, policy};
+use crate::world::{Bridge, SUPPORT, World, client, until_so};
 use crate::world_program::Program;
-
-/// A browser: it follows no redirect by itself, and keeps its cookies.
-struct Browser {
-    http: reqwest::Client,
-    cookies: Vec<String>,
-}
-
-impl Browser {
-    fn new() -> Self {
-        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-        Self { http: http.tls_certs_only([]).build().unwrap(), cookies: Vec::new() }
-    }
-
-    async fn get(&mut self, url: &str) -> Response {
-        let answer = self.http.get(url).header("cookie", self.cookies.join("; ")).send().await.unwrap();
-        for cookie in answer.headers().get_all("set-cookie") {
-            let cookie = cookie.to_str().unwrap();
-            for part in ["; HttpOnly", "; SameSite=Lax", "; Path=/sign-in", "; Max-Age=600"] {
-                assert!(cookie.contains(part), "{cookie}");
-            }
-            self.cookies.push(cookie.split(';').next().unwrap().to_owned());
-        }
-        answer
-    }
-
-    /// From a link to Entra and on to where Entra sends it. Returns the address to come back to.
-    async fn goes(&mut self, link: &str) -> String {
-        let sent = self.get(link).await;
-        assert_eq!(sent.status(), StatusCode::SEE_OTHER);
-        let entra = location(&sent);
-        for part in [
-            "response_type=code",
-            "code_challenge_method=S256",
-            "code_challenge=",
-            "state=",
-            "redirect_uri=",
-            "offline_access",
-        ] {
-            assert!(entra.contains(part), "{entra}");
-        }
-        assert!(!entra.contains("code_verifier"), "the verifier stays here");
-        let back = self.get(&entra).await;
-        assert_eq!(back.status(), StatusCode::FOUND);
-        location(&back)
-    }
-}
-
-fn location(answer: &Response) -> String {
-    answer.headers()["location"].to_str().unwrap().to_owned()
-}
-
-/// A redirect URI as it is registered: any port of this machine.
-fn register(world: &World) {
-    world.tenant.register_redirect(world.tenant.client_id(), "http://localhost/sign-in/callback");
-    world.tenant.at_browser(Some(SUPPORT));
-}
-
-async fn link(plan: &Plan) -> String {
-    let (status, begun) = ask(plan, Some(json!({ "by": "browser" }))).await;
-    assert_eq!(status, 202, "{begun}");
-    let link = begun["link"].as_str().unwrap().to_owned();
-    assert!(link.starts_with(&format!("http://localhost:{}/sign-in/", plan.admin.port())), "{link}");
-    link
-}
-
-async fn text(answer: Response) -> String {
-    for (name, value) in
-        [("cache-control", "no-store"), ("referrer-policy", "no-referrer"), ("x-content-type-options", "nosniff")]
-    {
-        assert_eq!(answer.headers()[name], value);
-    }
-    let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
-    assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
-    let text = answer.text().await.unwrap();
-    assert!(!text.contains("<script") && !text.contains("code="), "{text}");
-    text
-}
 
 async fn grants(world: &World) -> i64 {
     world.number("SELECT COUNT(*) FROM grants").await
+}
+
+/// The code is redeemed, and Graph takes its time to say whose it is.
+fn slow_to_say_who(world: &World) {
+    world.tenant.fault(mailspan_tenant::Fault {
+        operation: Some(mailspan_tenant::Operation::Me),
+        mailbox: None,
+        message: None,
+        probability: 1.0,
+        times: Some(1),
+        after: 0,
+        action: mailspan_tenant::FaultAction::Slow(Duration::from_secs(3)),
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,6 +110,71 @@ async fn only_the_browser_that_was_sent_is_taken_once_and_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_link_is_used_up_by_its_button_and_not_by_a_look_at_it() {
+    let world = World::new().await;
+    register(&world);
+    let plan = plan(&world);
+    let bridge = Bridge::begin(&plan).await;
+    let link = link(&plan).await;
+    // A preview in a chat, a filter of mail that opens every link, somebody who only looks.
+    let mut preview = Browser::new();
+    for _ in 0..3 {
+        let looked_at = preview.get(&link).await;
+        assert_eq!(looked_at.status(), StatusCode::OK);
+        assert!(text(looked_at).await.contains("<form method=\"post\">"));
+        assert_eq!(preview.http.head(&link).send().await.unwrap().status(), StatusCode::OK);
+    }
+    assert!(preview.cookies.is_empty());
+    // A page elsewhere has it pressed.
+    for (name, value) in [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")] {
+        let pressed = preview.http.post(&link).header(name, value).send().await.unwrap();
+        assert_eq!((pressed.status(), pressed.headers().contains_key("set-cookie")), (StatusCode::FORBIDDEN, false));
+    }
+    let mut browser = Browser::new();
+    let back = browser.goes(&link).await;
+    assert_eq!(browser.get(&back).await.status(), StatusCode::OK);
+    for over in [browser.get(&link).await, browser.press(&link).await] {
+        assert_eq!(over.status(), StatusCode::NOT_FOUND);
+        assert!(text(over).await.contains("over"));
+    }
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tab_that_is_closed_in_the_last_moment_loses_nothing() {
+    let world = World::new().await;
+    register(&world);
+    let plan = plan(&world);
+    let bridge = Bridge::begin(&plan).await;
+    let mut browser = Browser::new();
+    let back = browser.goes(&link(&plan).await).await;
+    slow_to_say_who(&world);
+    let closed = tokio::time::timeout(Duration::from_millis(500), browser.get(&back)).await;
+    assert!(closed.is_err(), "the tab is closed before there is an answer");
+    assert_eq!((world.tenant.refresh_tokens(SUPPORT), grants(&world).await), (1, 0), "redeemed and not stored");
+    let progress = ended(&plan).await;
+    assert_eq!(progress["state"], "signed_in", "{progress}");
+    world.receives("After all");
+    world.inbox.until_has(&["After all"]).await;
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_waits_for_whoever_is_just_back() {
+    let world = World::new().await;
+    register(&world);
+    let plan = plan(&world);
+    let bridge = Bridge::begin(&plan).await;
+    let mut browser = Browser::new();
+    let back = browser.goes(&link(&plan).await).await;
+    slow_to_say_who(&world);
+    drop(tokio::time::timeout(Duration::from_millis(500), browser.get(&back)).await);
+    assert_eq!(grants(&world).await, 0);
+    bridge.stop().await;
+    assert_eq!(grants(&world).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_entra_sends_back_is_never_shown_as_it_came() {
     let world = World::new().await;
     register(&world);
@@ -212,7 +214,9 @@ async fn who_begins_without_a_link_must_be_let_in_by_the_api() {
     let url = format!("http://{}/sign-in?mailbox={SUPPORT}", open.admin);
     let mut browser = Browser::new();
     // Wherever it is asked to lead, it leads to Entra, and from there here.
-    let back = browser.goes(&format!("{url}&redirect_uri=https://evil.example/&next=//evil.example")).await;
+    let begun = browser.get(&format!("{url}&redirect_uri=https://evil.example/&next=//evil.example")).await;
+    assert_eq!(begun.status(), StatusCode::SEE_OTHER);
+    let back = browser.goes(&location(&begun)).await;
     assert!(back.starts_with(&format!("http://localhost:{}/sign-in/callback?", open.admin.port())), "{back}");
     for (name, value) in
         [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site"), ("host", "evil.example")]

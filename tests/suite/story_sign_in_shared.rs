@@ -1,4 +1,5 @@
-//! Sign-ins where several have a hand in them: two replicas on one database, a command beside no daemon, a disk that is full.
+//! Sign-ins where several have a hand in them: two replicas on one database, behind one name; a command beside no daemon, a
+//! disk that is full.
 
 use std::time::Duration;
 
@@ -6,7 +7,8 @@ use mailspan_tenant::SignInPolicy;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
-use crate::signing_in::{TOKENS, command, exchanges, plan, policy, sign_in, until_blocked, until_needed};
+use crate::browser::{Browser, link, register, text};
+use crate::signing_in::{TOKENS, ask, command, exchanges, plan, policy, sign_in, until_blocked, until_needed};
 use crate::world::{Bridge, Plan, SUPPORT, TURN, World, until_so};
 use crate::world_program::Program;
 
@@ -62,6 +64,63 @@ async fn two_replicas_that_refresh_at_once_agree_on_one_token() {
 #[tokio::test(flavor = "multi_thread")]
 async fn they_agree_also_where_each_token_is_taken_once() {
     two_replicas(true).await;
+}
+
+/// The same address at this replica, as a balancer in front of all may choose for each request.
+fn at(plan: &Plan, url: &str) -> String {
+    let mut url = url::Url::parse(url).unwrap();
+    url.set_port(Some(plan.admin.port())).unwrap();
+    url.into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_may_come_to_another_replica_at_each_step() {
+    let Some(world) = World::postgres().await else { return };
+    register(&world);
+    let (one, other) = (plan(&world), plan(&world));
+    let [first, second] = [Bridge::begin(&one).await, Bridge::begin(&other).await];
+    let mut browser = Browser::new();
+
+    // Begun by one, shown by the other, opened by the first, and back at the other; a stranger stays one at both.
+    let begun = link(&one).await;
+    let back = browser.goes_by(&at(&other, &begun), &begun).await;
+    for plan in [&one, &other] {
+        assert_eq!(ask(plan, None).await.1["state"], "waiting");
+        assert_eq!(Browser::new().get(&at(plan, &back)).await.status(), 403);
+        assert_eq!(browser.press(&at(plan, &begun)).await.status(), 404, "it was opened");
+    }
+    let page = text(browser.get(&at(&other, &back)).await).await;
+    assert!(page.contains(&format!("{SUPPORT} has signed in")), "{page}");
+    for plan in [&one, &other] {
+        let (_, progress) = ask(plan, None).await;
+        assert_eq!(
+            (&progress["state"], &progress["signed_in_as"]),
+            (&"signed_in".into(), &SUPPORT.into()),
+            "{progress}"
+        );
+        assert_eq!(browser.get(&at(plan, &back)).await.status(), 403, "it is back once");
+    }
+    world.receives("Signed in at two replicas");
+    world.inbox.until_has(&["Signed in at two replicas"]).await;
+
+    // Back at both in one moment: one of them takes it.
+    let begun = link(&other).await;
+    let back = browser.goes_by(&begun, &at(&one, &begun)).await;
+    let mut twin = Browser { http: browser.http.clone(), cookies: browser.cookies.clone() };
+    let (here, there) = (at(&one, &back), at(&other, &back));
+    let both = tokio::join!(browser.get(&here), twin.get(&there));
+    let mut both = [both.0.status().as_u16(), both.1.status().as_u16()];
+    both.sort_unstable();
+    assert_eq!(both, [200, 403]);
+
+    // Whoever began it and opened it is gone by the time the browser is back.
+    let begun = link(&one).await;
+    let back = browser.goes(&begun).await;
+    first.stop().await;
+    assert_eq!(browser.get(&at(&other, &back)).await.status(), 200);
+    let ended = "SELECT COUNT(*) FROM browser_sign_ins WHERE signed_in_as IS NOT NULL AND verifier IS NULL";
+    assert_eq!(world.number(ended).await, 3);
+    second.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,7 +34,8 @@ pub(super) fn beginning() -> Operation {
 
 /// `GET /mailboxes/{address}/sign-in`.
 pub(super) fn showing() -> Operation {
-    let says = "How far the sign-in is that was last begun for a mailbox, by this process.";
+    let says =
+        "How far the sign-in is that was last begun for a mailbox: by a code by this process, at the browser by any.";
     Operation::get(PATH, "getSignIn", Door::Scope(Scope::Operate), says, show)
         .name("address", ADDRESS)
         .answers::<SignInProgress>(200, "How far it is.")
@@ -93,7 +94,7 @@ async fn begin(
     let progress = match wanted.by {
         By::DeviceCode => progress(&mailbox, daemon.begin_device_sign_in(&mailbox).await.map_err(refused)?),
         By::Browser => {
-            let (link, expires_at) = daemon.begin_browser_sign_in(&mailbox).map_err(refused)?;
+            let (link, expires_at) = daemon.begin_browser_sign_in(&mailbox).await.map_err(refused)?;
             SignInProgress { link: Some(link), ..progress(&mailbox, UnderWayState::Browser { expires_at }) }
         }
     };
@@ -103,7 +104,7 @@ async fn begin(
 
 async fn show(State(daemon): State<Arc<Daemon>>, Path(address): Path<String>) -> Result<Json<SignInProgress>, Problem> {
     let mailbox = delegated(&daemon, &address)?;
-    Ok(Json(progress(&mailbox, daemon.sign_in_under_way(&mailbox))))
+    Ok(Json(progress(&mailbox, daemon.sign_in_under_way(&mailbox).await.map_err(refused)?)))
 }
 
 /// The mailbox that a path names, if users sign in to it.
