@@ -20,6 +20,7 @@ async fn three_replicas_of_which_one_is_always_ending_lose_nothing_and_send_noth
     let Some(server) = OwnPostgres::start(&["max_connections=100"]) else { return };
     let setting = Setting { name: "replicas", store: server.url(), pause_ms: 30..90, timeout: "2s", sweep: "20s" };
     let mut world = World::start(setting).await;
+    world.until_promised(1).await;
     let counts = strain(&mut world, &server, Duration::from_secs(seconds)).await;
     println!("replicas: {counts:?}");
     world.excused_until = Instant::now() + Duration::from_secs(10);

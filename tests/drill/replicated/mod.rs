@@ -102,6 +102,15 @@ impl World {
         revived
     }
 
+    /// Waits until so many more submissions were taken over.
+    pub(crate) async fn until_promised(&self, more: usize) {
+        let (wanted, begun) = (self.writer.promised() + more, Instant::now());
+        while self.writer.promised() < wanted {
+            assert!(begun.elapsed() < PATIENCE, "nobody takes submissions over");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Mail stops, everything that was sent gets its time, and then all of it is judged.
     #[expect(clippy::print_stdout, reason = "the figures are what a drill is run for")]
     pub(crate) async fn end(mut self) -> Sums {
@@ -117,6 +126,7 @@ impl World {
         wrong.extend(verdict::wrong(&self.tenant, &self.receiver, &sent));
         wrong.extend(submitted.wrong(&self.tenant));
         wrong.extend(still_to_do(&self.replicas[0]).await);
+        until_done(&self.store).await;
         for replica in &mut self.replicas {
             replica.until_ready().await;
             replica.stop().await;
@@ -189,6 +199,14 @@ async fn settle(tenant: &Tenant, receiver: &Receiver, sent: &[Sent], submitted: 
             (best, moved) = (progress.sum() + left, Instant::now());
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Waits until no job is left but those that come back for ever: what has left is found in Sent Items a moment later.
+async fn until_done(store: &str) {
+    let begun = Instant::now();
+    while !books::read(store).await.left_behind().is_empty() && begun.elapsed() < PATIENCE {
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 

@@ -42,6 +42,11 @@ impl Writer {
         Self { book, at_work }
     }
 
+    /// How many were taken over so far.
+    pub(super) fn promised(&self) -> usize {
+        self.book.lock().unwrap().promised.len()
+    }
+
     pub(super) async fn stop(self) -> Submitted {
         self.at_work.abort();
         let ended = self.at_work.await;
