@@ -9,45 +9,39 @@ use super::{Daemon, sending};
 use crate::model::clock::{UnixMillis, rfc3339};
 use crate::model::work::{Lane, MailboxId};
 use crate::ops::health::{Check, Details, Health, Sending, Status, shown};
-use crate::store::{Audited, LaneCount, MailboxState, PushState};
+use crate::store::{Audited, LaneCount, MailboxState, PushState, StoreError};
 
 /// A mailbox whose last complete look is older than this many of its own intervals is not well.
 const MISSED_TURNS: i64 = 3;
 
 impl Daemon {
-    /// How everything is, now.
+    /// How everything is, now. Where the store cannot be read, how the tenants are, and that it cannot.
     pub async fn health(&self) -> Health {
+        let checks = self.checks().await.unwrap_or_else(|error| {
+            let mut checks = self.tenant_checks();
+            checks.push(self.store_check(Status::Failing, Some(error.to_string())));
+            checks
+        });
+        Health::of(checks)
+    }
+
+    /// How each part is.
+    ///
+    /// # Errors
+    /// The store cannot be read, so nothing is known of mailboxes and routes.
+    pub async fn checks(&self) -> Result<Vec<Check>, StoreError> {
         let now = self.clock.now();
         let wiring = self.jobs.present();
-        let mut checks: Vec<Check> = wiring.tenants.iter().map(|it| it.check(now)).collect();
-        let database = self.store.database();
-        let failed = |error: &dyn std::fmt::Display| Check {
-            kind: "store",
-            name: "store".into(),
-            status: Status::Failing,
-            reason: Some(error.to_string()),
-            details: Details::Store { database },
-        };
-        let (counts, states) = match (self.store.counts().await, self.store.mailboxes().await) {
-            (Ok(counts), Ok(states)) => (counts, states),
-            (Err(error), _) | (_, Err(error)) => {
-                checks.push(failed(&error));
-                return Health::of(checks);
-            }
-        };
-        match self.store.ping().await {
+        let mut checks = self.tenant_checks();
+        let (counts, states) = (self.store.counts().await?, self.store.mailboxes().await?);
+        checks.push(match self.store.ping().await {
             Ok(()) => {
                 let reason = self.key_trouble().await;
-                checks.push(Check {
-                    kind: "store",
-                    name: "store".into(),
-                    status: if reason.is_some() { Status::Degraded } else { Status::Ok },
-                    reason,
-                    details: Details::Store { database },
-                });
+                let status = if reason.is_some() { Status::Degraded } else { Status::Ok };
+                self.store_check(status, reason)
             }
-            Err(error) => checks.push(failed(&error)),
-        }
+            Err(error) => self.store_check(Status::Failing, Some(error.to_string())),
+        });
         checks.extend(self.replicas_check());
         let counts: HashMap<Lane, LaneCount> = counts.into_iter().map(|it| (it.lane.clone(), it)).collect();
         let why = self.why_parked(&counts).await;
@@ -65,7 +59,17 @@ impl Daemon {
         checks.extend(wiring.routes.iter().chain(&left_behind).map(|name| whole.route_check(name)));
         checks.extend(whole.callbacks_check());
         checks.push(self.reloads.check());
-        Health::of(checks)
+        Ok(checks)
+    }
+
+    fn tenant_checks(&self) -> Vec<Check> {
+        let now = self.clock.now();
+        self.jobs.present().tenants.iter().map(|it| it.check(now)).collect()
+    }
+
+    fn store_check(&self, status: Status, reason: Option<String>) -> Check {
+        let details = Details::Store { database: self.store.database() };
+        Check { kind: "store", name: "store".into(), status, reason, details }
     }
 
     /// Why the job that has been parked the longest was, in each lane that has any.

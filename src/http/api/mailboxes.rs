@@ -70,7 +70,7 @@ struct Mailbox {
 
 async fn list(State(daemon): State<Arc<Daemon>>, Query(wanted): Query<Wanted>) -> Result<Json<Page<Mailbox>>, Problem> {
     let after: Option<String> = page::after(wanted.cursor.as_deref())?;
-    let checks = daemon.health().await.checks;
+    let checks = daemon.checks().await?;
     let configured = daemon.mailboxes();
     let mut found: Vec<Mailbox> = checks.into_iter().filter_map(|it| mailbox(it, &configured)).collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::operation::{Door, Operation};
 use crate::app::Daemon;
 use crate::config::token::Scope;
+use crate::http::problem::Problem;
 use crate::ops::health::{Details, Status};
 
 pub(super) fn operation() -> Operation {
@@ -42,8 +43,8 @@ struct Route {
     parked: u64,
 }
 
-async fn list(State(daemon): State<Arc<Daemon>>) -> Json<Routes> {
-    let checks = daemon.health().await.checks;
+async fn list(State(daemon): State<Arc<Daemon>>) -> Result<Json<Routes>, Problem> {
+    let checks = daemon.checks().await?;
     let route = |check: crate::ops::health::Check| match check.details {
         Details::Route { state, queue_depth, queue_oldest_seconds, parked, .. } => Some(Route {
             name: check.name,
@@ -56,5 +57,5 @@ async fn list(State(daemon): State<Arc<Daemon>>) -> Json<Routes> {
         }),
         _ => None,
     };
-    Json(Routes { items: checks.into_iter().filter_map(route).collect() })
+    Ok(Json(Routes { items: checks.into_iter().filter_map(route).collect() }))
 }
