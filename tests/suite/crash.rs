@@ -44,7 +44,8 @@ async fn kill_9_at_any_instant_then_a_restart_sends_what_was_taken_over_once() {
         at_once: 6,
         pause: Duration::from_millis(400),
         smtp: true,
-        lost: 0.1,
+        // Few enough that hardly any mail meets its fifth in a row, after which it waits for minutes.
+        lost: 0.05,
     };
     let mut world = sending::World::start(setting).await;
     while !world.clients.are_done() || world.bridge.kills < KILLS {
@@ -53,7 +54,7 @@ async fn kill_9_at_any_instant_then_a_restart_sends_what_was_taken_over_once() {
             world.bridge.kill().await;
         }
     }
-    let (kills, sums) = world.end(Duration::from_secs(90)).await;
+    let (kills, sums) = world.end(Duration::from_secs(150)).await;
     assert_eq!(kills, KILLS);
     assert_eq!(sums.promised.values().copied().collect::<Vec<_>>(), [12; 4]);
 }
