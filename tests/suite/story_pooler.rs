@@ -1,6 +1,7 @@
 //! Whole daemons behind a pooler that hands out sessions by transaction: mail comes in and answers go out as anywhere.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -40,7 +41,9 @@ async fn behind_a_pooler_in_transaction_mode_mail_comes_in_and_answers_go_out() 
         let head = format!(
             "From: Ann <ann@customer.example>\r\nTo: {SUPPORT}\r\nMessage-ID: <m{n}@customer.example>\r\nReferences: {of}"
         );
-        world.tenant.receive(SUPPORT, written(&head, &format!("mail {n:02}")));
+        // A second apart: within one, Graph tells no order.
+        let at = world.tenant.now() + Duration::from_secs(u64::try_from(n).unwrap());
+        world.tenant.receive_at(SUPPORT, written(&head, &format!("mail {n:02}")), at, false, "inbox");
         tokio::time::sleep(TURN).await;
     }
     let subjects: Vec<String> = (0..MAILS).flat_map(|n| vec![format!("mail {n:02}"); 2]).collect();
