@@ -85,6 +85,12 @@ async fn a_route_dead_for_sixty_hours_gets_everything_on_postgres_as_well() {
     }
 }
 
+/// Waits until what came of each attempt is written down. Before that no time may pass, or the next would be later by it.
+async fn until_settled(world: &World) {
+    let begun = "SELECT COUNT(*) FROM jobs WHERE kind = 'deliver' AND leased_until IS NOT NULL";
+    until_so("every outcome is written", async || world.number(begun).await == 0).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_destination_that_is_back_is_noticed_although_no_delivery_is_due() {
     let world = World::new().await;
@@ -99,6 +105,7 @@ async fn a_destination_that_is_back_is_noticed_although_no_delivery_is_due() {
     for (minutes, attempts) in [(0, 3), (2, 6), (2, 9), (6, 10)] {
         bridge.pass(Duration::from_secs(60 * minutes));
         world.inbox.until_received(attempts).await;
+        until_settled(&world).await;
     }
     plan.until_check("route", "dead", "it is paused", |it| it["state"] == "paused").await;
     let mut tried = world.inbox.received().len();
@@ -111,6 +118,7 @@ async fn a_destination_that_is_back_is_noticed_although_no_delivery_is_due() {
             before == world.inbox.received().len()
         })
         .await;
+        until_settled(&world).await;
         tried = world.inbox.received().len();
     }
     let check = plan.check("route", "dead").await;
