@@ -137,6 +137,7 @@ impl World {
         let deliveries = accepted.iter().map(|it| it.id.as_str()).collect::<HashSet<_>>().len();
         let sums = Sums {
             mails,
+            in_vain: verdict::waited_for_in_vain(&self.receiver, &sent),
             deliveries,
             repetitions: accepted.len() - deliveries,
             promised: submitted.promised.len(),
@@ -163,6 +164,8 @@ pub(crate) struct Sums {
     pub(crate) deliveries: usize,
     /// Accepted once more, with the same id.
     pub(crate) repetitions: usize,
+    /// Came after a later one of their conversation, after more than the ten minutes for which they are waited for.
+    in_vain: usize,
     pub(crate) promised: usize,
     pub(crate) left: usize,
     flowed: Duration,
@@ -173,11 +176,12 @@ impl fmt::Display for Sums {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} mails, {} deliveries, {} repetitions with the same id, {} submissions promised, {} left, mail flowed for \
-             {:.0} s and was settled {:.0} s later",
+            "{} mails, {} deliveries, {} repetitions with the same id, {} waited for in vain, {} submissions promised, \
+             {} left, mail flowed for {:.0} s and was settled {:.0} s later",
             self.mails,
             self.deliveries,
             self.repetitions,
+            self.in_vain,
             self.promised,
             self.left,
             self.flowed.as_secs_f64(),

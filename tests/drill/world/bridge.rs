@@ -105,11 +105,12 @@ impl Bridge {
         }
     }
 
-    /// Waits until it is ready.
+    /// Waits until it is ready. It may have been for long, and nobody has looked.
     pub(crate) async fn until_ready(&mut self) {
+        let begun = Instant::now();
         while !self.seen_ready {
             self.must_live();
-            assert!(self.spawned.elapsed() < READY_WITHIN, "the bridge does not become ready\n{}", self.tail());
+            assert!(begun.elapsed() < READY_WITHIN, "the bridge does not become ready\n{}", self.tail());
             self.look_whether_ready().await;
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use mailspan_tenant::{MessageId, Tenant};
 use tokio::task::JoinHandle;
 
@@ -29,6 +30,8 @@ const LETTERS: u64 = 12;
 pub(crate) struct Sent {
     /// Its number; it stands in its Message-ID.
     pub(crate) number: u64,
+    /// When.
+    pub(crate) at: Timestamp,
     /// The routes that must get it.
     pub(crate) routes: Vec<&'static str>,
     /// How many interactions each of them must get.
@@ -67,25 +70,26 @@ impl Post {
 }
 
 fn deliver(tenant: &Tenant, number: u64) -> Sent {
-    let at = usize::try_from(number).unwrap() % MAILBOXES.len();
-    let (mailbox, route) = MAILBOXES[at];
-    let (second, second_route) = MAILBOXES[(at + 1) % MAILBOXES.len()];
+    let own = usize::try_from(number).unwrap() % MAILBOXES.len();
+    let (mailbox, route) = MAILBOXES[own];
+    let (second, second_route) = MAILBOXES[(own + 1) % MAILBOXES.len()];
+    let at = Timestamp::now();
     match number % 50 {
         // One mail to two of our addresses lies in both mailboxes, and is one interaction for each route.
         11 | 36 => {
             let mime = letter(number, &format!("<{mailbox}>, <{second}>"));
             let messages = vec![tenant.receive(mailbox, mime.clone()), tenant.receive(second, mime)];
-            Sent { number, routes: with(&[route, second_route]), interactions: 1, messages }
+            Sent { number, at, routes: with(&[route, second_route]), interactions: 1, messages }
         }
         // The same mail twice in one mailbox is two messages.
         21 => {
             let mime = letter(number, mailbox);
             let messages = vec![tenant.receive(mailbox, mime.clone()), tenant.receive(mailbox, mime)];
-            Sent { number, routes: with(&[route]), interactions: 2, messages }
+            Sent { number, at, routes: with(&[route]), interactions: 2, messages }
         }
         _ => {
             let messages = vec![tenant.receive(mailbox, letter(number, mailbox))];
-            Sent { number, routes: with(&[route]), interactions: 1, messages }
+            Sent { number, at, routes: with(&[route]), interactions: 1, messages }
         }
     }
 }

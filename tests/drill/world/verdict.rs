@@ -13,6 +13,9 @@ use super::bridge::Bridge;
 use super::mails::{ORDERED, Sent, conversation_of};
 use super::receiver::{Handed, Receiver};
 
+/// A letter that was not fetched is waited for so long by those behind it (docs/interaction.md, Order).
+const WAITED_FOR: Duration = Duration::from_secs(600);
+
 /// How far a drill is.
 pub(crate) struct Progress {
     interactions: usize,
@@ -49,7 +52,8 @@ pub(crate) fn wrong(tenant: &Tenant, receiver: &Receiver, sent: &[Sent]) -> Vec<
     let handed = receiver.handed();
     let mut wrong: Vec<String> = receiver.strange().into_iter().map(|why| format!("strange: {why}")).collect();
     wrong.extend(unstable(&handed));
-    wrong.extend(out_of_order(&handed));
+    let overtaken = overtaken(&handed, sent).into_iter().filter(|it| it.after < WAITED_FOR);
+    wrong.extend(overtaken.map(|it| format!("OUT OF ORDER: letter {} came after {}", it.number, it.by)));
     let mut by_letter: HashMap<u64, Vec<&Handed>> = HashMap::new();
     for it in &handed {
         by_letter.entry(it.number).or_default().push(it);
@@ -105,19 +109,35 @@ fn misdelivered(letter: &Sent, came: &[&Handed]) -> Vec<String> {
     wrong
 }
 
-/// Where order is promised, each conversation was accepted as it was received; repetitions do not count.
-fn out_of_order(handed: &[Handed]) -> Vec<String> {
-    let mut accepted: Vec<&Handed> =
-        handed.iter().filter(|it| it.route == ORDERED && it.accepted_at.is_some()).collect();
-    accepted.sort_by_key(|it| it.accepted_at);
+/// A letter that came after a later one of its conversation, where order is promised.
+struct Overtaken {
+    number: u64,
+    by: u64,
+    /// How long after it was sent it was accepted.
+    after: Duration,
+}
+
+/// Whom a later letter overtook, by when each was accepted; repetitions do not count.
+fn overtaken(handed: &[Handed], sent: &[Sent]) -> Vec<Overtaken> {
+    let sent: HashMap<u64, Timestamp> = sent.iter().map(|it| (it.number, it.at)).collect();
+    let accepted = handed.iter().filter(|it| it.route == ORDERED).filter_map(|it| Some((it.accepted_at?, it)));
+    let mut accepted: Vec<(Timestamp, &Handed)> = accepted.collect();
+    accepted.sort_by_key(|(at, _)| *at);
     let (mut seen, mut last) = (HashSet::new(), HashMap::new());
-    let mut wrong = Vec::new();
-    for it in accepted.into_iter().filter(|it| seen.insert(it.id.as_str())) {
-        if let Some(before) = last.insert(conversation_of(it.number), it.number).filter(|before| *before > it.number) {
-            wrong.push(format!("OUT OF ORDER: letter {} came after {before}", it.number));
+    let mut overtaken = Vec::new();
+    for (at, it) in accepted.into_iter().filter(|(_, it)| seen.insert(it.id.as_str())) {
+        let before = last.insert(conversation_of(it.number), it.number);
+        if let Some(by) = before.filter(|by| *by > it.number) {
+            let waited = sent.get(&it.number).map(|sent_at| at.duration_since(*sent_at).unsigned_abs());
+            overtaken.push(Overtaken { number: it.number, by, after: waited.unwrap_or_default() });
         }
     }
-    wrong
+    overtaken
+}
+
+/// How many letters came after a later one because they were not fetched for so long that nobody waited any more.
+pub(crate) fn waited_for_in_vain(receiver: &Receiver, sent: &[Sent]) -> usize {
+    overtaken(&receiver.handed(), sent).iter().filter(|it| it.after >= WAITED_FOR).count()
 }
 
 /// Every message is read, and not before each route had accepted it.
