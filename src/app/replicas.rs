@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +14,10 @@ use crate::model::ids;
 use crate::ops::health::{Check, Details, Status};
 use crate::ops::replicas::{Drift, drift};
 use crate::store::{BEAT, Connections, Presence, Replica};
+
+/// A replica that could not show itself tries it again after so long: when the database is back all should be seen before
+/// those that live count the silence of the others.
+const SOON: Duration = Duration::from_secs(2);
 
 /// What this replica knows of itself and of the others.
 #[derive(Default)]
@@ -93,12 +98,14 @@ impl Daemon {
         let showing = async {
             loop {
                 let now = self.clock.now();
-                match self.store.beat(self.replicas.shows(self.jobs.present(), now)).await {
+                let beat = self.store.beat(self.replicas.shows(self.jobs.present(), now)).await;
+                let turn = if beat.is_ok() { BEAT } else { SOON };
+                match beat {
                     Ok(living) => self.replicas.learn(living, now),
                     Err(error) if error.is_told() => {}
                     Err(error) => tracing::warn!(reason = %error, "This replica could not show itself to the others"),
                 }
-                tokio::time::sleep(BEAT.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
+                tokio::time::sleep(turn.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
             }
         };
         stop.run_until_cancelled(showing).await;

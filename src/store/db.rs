@@ -247,6 +247,17 @@ impl Tx {
         Ok(taken)
     }
 
+    /// Takes the watch over the other replicas until the commit, and answers the time by the database's clock; nothing where
+    /// another has it. A file has one replica, which does not watch itself.
+    pub(super) async fn watch(&mut self) -> Result<Option<i64>, StoreError> {
+        const TAKE: &str = "SELECT CASE WHEN pg_try_advisory_xact_lock(7309945106436288)
+             THEN (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT END";
+        match self {
+            Self::Sqlite(_) => Ok(None),
+            Self::Postgres(_) => self.rows(TAKE, vec![]).await?.first().map_or(Ok(None), |row| row.maybe_int(0)),
+        }
+    }
+
     /// Sends `payload` to the other replicas with the commit. A file has no other replicas.
     pub(super) async fn notify(&mut self, payload: String) -> Result<(), StoreError> {
         match self {

@@ -59,6 +59,7 @@ mod seals;
 mod secrets;
 mod server;
 mod settle;
+mod silences;
 mod submissions;
 mod take_up;
 mod threads;

@@ -1,12 +1,10 @@
 //! Who else works on this database: each replica shows itself every few seconds, and whoever stops doing so is dead.
 //!
-//! A replica is judged by whether its row changes, by the clock of whoever looks: clocks that differ declare nobody dead.
 //! What the dead held is given back at once; should one of them only have slept, its fence no longer holds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Store;
 use super::db::Db;
@@ -17,10 +15,6 @@ use crate::model::clock::UnixMillis;
 
 /// How often a replica shows itself.
 pub const BEAT: Duration = Duration::from_secs(10);
-/// A replica whose row did not change for so long is dead.
-const DEAD: Duration = Duration::from_secs(30);
-/// Whoever has not looked for so long has seen nobody: it slept itself, or the database was away.
-const BLIND: Duration = Duration::from_secs(20);
 
 /// What a replica shows of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,14 +46,6 @@ pub struct Replica {
 pub(super) struct Roll {
     me: i64,
     living: AtomicUsize,
-    seen: Mutex<Seen>,
-}
-
-#[derive(Default)]
-struct Seen {
-    looked: Option<Instant>,
-    /// What each row last showed, and since when it has not changed.
-    rows: HashMap<i64, (UnixMillis, Instant)>,
 }
 
 impl Roll {
@@ -69,40 +55,12 @@ impl Roll {
             Db::Sqlite { .. } => 0,
             Db::Postgres(_) => fastrand::i64(1..i64::MAX),
         };
-        Self { me, living: AtomicUsize::new(1), seen: Mutex::default() }
+        Self { me, living: AtomicUsize::new(1) }
     }
 
     /// What leases are held under.
     pub(super) fn holder(&self) -> Value {
         Some(self.me).filter(|it| *it != 0).into()
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Seen {
-    /// Those that have not changed for too long.
-    fn dead(&self, me: i64, now: Instant) -> Vec<i64> {
-        if self.looked.is_none_or(|at| now.duration_since(at) > BLIND) {
-            return Vec::new();
-        }
-        let still = self.rows.iter().filter(|(number, (_, since))| **number != me && now.duration_since(*since) > DEAD);
-        still.map(|(number, _)| *number).collect()
-    }
-
-    fn look(&mut self, rows: &[(i64, UnixMillis)], now: Instant) {
-        if self.looked.is_none_or(|at| now.duration_since(at) > BLIND) {
-            self.rows.clear();
-        }
-        self.looked = Some(now);
-        let known = std::mem::take(&mut self.rows);
-        let since = |number: &i64, seen_at: &UnixMillis| match known.get(number) {
-            Some((before, since)) if before == seen_at => *since,
-            _ => now,
-        };
-        self.rows = rows.iter().map(|(number, seen_at)| (*number, (*seen_at, since(number, seen_at)))).collect();
     }
 }
 
@@ -116,10 +74,7 @@ impl Store {
         if roll.me == 0 {
             return Ok(vec![Replica { number: 0, seen_at: shows.started_at, shows }]);
         }
-        let dead = roll.seen().dead(roll.me, Instant::now());
-        let all = self.ask(Beat { me: roll.me, shows, dead }).await?;
-        let rows: Vec<(i64, UnixMillis)> = all.iter().map(|it| (it.number, it.seen_at)).collect();
-        roll.seen().look(&rows, Instant::now());
+        let all = self.ask(Beat { me: roll.me, shows }).await?;
         roll.living.store(all.len().max(1), Ordering::Relaxed);
         Ok(all)
     }
@@ -149,11 +104,10 @@ impl Store {
     }
 }
 
-/// This replica lives, and those are dead.
+/// This replica lives, and looks after the others.
 pub(super) struct Beat {
     me: i64,
     shows: Presence,
-    dead: Vec<i64>,
 }
 
 impl Op for Beat {
@@ -167,14 +121,14 @@ impl Op for Beat {
         const ALL: &str = "SELECT number, name, version, started_at, seen_at, configured_at, parts FROM replicas
              ORDER BY started_at, number";
         let mut answers = Vec::with_capacity(all.len());
-        for Self { me, shows, dead } in all {
+        for Self { me, shows } in all {
             let Presence { name, version, started_at, configured_at, parts } = shows;
             let parts = serde_json::to_string(parts).map_err(|error| StoreError::Refused(error.to_string()))?;
             let mut values: Vec<Value> = vec![(*me).into(), name.as_str().into(), version.as_str().into()];
             values.extend([(*started_at).into(), writing.now.into(), (*configured_at).into(), parts.into()]);
             writing.tx.rows(SHOW, values).await?;
-            for number in dead {
-                writing.bury(*number).await?;
+            for number in writing.dead(*me).await? {
+                writing.bury(number).await?;
             }
             let rows = writing.tx.rows(ALL, vec![]).await?;
             answers.push(rows.iter().map(replica).collect::<Result<_, _>>()?);
@@ -234,40 +188,4 @@ fn replica(row: &Row) -> Result<Replica, StoreError> {
             parts,
         },
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_does_not_change_is_dead_whatever_its_clock_says() {
-        let (mut seen, start) = (Seen::default(), Instant::now());
-        let at = |s: u64| start + Duration::from_secs(s);
-        // Replica 2 has a clock of its own and beats; 3 has stopped.
-        for turn in 0..=3 {
-            assert_eq!(seen.dead(1, at(turn * 10)), Vec::<i64>::new(), "turn {turn}");
-            seen.look(&[(1, 1000 + turn as i64), (2, -5000 + turn as i64), (3, 7000)], at(turn * 10));
-        }
-        assert_eq!(seen.dead(1, at(31)), [3]);
-        // It was only asleep.
-        seen.look(&[(1, 1004), (2, -4996), (3, 7001)], at(40));
-        assert_eq!(seen.dead(1, at(41)), Vec::<i64>::new());
-    }
-
-    #[test]
-    fn who_was_blind_itself_declares_nobody_dead() {
-        let (mut seen, start) = (Seen::default(), Instant::now());
-        let at = |s: u64| start + Duration::from_secs(s);
-        seen.look(&[(1, 1), (2, 1)], at(0));
-        seen.look(&[(1, 2), (2, 1)], at(10));
-        // The database was away for five minutes, and nobody could show itself.
-        assert_eq!(seen.dead(1, at(310)), Vec::<i64>::new());
-        seen.look(&[(1, 3), (2, 1)], at(310));
-        assert_eq!(seen.dead(1, at(320)), Vec::<i64>::new());
-        seen.look(&[(1, 4), (2, 1)], at(320));
-        seen.look(&[(1, 5), (2, 1)], at(330));
-        seen.look(&[(1, 6), (2, 1)], at(340));
-        assert_eq!(seen.dead(1, at(341)), [2]);
-    }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use mailspan::model::work::{Lane, Work};
 use mailspan::store::{Across, End, FoundBy, Presence, Room, Store};
+use sqlx::{Connection as _, Executor as _};
 
 use crate::store_world::*;
 
@@ -21,6 +22,15 @@ fn shared(lane: &Lane, room: u32) -> Room {
 async fn claims(store: &Store, lane: &Lane) -> (Vec<mailspan::model::work::Job>, bool) {
     let claims = store.claim(vec![shared(lane, 3)]).await.unwrap();
     (claims.jobs, claims.full.contains(lane))
+}
+
+/// As if whoever looked at the others last had done so earlier.
+async fn earlier(world: &World, by: Duration) {
+    world.execute(&format!("UPDATE silences SET looked_at = looked_at - {}", by.as_millis())).await;
+}
+
+async fn living(store: &Store, name: &str) -> usize {
+    store.beat(shows(name)).await.unwrap().len()
 }
 
 on_postgres! {
@@ -92,5 +102,52 @@ on_postgres! {
         }
         // It wakes, shows itself, and works again.
         assert_eq!(dead.beat(shows("dead")).await.unwrap().len(), 2);
+    }
+    async fn the_dead_are_found_by_replicas_of_which_none_lives_long(world: World) {
+        let (dead, lane) = (world.open().await, Lane::route("crm"));
+        living(&dead, "dead").await;
+        dead.enqueue(vec![deliver("crm", "i0").due(world.now())]).await.unwrap();
+        let held = only(&dead, &lane).await;
+        for name in ["a", "b", "c"] {
+            let brief = world.open().await;
+            living(&brief, name).await;
+            assert!(claim(&brief, &lane, 1).await.jobs.is_empty(), "{name} takes it from one that may live");
+            earlier(&world, Duration::from_secs(11)).await;
+        }
+        let next = world.open().await;
+        // "a" was silent as long as the dead, less one look.
+        assert_eq!(living(&next, "d").await, 4);
+        assert_eq!(only(&next, &lane).await.claim.id, held.claim.id);
+        assert!(!dead.settle(held.claim, End::Done).await.unwrap(), "it is dead");
+    }
+
+    async fn nobody_dies_of_time_in_which_nobody_looked(world: World) {
+        let (a, b) = (world.open().await, world.open().await);
+        living(&b, "b").await;
+        for _ in 0..5 {
+            assert_eq!(living(&a, "a").await, 2);
+            earlier(&world, Duration::from_secs(300)).await;
+        }
+        // Nor where the clock of the database was set back.
+        for _ in 0..5 {
+            world.execute("UPDATE silences SET looked_at = looked_at + 3600000").await;
+            assert_eq!(living(&a, "a").await, 2);
+        }
+        b.leave().await.unwrap();
+        assert_eq!(living(&a, "a").await, 1);
+        assert_eq!(world.count("SELECT COUNT(*) FROM silences").await, 0, "who is gone is forgotten");
+    }
+
+    async fn a_replica_that_stops_in_the_middle_of_looking_holds_up_nobody(world: World) {
+        let (a, b) = (world.open().await, world.open().await);
+        living(&b, "b").await;
+        living(&a, "a").await;
+        let mut stopped = sqlx::PgConnection::connect(&world.url).await.unwrap();
+        stopped.execute("BEGIN; SELECT pg_advisory_xact_lock(7309945106436288); UPDATE silences SET silent_ms = 0").await.unwrap();
+        for _ in 0..5 {
+            let beats = async { (living(&a, "a").await, living(&b, "b").await) };
+            let both = tokio::time::timeout(Duration::from_secs(20), beats).await.expect("they wait for nobody");
+            assert_eq!(both, (2, 2));
+        }
     }
 }

@@ -47,4 +47,4 @@ pub const COPIED: &[Table] = &[
 
 /// What belongs to one database and its processes: who works on it, browsers that are expected back within minutes, which
 /// steps its tables took, that a copy into it is not finished.
-pub const NOT_COPIED: &[&str] = &["replicas", "browser_sign_ins", "_sqlx_migrations", super::MARK];
+pub const NOT_COPIED: &[&str] = &["replicas", "silences", "browser_sign_ins", "_sqlx_migrations", super::MARK];
