@@ -61,13 +61,13 @@ async fn is_refused(kind: Kind) {
 async fn expires(kind: Kind) {
     let (world, mut subject, plan, bridge) = signed_in_by(kind, "Before its end").await;
     world.tenant.advance(2 * DAY);
-    bridge.pass(2 * DAY);
+    bridge.pass(2 * DAY).await;
     until_failing(&plan, subject.says("expired")).await;
     still_signed_in(&plan).await;
     world.receives("After its end");
     world.inbox.has_exactly(&["Before its end"]);
     subject.rotate(&world);
-    bridge.pass(Duration::from_secs(301));
+    bridge.pass(Duration::from_secs(301)).await;
     world.tenant.advance(Duration::from_secs(301));
     world.inbox.until_has(&["Before its end", "After its end"]).await;
     still_signed_in(&plan).await;
@@ -163,13 +163,13 @@ async fn a_sign_in_that_is_overdue_waits_as_long_as_it_is_told_to() {
     world.tenant.sign_in_policy(SignInPolicy { refuse_refresh: Some(700_016), ..policy() });
     let days = Duration::from_secs(2 * 24 * 3600);
     world.tenant.advance(days);
-    bridge.pass(days);
+    bridge.pass(days).await;
     let troubled = |it: &Value| it["reason"].as_str().is_some_and(|it| it.contains("AADSTS700016"));
     plan.until_check("tenant", "contoso", "what Entra said", troubled).await;
     let asked = exchanges(&world);
     // Eight looks, and four minutes: a refused application is asked at once, after ten seconds, a minute and five.
     for _ in 0..8 {
-        bridge.pass(Duration::from_secs(30));
+        bridge.pass(Duration::from_secs(30)).await;
         tokio::time::sleep(Duration::from_millis(1100)).await;
     }
     let more = exchanges(&world) - asked;
@@ -254,7 +254,7 @@ async fn is_refused_with(code: u32, fate: Fate) {
             let asked = exchanges(&world);
             // What would be asked about every hour has been, after so many looks.
             for _ in 0..3 {
-                bridge.pass(Duration::from_secs(3601));
+                bridge.pass(Duration::from_secs(3601)).await;
                 tokio::time::sleep(TURN * 100).await;
             }
             until_needed(&plan, &said).await;
@@ -262,8 +262,8 @@ async fn is_refused_with(code: u32, fate: Fate) {
             world.tenant.advance(Duration::from_secs(1));
             sign_in(&world, &plan).await;
         }
-        Fate::Blocked => bridge.pass(Duration::from_secs(3601)),
-        Fate::Passing => bridge.pass(Duration::from_secs(301)),
+        Fate::Blocked => bridge.pass(Duration::from_secs(3601)).await,
+        Fate::Passing => bridge.pass(Duration::from_secs(301)).await,
     }
     world.inbox.until_has(&["After it was refused"]).await;
     still_signed_in(&plan).await;

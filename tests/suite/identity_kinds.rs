@@ -195,7 +195,7 @@ async fn is_refused(kind: Kind) {
     world.inbox.has_exactly(&[]);
     subject.admit(&world);
     // What was refused is asked for again within five minutes, whatever it is.
-    bridge.pass(Duration::from_secs(301));
+    bridge.pass(Duration::from_secs(301)).await;
     world.inbox.until_has(&["Once it is taken"]).await;
     until_serving(&plan, kind).await;
     bridge.stop().await;
@@ -219,12 +219,12 @@ async fn expires(kind: Kind) {
         subject.withdraw(&world, &subject.shown);
     }
     world.tenant.advance(2 * DAY);
-    bridge.pass(2 * DAY);
+    bridge.pass(2 * DAY).await;
     until_failing(&plan, subject.says("expired")).await;
     world.receives("After its end");
     world.inbox.has_exactly(&["Before its end"]);
     subject.rotate(&world);
-    bridge.pass(Duration::from_secs(301));
+    bridge.pass(Duration::from_secs(301)).await;
     world.tenant.advance(Duration::from_secs(301));
     world.inbox.until_has(&["Before its end", "After its end"]).await;
     bridge.stop().await;

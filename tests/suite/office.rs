@@ -159,7 +159,7 @@ impl Plan {
             }
             assert!(begun.elapsed() < DEADLINE, "it does not become {state}: {shown}");
             if let Some((bridge, by)) = clock {
-                bridge.pass(by);
+                bridge.pass(by).await;
             }
             tokio::time::sleep(TURN * 4).await;
         }

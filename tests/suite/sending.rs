@@ -51,7 +51,7 @@ pub(crate) async fn until_sent_later(bridge: &Bridge, id: &str) -> Submission {
         if row.state == SubmissionState::Sent {
             return Some(row);
         }
-        bridge.pass(Duration::from_secs(30));
+        bridge.pass(Duration::from_secs(30)).await;
         tokio::time::sleep(Duration::from_millis(300)).await;
         None
     })

@@ -38,7 +38,7 @@ impl Clock for HandClock {
 pub(crate) struct World {
     pub(crate) url: String,
     pub(crate) clock: Arc<HandClock>,
-    dir: Option<tempfile::TempDir>,
+    _dir: Option<tempfile::TempDir>,
     server: Option<(String, String)>,
 }
 
@@ -46,7 +46,7 @@ impl World {
     pub(crate) async fn sqlite() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", dir.path().join("mailspan.db").display());
-        Self { url, clock: Arc::new(HandClock(AtomicI64::new(START))), dir: Some(dir), server: None }
+        Self { url, clock: Arc::new(HandClock(AtomicI64::new(START))), _dir: Some(dir), server: None }
     }
 
     /// `None` when PostgreSQL is left out on purpose.
@@ -61,12 +61,12 @@ impl World {
         let (base, _) = server.rsplit_once('/').expect("the URL ends in /database");
         let url = format!("{base}/{name}");
         let clock = Arc::new(HandClock(AtomicI64::new(START)));
-        Some(Self { url, clock, dir: None, server: Some((server, name)) })
+        Some(Self { url, clock, _dir: None, server: Some((server, name)) })
     }
 
-    /// A PostgreSQL that somebody else made and removes.
+    /// A database that somebody else made and removes.
     pub(crate) fn at(url: &str) -> Self {
-        Self { url: url.to_owned(), clock: Arc::new(HandClock(AtomicI64::new(START))), dir: None, server: None }
+        Self { url: url.to_owned(), clock: Arc::new(HandClock(AtomicI64::new(START))), _dir: None, server: None }
     }
 
     pub(crate) async fn open(&self) -> Store {
@@ -86,7 +86,7 @@ impl World {
     }
 
     pub(crate) fn is_sqlite(&self) -> bool {
-        self.dir.is_some()
+        self.url.starts_with("sqlite:")
     }
 
     /// Says something to the database behind the store's back.

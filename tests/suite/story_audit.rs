@@ -46,7 +46,7 @@ fn plan(world: &World, archive: &Inbox) -> Plan {
 
 /// Lets so much time pass that whatever came is due to be known, and the mailbox is read and swept after that.
 async fn grow_old(world: &World, bridge: &Bridge) {
-    bridge.pass(Duration::from_secs(600));
+    bridge.pass(Duration::from_secs(600)).await;
     world.until_swept_again(1).await;
     world.until_looked_again(3).await;
 }
@@ -170,7 +170,7 @@ async fn a_normal_day_balances() {
     world.tenant.delete_message(&ids[1]);
     world.tenant.purge_message(&ids[2]);
     let young = audit(&api).await;
-    bridge.pass(Duration::from_secs(600));
+    bridge.pass(Duration::from_secs(600)).await;
     world.until_looked_again(3).await;
     for report in [young, audit(&api).await] {
         adds_up(&report);
@@ -198,7 +198,7 @@ async fn mail_that_comes_while_it_is_audited_raises_no_alarm() {
     }
     world.inbox.until_has(&subjects.iter().map(String::as_str).collect::<Vec<_>>()).await;
     assert!(pending > 0, "it was never audited while mail was on its way");
-    bridge.pass(Duration::from_secs(600));
+    bridge.pass(Duration::from_secs(600)).await;
     world.until_looked_again(3).await;
     until_so("everything is moved away", async || {
         let report = audit(&api).await;
@@ -276,9 +276,9 @@ async fn each_mailbox_is_audited_once_a_day_by_itself() {
     world.inbox.until_has(&["Order"]).await;
     let last = async || world.number("SELECT COALESCE(MAX(audited_at), 0) FROM mailboxes").await;
     assert_eq!(last().await, 0, "not at the start");
-    bridge.pass(Duration::from_secs(13 * 3600));
+    bridge.pass(Duration::from_secs(13 * 3600)).await;
     let first = until("the first audit", async || Some(last().await).filter(|at| *at > 0)).await;
-    bridge.pass(Duration::from_secs(25 * 3600));
+    bridge.pass(Duration::from_secs(25 * 3600)).await;
     until_so("the next day's audit", async || last().await >= first + 24 * 3600 * 1000).await;
     bridge.stop().await;
 }

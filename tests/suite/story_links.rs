@@ -211,14 +211,14 @@ async fn a_link_works_until_it_expires_and_then_the_content_goes() {
     let url = text(&attachments(&body)[0], "/url").to_owned();
     let kept = async || world.number("SELECT COUNT(*) FROM contents").await;
 
-    bridge.pass(DAY * 6);
+    bridge.pass(DAY * 6).await;
     // Mail without links comes and goes meanwhile, and tidying with it.
     world.receives("Next week");
     world.inbox.until_has(&["Next week"]).await;
     assert_eq!(get(&url, &[]).await.status(), 200, "after every route has accepted");
     assert!(kept().await > 0);
 
-    bridge.pass(DAY * 2);
+    bridge.pass(DAY * 2).await;
     assert_eq!(problem(&url, &[]).await, (403, "link-expired".to_owned()));
     let address = url.split_once('?').unwrap().0;
     world.receives("The week after");
@@ -270,7 +270,7 @@ async fn a_late_attempt_hands_out_links_that_still_hold() {
     world.tenant.receive(SUPPORT, mail("Late", &large));
     until_so("an attempt", async || world.inbox.received().len() == 1).await;
     // The bridge was away for far longer than the schedule takes.
-    bridge.pass(DAY * 60);
+    bridge.pass(DAY * 60).await;
     world.inbox.usually_answers(Answer::Status(200));
     let body = world.inbox.until_has(&["Late"]).await.remove(0).body;
     let url = text(&attachments(&body)[0], "/url");

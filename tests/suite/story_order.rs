@@ -104,7 +104,7 @@ async fn a_conversation_that_fails_waits_and_every_other_goes_on() {
     world.inbox.until_has(&others).await;
     plan.until_check("route", "ordered", "twenty wait", |it| it["queue_depth"] == 20).await;
     world.inbox.has_exactly(&others);
-    bridge.pass(Duration::from_secs(2 * 3600));
+    bridge.pass(Duration::from_secs(2 * 3600)).await;
     let all: Vec<String> = (0..20).map(|n| subject_of(0, n)).collect();
     let all: Vec<&str> = all.iter().map(String::as_str).chain(others).collect();
     is_in_order(&world.inbox.until_has(&all).await);
@@ -150,7 +150,7 @@ async fn a_route_that_is_removed_parks_also_what_waits_for_its_turn() {
     with.until_check("route", "old", "five wait", |it| it["queue_depth"] == 5).await;
     bridge.stop().await;
     let bridge = Bridge::start(&without).await;
-    bridge.pass(Duration::from_secs(3600));
+    bridge.pass(Duration::from_secs(3600)).await;
     let check = without.until_check("route", "old", "all are parked", |it| it["parked"] == 5).await;
     assert_eq!((&check["state"], &check["queue_depth"]), (&"removed".into(), &0.into()), "{check}");
     bridge.stop().await;

@@ -88,7 +88,7 @@ async fn a_mail_for_later_waits_and_can_be_taken_back() {
     assert_eq!(plan.submission(&back).await["state"], "cancelled");
     assert_eq!(plan.cancel(&now).await.status, 409, "what was sent cannot be taken back");
     assert_eq!(plan.cancel("sub_00000000000000000000000000000000").await.status, 404);
-    bridge.pass(Duration::from_secs(3601));
+    bridge.pass(Duration::from_secs(3601)).await;
     plan.until_state(&kept, "sent", None).await;
     assert_eq!(office.sent(), [("Kept".to_owned(), 1), ("Now".to_owned(), 1)].into());
     bridge.stop().await;

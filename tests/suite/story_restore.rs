@@ -85,14 +85,14 @@ async fn what_was_queued_in_an_older_copy_can_be_taken_back_before_it_leaves_a_s
     mail["send_at"] = json!((jiff::Timestamp::now() + hour).to_string());
     let id = plan.submit(&mail).await.id();
     let copied = copy(world).await;
-    bridge.pass(2 * hour);
+    bridge.pass(2 * hour).await;
     plan.until_state(&id, "sent", None).await;
     bridge.stop().await;
 
     // The copy does not know that it left: without sending, it is found and taken back.
     let silent = restored(office.plan_with("send = false"), &copied);
     let bridge = Bridge::start(&silent).await;
-    bridge.pass(2 * hour);
+    bridge.pass(2 * hour).await;
     world.until_swept_again(2).await;
     let (_, queued) = silent.page("/api/v1/messages?state=queued").await.unwrap();
     assert!(queued.contains(&id), "{queued}");
@@ -102,7 +102,7 @@ async fn what_was_queued_in_an_older_copy_can_be_taken_back_before_it_leaves_a_s
 
     let plan = restored(office.plan(), &copied);
     let bridge = Bridge::start(&plan).await;
-    bridge.pass(2 * hour);
+    bridge.pass(2 * hour).await;
     plan.until_state(&id, "cancelled", None).await;
     world.until_swept_again(2).await;
     assert_eq!(office.sent(), [("Later today".to_owned(), 1)].into());

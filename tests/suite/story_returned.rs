@@ -164,7 +164,7 @@ async fn a_callback_nobody_takes_is_parked_in_sight_and_discarded_or_made_again(
     assert_eq!(story["attempts"].as_array().unwrap().len(), 1, "{story}");
 
     hooks.usually_answers(Answer::Status(204));
-    bridge.pass(std::time::Duration::from_secs(3601));
+    bridge.pass(std::time::Duration::from_secs(3601)).await;
     let replayed = api.post(&format!("/deliveries/{id}/replay"), json!({})).await;
     assert_eq!(replayed.status, 202, "{}", replayed.body);
     let told = until_told(&hooks, &["submission.sent"]).await;

@@ -42,8 +42,8 @@ impl Stream {
     }
 
     /// Lets the tokens grow old: whoever needs one afterwards needs another.
-    fn tokens_end(world: &World, bridge: &Bridge) {
-        bridge.pass(TOKENS);
+    async fn tokens_end(world: &World, bridge: &Bridge) {
+        bridge.pass(TOKENS).await;
         world.tenant.advance(TOKENS);
     }
 
@@ -59,7 +59,7 @@ impl Stream {
         let (begun, mut passed) = (Instant::now(), Duration::ZERO);
         self.until_arrived(world, self.next(), async || {
             tokio::time::sleep(TURN * 20).await;
-            bridge.pass(TURN * 180);
+            bridge.pass(TURN * 180).await;
             passed += TURN * 180;
         })
         .await;
@@ -112,7 +112,7 @@ async fn three_rotations(kind: Kind) {
     // In order: the new one is admitted, then the files are replaced, then the old one is withdrawn.
     let old = subject.rotate(&world);
     subject.withdraw(&world, &old);
-    Stream::tokens_end(&world, &bridge);
+    Stream::tokens_end(&world, &bridge).await;
     assert!(stream.until_flows(&world).await < RETRY);
 
     // In halves: what stands in the files for a while is of no use, and the old one serves on.
@@ -123,11 +123,11 @@ async fn three_rotations(kind: Kind) {
     write(&subject.files.0, if kind == Kind::Certificate { &half.certificate } else { "" });
     let says = |it: &Value| it["reason"].as_str().is_some_and(|it| it.contains("what was read before is in use"));
     plan.until_check("tenant", "contoso", "the files are of no use", says).await;
-    Stream::tokens_end(&world, &bridge);
+    Stream::tokens_end(&world, &bridge).await;
     assert!(stream.until_flows(&world).await < RETRY);
     let old = subject.rotate(&world);
     subject.withdraw(&world, &old);
-    Stream::tokens_end(&world, &bridge);
+    Stream::tokens_end(&world, &bridge).await;
     assert!(stream.until_flows(&world).await < RETRY);
 
     // Too late: the old one is dead before the new one is there.
@@ -135,7 +135,7 @@ async fn three_rotations(kind: Kind) {
         until_alarmed(&plan).await;
     }
     subject.withdraw(&world, &subject.shown);
-    Stream::tokens_end(&world, &bridge);
+    Stream::tokens_end(&world, &bridge).await;
     plan.until_check("tenant", "contoso", "nothing is accepted", |it| it["status"] == "failing").await;
     subject.rotate(&world);
     let gap = stream.until_flows_soon(&world, &bridge).await;

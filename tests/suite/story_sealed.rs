@@ -51,7 +51,7 @@ async fn mail_under_a_key_that_is_missing_waits_until_the_key_is_there_again() {
     world.receives("Under the new key");
     world.inbox.until_has(&["Under the new key"]).await;
     for _ in 0..5 {
-        bridge.pass(Duration::from_secs(61));
+        bridge.pass(Duration::from_secs(61)).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     assert_eq!(world.inbox.received().len(), attempts + 1, "nothing is handed over that cannot be read");
@@ -62,7 +62,7 @@ async fn mail_under_a_key_that_is_missing_waits_until_the_key_is_there_again() {
 
     // Added while it runs.
     write(&keys, &format!("{B}\n{A}\n"));
-    bridge.pass(Duration::from_secs(61));
+    bridge.pass(Duration::from_secs(61)).await;
     world.inbox.until_has(&["Under the old key", "Under the new key"]).await;
     until_store_says(&plan, "ok").await;
     bridge.stop().await;

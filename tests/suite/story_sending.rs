@@ -105,7 +105,7 @@ async fn a_burst_is_spread_and_each_of_it_leaves_once() {
     // The first three twice: the second time to find them sent. Those that wait once.
     let claims = world.number("SELECT CAST(MAX(fence) AS BIGINT) FROM jobs WHERE kind = 'send'").await;
     assert!(claims <= 3, "{claims}");
-    bridge.pass(Duration::from_secs(62));
+    bridge.pass(Duration::from_secs(62)).await;
     until_state(&bridge, &ids[3], SubmissionState::Sent).await;
     assert_eq!(world.tenant.sent_count(), 4);
     for id in &ids[4..] {
@@ -129,7 +129,7 @@ async fn a_mail_leaves_when_it_is_to_and_can_be_cancelled_until_then() {
     let store = &bridge.daemon.store;
     assert_eq!(store.cancel_submission(&cancelled).await.unwrap(), Cancelled::Done);
     assert_eq!(store.cancel_submission(&now).await.unwrap(), Cancelled::TooLate(SubmissionState::Sent));
-    bridge.pass(Duration::from_secs(3601));
+    bridge.pass(Duration::from_secs(3601)).await;
     until_state(&bridge, &kept, SubmissionState::Sent).await;
     assert_eq!(left(&world.tenant), ["Kept", "Now"]);
     bridge.stop().await;

@@ -84,10 +84,10 @@ async fn what_exchange_took_and_never_shows_counts_as_sent_after_an_hour() {
     let bridge = Bridge::start(&world.plan()).await;
     let id = accept(&bridge, about("Mail")).await;
     until_so("an answer", async || submission(&bridge, &id).await.left_at.is_some()).await;
-    bridge.pass(Duration::from_secs(3000));
+    bridge.pass(Duration::from_secs(3000)).await;
     world.until_swept_again(3).await;
     assert_eq!(submission(&bridge, &id).await.state, SubmissionState::Sending);
-    bridge.pass(Duration::from_secs(601));
+    bridge.pass(Duration::from_secs(601)).await;
     let row = until_sent_later(&bridge, &id).await;
     assert_eq!((row.code, row.sent_message_id), (Some(Code::NotInMailbox), None));
     assert!(row.reason.is_some_and(|it| it.contains("did not show it")));
@@ -105,7 +105,7 @@ async fn what_is_neither_draft_nor_copy_and_was_not_answered_says_that_it_may_ha
     let ended = async || {
         let is_over = submission(&bridge, &id).await.state.is_final();
         if !is_over {
-            bridge.pass(Duration::from_secs(200));
+            bridge.pass(Duration::from_secs(200)).await;
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
         is_over
@@ -145,7 +145,7 @@ async fn what_keeps_failing_is_given_up_after_three_days_and_not_before() {
         let row = submission(&bridge, &id).await;
         let is_over = row.state.is_final();
         if !is_over {
-            bridge.pass(Duration::from_secs(3 * 3600));
+            bridge.pass(Duration::from_secs(3 * 3600)).await;
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
         is_over

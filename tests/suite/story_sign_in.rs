@@ -101,7 +101,7 @@ async fn tokens_that_expire_mid_run_are_refreshed_and_each_refresh_token_is_repl
     sign_in(&world, &plan).await;
     let mut subjects = Vec::new();
     for round in 0..4 {
-        bridge.pass(TOKENS);
+        bridge.pass(TOKENS).await;
         world.tenant.advance(TOKENS);
         let subject = format!("Round {round}");
         let id = world.receives(&subject);
@@ -126,7 +126,7 @@ async fn a_sign_in_that_is_not_used_is_kept_alive() {
         let before = world.number("SELECT generation FROM grants").await;
         let days = Duration::from_secs(30 * 24 * 3600);
         world.tenant.advance(days);
-        bridge.pass(days);
+        bridge.pass(days).await;
         until_so("a refresh", async || world.number("SELECT generation FROM grants").await > before).await;
         assert!(month < 12);
     }
@@ -162,7 +162,7 @@ async fn what_ends_a_sign_in_before_it_began_is_said_to_whoever_began_it() {
     world.tenant.sign_in_policy(policy());
     let first = begin(&plan).await;
     for expected in ["waiting", "failed"] {
-        bridge.pass(Duration::from_secs(901));
+        bridge.pass(Duration::from_secs(901)).await;
         world.tenant.advance(Duration::from_secs(901));
         until_so("what becomes of a code that expired", async || {
             let (_, progress) = ask(&plan, None).await;

@@ -102,7 +102,7 @@ async fn only_the_browser_that_was_sent_is_taken_once_and_in_time() {
     // Too late.
     let late = victim.goes(&link(&plan).await).await;
     let unopened = link(&plan).await;
-    bridge.pass(Duration::from_secs(601));
+    bridge.pass(Duration::from_secs(601)).await;
     assert_eq!(victim.get(&late).await.status(), StatusCode::FORBIDDEN);
     assert_eq!(victim.get(&unopened).await.status(), StatusCode::NOT_FOUND);
     assert_eq!(world.number("SELECT generation FROM grants").await, 1);

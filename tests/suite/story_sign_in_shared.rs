@@ -26,25 +26,25 @@ async fn two_replicas(strict_rotation: bool) {
     until_needed(&other, "nobody has signed in yet").await;
     sign_in(&world, &one).await;
     // The other notices within seconds, by its own clock.
-    bridges[1].pass(Duration::from_secs(6));
+    bridges[1].pass(Duration::from_secs(6)).await;
     until_signed_in(&other).await;
     let mut subjects = Vec::new();
     for round in 0..5 {
         world.tenant.advance(TOKENS);
-        bridges.iter().for_each(|it| it.pass(TOKENS));
+        Bridge::all_pass(&bridges, TOKENS).await;
         let subject = format!("Round {round}");
         world.receives(&subject);
         subjects.push(subject);
         let wanted: Vec<&str> = subjects.iter().map(String::as_str).collect();
         until_so("the mail of this round", async || {
             // Whoever was refused because the other was faster looks again after five seconds.
-            bridges.iter().for_each(|it| it.pass(Duration::from_millis(300)));
+            Bridge::all_pass(&bridges, Duration::from_millis(300)).await;
             wanted.iter().all(|it| world.inbox.subjects().iter().any(|there| there == it))
         })
         .await;
     }
     for (bridge, plan) in bridges.iter().zip([&one, &other]) {
-        bridge.pass(Duration::from_secs(120));
+        bridge.pass(Duration::from_secs(120)).await;
         until_signed_in(plan).await;
     }
     assert_eq!(world.number("SELECT COUNT(*) FROM grants WHERE refused_at IS NULL").await, 1);
@@ -128,13 +128,13 @@ async fn of_all_replicas_one_asks_every_hour_whether_an_administrator_has_mended
     let Some(world) = World::postgres().await else { return };
     let plans = [plan(&world), plan(&world)];
     let bridges = [Bridge::begin(&plans[0]).await, Bridge::begin(&plans[1]).await];
-    let pass = |minutes: u64| bridges.iter().for_each(|it| it.pass(Duration::from_secs(60 * minutes)));
+    let pass = async |minutes: u64| Bridge::all_pass(&bridges, Duration::from_secs(60 * minutes)).await;
     sign_in(&world, &plans[0]).await;
-    pass(1);
+    pass(1).await;
     until_signed_in(&plans[1]).await;
     world.tenant.sign_in_policy(SignInPolicy { refuse_refresh: Some(53_003), ..policy() });
     world.tenant.advance(TOKENS);
-    bridges.iter().for_each(|it| it.pass(TOKENS));
+    Bridge::all_pass(&bridges, TOKENS).await;
     world.receives("Waits for an administrator");
     // Whoever needs a token first finds out, and the other when it needs one.
     let refused = async |how: &str| {
@@ -145,17 +145,17 @@ async fn of_all_replicas_one_asks_every_hour_whether_an_administrator_has_mended
     // Enough for both to have looked, whatever they wait for.
     let looked = async || {
         for _ in 0..3 {
-            bridges.iter().for_each(|it| it.pass(Duration::from_secs(6)));
+            Bridge::all_pass(&bridges, Duration::from_secs(6)).await;
             tokio::time::sleep(TURN * 100).await;
         }
     };
     looked().await;
     let asked = exchanges(&world);
-    pass(50);
+    pass(50).await;
     looked().await;
     assert_eq!(exchanges(&world), asked, "not before an hour is over");
     for hour in 1..=3 {
-        pass(61);
+        pass(61).await;
         looked().await;
         assert_eq!(exchanges(&world), asked + hour, "once an hour, by one of the two");
     }
@@ -167,7 +167,7 @@ async fn of_all_replicas_one_asks_every_hour_whether_an_administrator_has_mended
     let since = world.number("SELECT signed_in_at FROM grants").await;
 
     world.tenant.sign_in_policy(policy());
-    pass(61);
+    pass(61).await;
     world.inbox.until_has(&["Waits for an administrator"]).await;
     looked().await;
     for plan in &plans {
@@ -179,15 +179,15 @@ async fn of_all_replicas_one_asks_every_hour_whether_an_administrator_has_mended
     // What only the user can mend is not asked about any more, also if it was another refusal first.
     world.tenant.sign_in_policy(SignInPolicy { refuse_refresh: Some(53_003), ..policy() });
     world.tenant.advance(TOKENS);
-    bridges.iter().for_each(|it| it.pass(TOKENS));
+    Bridge::all_pass(&bridges, TOKENS).await;
     world.receives("Waits for the user");
     refused("IS NOT NULL").await;
     world.tenant.sign_in_policy(SignInPolicy { refuse_refresh: Some(50_173), ..policy() });
-    pass(61);
+    pass(61).await;
     refused("IS NULL").await;
     looked().await;
     let asked = exchanges(&world);
-    pass(180);
+    pass(180).await;
     looked().await;
     assert_eq!(exchanges(&world), asked);
     for bridge in bridges {
@@ -237,14 +237,14 @@ async fn a_refresh_token_that_cannot_be_stored_is_stored_when_it_can_be_and_mail
     world.database.execute("CREATE TRIGGER full BEFORE UPDATE ON grants BEGIN SELECT RAISE(ABORT, 'full'); END").await;
     for round in 0..2 {
         world.tenant.advance(TOKENS);
-        bridge.pass(TOKENS);
+        bridge.pass(TOKENS).await;
         let subject = format!("Round {round}");
         world.receives(&subject);
         world.inbox.until_has(&[&subject]).await;
     }
     assert_eq!(world.number("SELECT generation FROM grants").await, 1);
     world.database.execute("DROP TRIGGER full").await;
-    bridge.pass(Duration::from_secs(6));
+    bridge.pass(Duration::from_secs(6)).await;
     until_so("the token is stored", async || world.number("SELECT generation FROM grants").await == 2).await;
     bridge.stop().await;
     // What was stored is the newest: the first one is of no use any more.

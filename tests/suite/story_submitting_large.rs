@@ -77,7 +77,7 @@ async fn whoever_breaks_off_leaves_no_mail() {
 
     // What it left behind goes after a day.
     let bridge = Bridge::start(&plan).await;
-    bridge.pass(Duration::from_secs(26 * 3600));
+    bridge.pass(Duration::from_secs(26 * 3600)).await;
     until_so("a tidy store", async || world.number("SELECT COUNT(*) FROM submission_stages").await == 0).await;
     bridge.stop().await;
 }

@@ -129,7 +129,7 @@ async fn a_mail_deleted_before_it_could_be_fetched_is_gone_and_holds_nobody_up()
     world.receives("Kept");
     world.inbox.until_has(&["Kept"]).await;
     // A notification can run ahead of the mailbox for minutes, so nothing counts as gone at once.
-    bridge.pass(Duration::from_secs(600));
+    bridge.pass(Duration::from_secs(600)).await;
     world.tenant.advance(Duration::from_secs(600));
     until_so("a record that it is gone", async || {
         world.number("SELECT COUNT(*) FROM messages WHERE state = 'gone'").await == 1

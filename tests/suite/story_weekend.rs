@@ -36,7 +36,7 @@ async fn a_weekend(world: World) {
         until_so("the healthy route to go on", async || healthy.accepted().len() > number).await;
         let by = 60 * HOUR / u32::try_from(MAILS).unwrap();
         world.tenant.advance(by);
-        bridge.pass(by);
+        bridge.pass(by).await;
     }
     let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
     slow.until_has(&wanted).await;
@@ -58,7 +58,7 @@ async fn a_weekend(world: World) {
     assert!(world.tenant.unread(SUPPORT) == MAILS, "not every route has accepted them");
 
     world.inbox.usually_answers(Answer::Status(200));
-    bridge.pass(Duration::from_secs(301));
+    bridge.pass(Duration::from_secs(301)).await;
     let arrived = world.inbox.until_has(&wanted).await;
     is_in_order(&arrived);
     assert!(arrived.iter().all(|it| it.body["data"]["thread"]["gap"] == Value::Array(vec![])), "nothing was parked");
@@ -103,14 +103,14 @@ async fn a_destination_that_is_back_is_noticed_although_no_delivery_is_due() {
     }
     // Each fails four times, and waits for a day then.
     for (minutes, attempts) in [(0, 3), (2, 6), (2, 9), (6, 10)] {
-        bridge.pass(Duration::from_secs(60 * minutes));
+        bridge.pass(Duration::from_secs(60 * minutes)).await;
         world.inbox.until_received(attempts).await;
         until_settled(&world).await;
     }
     plan.until_check("route", "dead", "it is paused", |it| it["state"] == "paused").await;
     let mut tried = world.inbox.received().len();
     for _ in 0..8 {
-        bridge.pass(Duration::from_secs(301));
+        bridge.pass(Duration::from_secs(301)).await;
         world.inbox.until_received(tried + 1).await;
         until_so("the end of the probe", async || {
             let before = world.inbox.received().len();
@@ -128,7 +128,7 @@ async fn a_destination_that_is_back_is_noticed_although_no_delivery_is_due() {
         "a probe ahead of its time is no attempt"
     );
     world.inbox.usually_answers(Answer::Status(200));
-    bridge.pass(Duration::from_secs(301));
+    bridge.pass(Duration::from_secs(301)).await;
     until_so("everything accepted", async || world.inbox.accepted().len() == 3).await;
     bridge.stop().await;
 }
@@ -153,7 +153,7 @@ async fn a_dead_route_is_not_stormed_after_a_restart() {
     let tried = world.inbox.received().len() - before;
     assert!((3..=4).contains(&tried), "{tried} attempts after a restart, of {WAITING} that were due");
     world.inbox.usually_answers(Answer::Status(200));
-    bridge.pass(Duration::from_secs(31));
+    bridge.pass(Duration::from_secs(31)).await;
     until_so("everything accepted", async || world.inbox.accepted().len() == WAITING).await;
     bridge.stop().await;
 }

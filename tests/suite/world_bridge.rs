@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
@@ -18,8 +18,8 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::said;
 use crate::world::{DEADLINE, Inbox, SIGNING_SECRET, TURN, until_so};
+use crate::{said, store_world};
 
 /// A configuration in the making.
 #[derive(Clone)]
@@ -208,10 +208,23 @@ pub(crate) fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).tls_certs_only([]).build().unwrap()
 }
 
-/// A free port of this machine.
+/// A port of this machine that nobody has and nobody is given by chance: below those that the system hands out for outgoing
+/// connections, and far from those of other processes that look for one in the same moment.
 pub(crate) fn free_port() -> SocketAddr {
-    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+    const FIRST: u32 = 10_000;
+    const SPAN: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let own = std::process::id().wrapping_mul(16);
+    let free = (0..SPAN).find_map(|_| {
+        let port = FIRST + own.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % SPAN;
+        let listener = std::net::TcpListener::bind(("127.0.0.1", u16::try_from(port).unwrap())).ok()?;
+        Some(listener.local_addr().unwrap())
+    });
+    free.expect("one of twenty thousand ports is free")
 }
+
+/// A job that has been in hand for so long hangs, which is what the story is about.
+const HANGS: Duration = Duration::from_secs(2);
 
 /// The machine's clock, and what a story let pass.
 #[derive(Default)]
@@ -226,6 +239,7 @@ impl Clock for Passing {
 /// A bridge at work in this process.
 pub(crate) struct Bridge {
     clock: Arc<Passing>,
+    database: store_world::World,
     /// What its listeners ask.
     pub(crate) daemon: Arc<mailspan::app::Daemon>,
     stop: CancellationToken,
@@ -252,18 +266,36 @@ impl Bridge {
             Some(log) => telemetry::init_to(&config.telemetry, log).unwrap(),
             None => telemetry::init(&config.telemetry).unwrap(),
         };
+        let database = store_world::World::at(&config.store.url);
         let clock = Arc::new(Passing::default());
         let bridge = mailspan::app::Bridge::build(config, metrics, Arc::clone(&clock) as _).await.unwrap();
         let daemon = bridge.daemon();
         let stop = CancellationToken::new();
         let task = tokio::spawn(bridge.run(stop.clone()));
         plan.until_ready().await;
-        Self { clock, daemon, stop, task }
+        Self { clock, database, daemon, stop, task }
     }
 
-    /// Lets time pass for the bridge.
-    pub(crate) fn pass(&self, by: Duration) {
-        self.clock.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    /// Lets time pass for the bridge, once what came of its jobs is written down: an outcome that is written afterwards
+    /// would count from then, and be later by all the time that passed. A job that hangs is not waited for.
+    pub(crate) async fn pass(&self, by: Duration) {
+        Self::all_pass(std::slice::from_ref(self), by).await;
+    }
+
+    /// Lets time pass for several on one database, in the same moment for all.
+    pub(crate) async fn all_pass(bridges: &[Self], by: Duration) {
+        let begun = Instant::now();
+        while begun.elapsed() < HANGS && bridges[0].has_jobs_in_hand().await {
+            tokio::time::sleep(TURN).await;
+        }
+        let by = i64::try_from(by.as_millis()).unwrap();
+        for bridge in bridges {
+            bridge.clock.0.fetch_add(by, Ordering::SeqCst);
+        }
+    }
+
+    async fn has_jobs_in_hand(&self) -> bool {
+        self.database.count("SELECT COUNT(*) FROM jobs WHERE leased_until IS NOT NULL AND parked_at IS NULL").await > 0
     }
 
     /// Asks it to stop and does not wait.
