@@ -4,6 +4,7 @@ mod agenda;
 pub mod runner;
 pub mod settle;
 pub mod standing;
+mod steps;
 mod works;
 
 pub use runner::Runner;

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::agenda::Agenda;
 use super::settle::{self, STORE_PATIENCE};
 use super::standing::{Change, Standing};
+use super::steps::Steps;
 use super::works::Works;
 use crate::model::clock::{SharedClock, UnixMillis};
 use crate::model::outcome::{Failure, Outcome};
@@ -30,6 +31,10 @@ const JOBS_PER_CLAIM: u32 = 512;
 const LANES_PER_CLAIM: usize = 64;
 /// How often the table's own agenda is read, in case a hint was lost.
 const BACKSTOP: Duration = Duration::from_secs(30);
+/// How long it sleeps at the longest before it looks at the clock again, which may have been set.
+const LOOK: Duration = Duration::from_secs(1);
+/// A clock that is off by more was set.
+const STEP: Duration = Duration::from_secs(5);
 /// How long after the grace of a stop what is left is given back.
 const GIVING_BACK: Duration = Duration::from_secs(5);
 
@@ -61,6 +66,7 @@ pub struct Runner<W> {
     was_away: bool,
     /// Lanes in which other replicas left no room: the next attempt that ends here makes some.
     full_elsewhere: HashSet<Lane>,
+    steps: Steps,
 }
 
 struct Ended {
@@ -72,10 +78,12 @@ struct Ended {
 impl<W: Works> Runner<W> {
     /// A runner that has not started yet.
     pub fn new(store: Store, works: Arc<W>, clock: SharedClock) -> Self {
+        let steps = Steps::new(clock.now(), Instant::now());
         Self {
             store,
             works,
             clock,
+            steps,
             agenda: Agenda::default(),
             in_flight: HashMap::new(),
             in_shares: HashMap::new(),
@@ -97,6 +105,9 @@ impl<W: Works> Runner<W> {
         let mut backstop = tokio::time::interval(BACKSTOP);
         backstop.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
+            if self.steps.took_one(self.clock.now(), Instant::now(), STEP) && !self.read_agenda().await {
+                break;
+            }
             // A store that is closed while we run stays closed: only a new start helps.
             let Some(wait) = self.take_work().await else { break };
             tokio::select! {
@@ -144,7 +155,7 @@ impl<W: Works> Runner<W> {
                 // What is due in a lane that is paused waits for its next probe.
                 let probes = self.standings.values().filter_map(Standing::paused_until).filter(|at| *at > now);
                 let next = probes.chain(self.agenda.next_after(now)).min();
-                return Some(next.map_or(BACKSTOP, |at| millis(at - now)).min(BACKSTOP));
+                return Some(next.map_or(LOOK, |at| millis(at - now)).min(LOOK));
             }
             // How long an attempt takes at the longest may be another matter a moment later; the claim goes by this.
             let longest: HashMap<Lane, Duration> =

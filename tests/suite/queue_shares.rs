@@ -1,4 +1,4 @@
-//! One tenant whose every mailbox hangs takes nothing from a route.
+//! The runner by itself: one tenant whose every mailbox hangs takes nothing from a route, and a step of the clock is seen.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -95,11 +95,35 @@ async fn a_store_that_closes_ends_the_loop() {
     tokio::time::timeout(Duration::from_secs(10), running).await.expect("the loop ends").unwrap();
 }
 
+#[tokio::test]
+async fn what_a_step_of_the_clock_made_due_is_begun_at_once() {
+    let world = World::sqlite().await;
+    let store = world.open().await;
+    let (works, stop) = (Arc::new(HangingTenant::default()), CancellationToken::new());
+    let hour = 3_600_000;
+    store
+        .enqueue((1..=3).map(|n| deliver("crm", &format!("ix_{n}")).due(world.now() + n * hour)).collect())
+        .await
+        .unwrap();
+    let runner = Runner::new(store.clone(), Arc::clone(&works), world.clock.clone() as SharedClock);
+    let running = tokio::spawn(runner.run(stop.clone(), Duration::ZERO));
+    let turns = |n: u64| tokio::time::sleep(Duration::from_millis(1_100 * n));
+    for delivered in 1..=3 {
+        turns(2).await;
+        assert_eq!(works.delivered.load(Ordering::SeqCst), delivered - 1, "nothing is due");
+        // The table itself is read only every half a minute.
+        world.pass(hour);
+        until(|| works.delivered.load(Ordering::SeqCst) == delivered).await;
+    }
+    stop.cancel();
+    running.await.unwrap();
+}
+
 async fn until(mut reached: impl FnMut() -> bool) {
     let waiting = async {
         while !reached() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it comes to pass within ten seconds");
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("it comes to pass within twenty seconds");
 }
