@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
 use crate::office::{Office, letter};
-use crate::world::{Bridge, Plan, World, until_so};
+use crate::world::{Bridge, Plan, SUPPORT, World, until_so};
 
 /// `sqlite3 -readonly FILE "VACUUM INTO 'COPY'"`.
 async fn copy(world: &World) -> PathBuf {
@@ -93,7 +93,8 @@ async fn what_was_queued_in_an_older_copy_can_be_taken_back_before_it_leaves_a_s
     let silent = restored(office.plan_with("send = false"), &copied);
     let bridge = Bridge::start(&silent).await;
     bridge.pass(2 * hour).await;
-    world.until_swept_again(2).await;
+    let says_why = |it: &Value| it["sending"]["trouble"].as_str().is_some_and(|it| it.contains("send = false"));
+    silent.until_check("mailbox", SUPPORT, "why it waits", says_why).await;
     let (_, queued) = silent.page("/api/v1/messages?state=queued").await.unwrap();
     assert!(queued.contains(&id), "{queued}");
     let taken_back = silent.cancel(&id).await;

@@ -16,6 +16,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(1);
 impl Attempt<'_> {
     /// Lets it leave; `again`: it may have left before, and was found as a draft since.
     pub(super) async fn leave(&mut self, again: bool) -> Result<Flow, Failure> {
+        self.may_send()?;
         if !self.step(Step::Leaving).await? {
             return Ok(Flow::Ends);
         }

@@ -124,7 +124,11 @@ impl Submission {
 impl Attempt<'_> {
     async fn run(&mut self) -> Result<(), Failure> {
         loop {
-            let flow = match next(&self.known(), self.out.clock.now()) {
+            let todo = next(&self.known(), self.out.clock.now());
+            if matches!(todo, Todo::TakeSlot | Todo::MakeDraft | Todo::AttachFiles) {
+                self.may_send()?;
+            }
+            let flow = match todo {
                 Todo::TakeSlot => self.take_slot().await?,
                 Todo::AwaitTurn(wait) => self.wait(Step::Nothing, wait).await?,
                 Todo::MakeDraft => self.make_draft().await?,
@@ -138,6 +142,16 @@ impl Attempt<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether the mailbox sends. What was accepted while it did waits; what may have left already is still looked for.
+    fn may_send(&self) -> Result<(), Failure> {
+        if self.out.senders.iter().any(|it| it.mailbox == self.row.mailbox) {
+            return Ok(());
+        }
+        let reason =
+            "the mailbox sends nothing (send = false): configure it to send again, or take the mail back, or it fails";
+        Err(Failure::transient(reason).coded(Code::Misconfigured))
     }
 
     fn known(&self) -> Known {
