@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::receiver::Answer;
-use crate::world::{Bridge, SIGNING_SECRET, SUPPORT, World, until_so, written};
+use crate::story_program::awaited;
+use crate::world::{Bridge, SIGNING_SECRET, SUPPORT, World, until, until_so, written};
 use crate::world_program::Program;
 
 /// The metrics of contract §7 that this version has, with a label each must carry.
@@ -58,8 +59,11 @@ async fn a_bridge_at_work_is_live_ready_and_ok() {
 async fn a_failing_route_degrades_the_health_and_names_itself() {
     let world = World::new().await;
     world.inbox.usually_answers(Answer::Status(500));
-    let plan = world.plan();
+    // It must not be given up before anybody has looked.
+    let patient = format!("retry = [\"0s\"{}]", ", \"500ms\"".repeat(120));
+    let plan = world.bare_plan().mailbox(SUPPORT, "").route("all", &patient, &world.inbox);
     let bridge = Bridge::start(&plan).await;
+    plan.until_check("mailbox", SUPPORT, "it is pushed", |it| it["mode"] == "push").await;
     world.receives("In trouble");
     let check = plan.until_check("route", "all", "it is degraded", |it| it["status"] == "degraded").await;
     assert_eq!(check["queue_depth"], 1, "{check}");
@@ -75,8 +79,10 @@ async fn a_failing_route_degrades_the_health_and_names_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_it_drains_the_bridge_is_live_but_not_ready() {
     let world = World::new().await;
-    world.inbox.usually_answers(Answer::Late(Duration::from_millis(1_500)));
-    let plan = world.plan();
+    // Long enough to look at it meanwhile, and well within the time it gets.
+    world.inbox.usually_answers(Answer::Late(Duration::from_secs(5)));
+    let plan = world.bare_plan().mailbox(SUPPORT, "").route_to("all", "", &awaited(&world.inbox));
+    let plan = plan.text("server", "shutdown_timeout", "60s");
     let bridge = Bridge::start(&plan).await;
     let id = world.receives("In flight");
     until_so("an attempt in flight", async || !world.inbox.received().is_empty()).await;
@@ -148,7 +154,8 @@ async fn no_log_line_holds_an_address_a_subject_a_body_or_a_secret() {
     for id in ids.iter().chain([&strange]) {
         world.until_read(id).await;
     }
-    let state = world.tenant.subscriptions_of(SUPPORT).pop().and_then(|it| it.client_state).unwrap();
+    let subscribed = async || world.tenant.subscriptions_of(SUPPORT).pop().and_then(|it| it.client_state);
+    let state = until("a subscription", subscribed).await;
     let log = program.log();
     assert!(log.len() > 20, "debug says something");
     for line in &log {
