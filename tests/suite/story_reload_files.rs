@@ -1,6 +1,7 @@
 //! What is written into the configuration files of a running bridge: half of it, nonsense, by links, in a storm, and by a
 //! process that is killed meanwhile. A bad file changes nothing, and says what is wrong with it and where.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -70,8 +71,9 @@ async fn what_a_configuration_lacks_elsewhere_is_waited_for() {
     let before = live.loaded_at().await;
     let check = live.spoil(&renewed.toml()).await;
     assert!(check["reason"].as_str().is_some_and(|it| it.contains("secret_file")), "{check}");
-    // Nobody says anything, and the configuration itself is as it was.
-    std::fs::write(&secret, world.tenant.client_secret()).unwrap();
+    // Nobody says anything, and the configuration itself is as it was. The secret is there at once and whole.
+    std::fs::write(world.path("written"), world.tenant.client_secret()).unwrap();
+    std::fs::rename(world.path("written"), &secret).unwrap();
     live.until_loaded_after(&before).await;
     let said = live.program.log().into_iter().filter(|it| it.contains("cannot be used, so the old one")).count();
     assert!(said <= 2, "{said} times: what does not change is said once, and to whoever asks");
@@ -85,34 +87,44 @@ async fn a_storm_of_signals_and_a_file_written_in_pieces_do_no_harm_and_raise_no
     let live = Live::start(&world, &plan).await;
     let other = Inbox::start().await;
     let text = plan.clone().route("second", "", &other).toml();
-    let before = live.loaded_at().await;
+    // How often what was written so far may be taken for all there is: a file that nobody touches for a second is.
+    let (mut pauses, mut touched) = (0, Instant::now());
     for turn in 0..50 {
         // Each piece but the last is a configuration that is wrong, or lacks a route.
         let whole = text.len() * (turn + 1) / 50;
+        let begun = Instant::now();
         std::fs::write(&live.file, &text[..whole]).unwrap();
+        pauses += 2 * usize::try_from(touched.elapsed().as_secs()).unwrap();
+        touched = begun;
         live.program.signal("HUP").await;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    live.until_loaded_after(&before).await;
+    live.program.until_says("route second added").await;
     world.receives("After the storm");
     world.inbox.until_has(&["After the storm"]).await;
     other.until_has(&["After the storm"]).await;
     let log = live.program.log();
-    assert!(!log.iter().any(|it| it.contains("cannot be used") || it.contains("removed")), "{log:#?}");
+    let alarms = log.iter().filter(|it| it.contains("cannot be used") || it.contains("removed")).count();
+    assert!(alarms <= pauses, "{alarms} of {pauses}: {log:#?}");
+    // Whoever asks all the time is answered now and then.
+    let answers = || live.program.log().iter().filter(|it| it.contains("nothing changed")).count();
+    let (begun, earlier) = (Instant::now(), answers());
     for _ in 0..50 {
         live.program.signal("HUP").await;
     }
-    live.until_metric("mailspan_configuration_reloads_total{outcome=\"applied\"}", "1").await;
     live.program.until_says("nothing changed").await;
-    // Whoever asks all the time is answered now and then.
-    let answers = || live.program.log().iter().filter(|it| it.contains("nothing changed")).count();
-    let (begun, before) = (Instant::now(), answers());
-    while begun.elapsed() < Duration::from_millis(1500) {
+    let before = answers();
+    let storm = Instant::now();
+    while storm.elapsed() < Duration::from_millis(1500) {
         live.program.signal("HUP").await;
     }
     until_so("an answer", async || answers() > before).await;
+    let more = answers() - earlier;
     let most = begun.elapsed().as_millis() / 250 + 2;
-    assert!((answers() - before) as u128 <= most, "{} answers", answers() - before);
+    assert!(more as u128 <= most, "{more} answers in {:?}", begun.elapsed());
+    if pauses == 0 {
+        live.until_metric("mailspan_configuration_reloads_total{outcome=\"applied\"}", "1").await;
+    }
     assert_eq!(live.check().await["status"], "ok");
     assert_eq!(live.program.terminate().await, Some(0));
 }
@@ -214,8 +226,7 @@ async fn a_kill_in_the_middle_of_a_change_leaves_what_a_restart_puts_right() {
     let live = Live::start_by(&plan, &file).await;
     let sent: Vec<&str> = sent.iter().map(String::as_str).collect();
     world.inbox.until_has(&sent).await;
-    let mut arrived = world.inbox.accepted();
-    arrived.dedup_by(|a, b| a.id == b.id);
-    assert!(arrived.len() >= sent.len());
+    let arrived: BTreeSet<String> = world.inbox.accepted().into_iter().map(|it| it.id).collect();
+    assert_eq!(arrived.len(), sent.len(), "whatever is repeated has the id it had");
     assert_eq!(live.program.terminate().await, Some(0));
 }
