@@ -1,6 +1,8 @@
 //! Replicas that read their new configuration one after the other: what one of them does not know is left to the others,
 //! and what one takes down another builds again.
 
+use std::time::{Duration, Instant};
+
 use crate::world::{Inbox, SUPPORT, World, mail_to, until_so};
 use crate::world_live::Live;
 use crate::world_program::Program;
@@ -49,13 +51,10 @@ async fn push_that_one_replica_gives_up_is_taken_back_by_the_other() {
     let public = format!("http://{}", on.public);
     let off = world.bare_plan().text("server", "public_url", &public).mailbox(SUPPORT, "receive = false");
     let keeps = Live::start_by(&on, &world.path("keeps.toml")).await;
-    assert_eq!(world.tenant.subscriptions_of(SUPPORT).len(), 1);
-    // While the one that wants it stands still, the other does as its own configuration says. It stands still between two
-    // works: what it had in hand would be its own until its lease ends.
     keeps.at.until_check("mailbox", SUPPORT, "push stands", |it| it["mode"] == "push").await;
-    let begun = "SELECT count(*) FROM jobs WHERE leased_until IS NOT NULL";
-    until_so("a moment without work", async || world.number(begun).await == 0).await;
-    keeps.program.signal("STOP").await;
+    assert_eq!(world.tenant.subscriptions_of(SUPPORT).len(), 1);
+    // While the one that wants it stands still, the other does as its own configuration says.
+    stands_still(&world, &keeps).await;
     let off = off.route("all", "", &world.inbox);
     let gives_up = Program::start(&off, &world.path("gives-up.toml"));
     until_count(&world, 0).await;
@@ -77,9 +76,7 @@ async fn what_one_replica_no_longer_reads_is_polled_by_the_other_long_before_its
     let off = off.mailbox(SUPPORT, "receive = false").route("all", "", &world.inbox);
     let keeps = Live::start_by(&on, &world.path("keeps.toml")).await;
     keeps.at.until_check("mailbox", SUPPORT, "push stands", |it| it["mode"] == "push").await;
-    let begun = "SELECT count(*) FROM jobs WHERE leased_until IS NOT NULL";
-    until_so("a moment without work", async || world.number(begun).await == 0).await;
-    keeps.program.signal("STOP").await;
+    stands_still(&world, &keeps).await;
     let gives_up = Program::start(&off, &world.path("gives-up.toml"));
     until_count(&world, 0).await;
     // It was taken up, and was not ended.
@@ -88,17 +85,38 @@ async fn what_one_replica_no_longer_reads_is_polled_by_the_other_long_before_its
     assert_eq!(gives_up.terminate().await, Some(0));
     keeps.program.signal("CONT").await;
     world.receives("Announced to nobody");
+    // It may have to find its work by its own look at the table.
+    let received = tokio::time::timeout(Duration::from_secs(90), world.inbox.until_received(1));
+    assert!(received.await.is_ok(), "it is not looked for: {:#?}", keeps.program.log());
     world.inbox.until_has(&["Announced to nobody"]).await;
     keeps.at.until_check("mailbox", SUPPORT, "it is polled", |it| it["mode"] == "polling").await;
     assert_eq!(keeps.program.terminate().await, Some(0));
 }
 
+/// Stops it between two works: what it had in hand would be its own until its lease ends, and what it was about to write
+/// would keep the rows from others.
+async fn stands_still(world: &World, bridge: &Live) {
+    const IN_HAND: &str = "SELECT (SELECT count(*) FROM jobs WHERE leased_until IS NOT NULL) + (SELECT count(*) \
+        FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() \
+        AND backend_type = 'client backend' AND state <> 'idle')";
+    until_so("a stop between two works", async || {
+        until_so("a moment without work", async || world.number(IN_HAND).await == 0).await;
+        bridge.program.signal("STOP").await;
+        let is_free = world.number(IN_HAND).await == 0;
+        if !is_free {
+            bridge.program.signal("CONT").await;
+        }
+        is_free
+    })
+    .await;
+}
+
 /// Waits for so many subscriptions of the mailbox. A replica that stood still may have to find its work by its own look at
 /// the table, every half minute.
 async fn until_count(world: &World, wanted: usize) {
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while world.tenant.subscriptions_of(SUPPORT).len() != wanted {
-        assert!(begun.elapsed() < std::time::Duration::from_secs(90), "there are not {wanted} subscriptions");
+        assert!(begun.elapsed() < Duration::from_secs(90), "there are not {wanted} subscriptions");
         tokio::time::sleep(crate::world::TURN).await;
     }
 }
