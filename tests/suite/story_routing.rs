@@ -164,7 +164,8 @@ async fn mail_no_route_takes_is_left_alone_when_that_is_configured() {
     .await;
     let order = world.receives("Order 1");
     world.until_read(&order).await;
-    let check = plan.check("mailbox", SUPPORT).await;
+    // Until there is push a mailbox is not well.
+    let check = plan.until_check("mailbox", SUPPORT, "it is pushed", |it| it["mode"] == "push").await;
     assert_eq!((&check["parked"], &check["status"]), (&0.into(), &"ok".into()), "{check}");
     assert!(!world.tenant.message(&stray).unwrap().is_read);
     bridge.stop().await;
