@@ -173,7 +173,10 @@ async fn mail_that_no_route_takes_is_parked_in_sight_and_matched_anew() {
     let plan = world.bare_plan().mailbox(SUPPORT, "").route("narrow", "subject = \"order\"", &world.inbox);
     let bridge = Bridge::start(&plan).await;
     let api = Api::of(&plan).await;
-    let (hello, spam) = (world.receives("Hello"), world.receives("Cheap watches"));
+    // One after the other: Graph tells no order within a second.
+    let hello = world.receives("Hello");
+    until_there(&api, "state=parked", 1).await;
+    let spam = world.receives("Cheap watches");
     let parked = until_there(&api, "state=parked", 2).await;
     assert!(parked.iter().all(|it| it["route"].is_null() && it["code"] == "unmatched"), "{parked:?}");
     assert_eq!(until_there(&api, "code=unmatched", 2).await, parked);
