@@ -52,8 +52,12 @@ async fn a_sweep_asked_for_by_hand_finds_what_was_lost_from_our_tables() {
     let world = World::new().await;
     let plan = world.plan().text("sync", "sweep_interval", "1h");
     let bridge = Bridge::start(&plan).await;
-    world.receives("Lost");
+    let lost = world.receives("Lost");
     world.inbox.until_has(&["Lost"]).await;
+    world.until_read(&lost).await;
+    let in_hand = "SELECT (SELECT COUNT(*) FROM messages WHERE mark = 'due') \
+        + (SELECT COUNT(*) FROM jobs WHERE leased_until IS NOT NULL)";
+    crate::world::until_so("all of it written down", async || world.number(in_hand).await == 0).await;
     world.until_no_traffic().await;
     for table in ["deliveries", "contents", "messages"] {
         world.number(&format!("DELETE FROM {table} RETURNING 1")).await;
