@@ -114,6 +114,9 @@ const CANARIES: [&str; 11] = [
 /// What may be seen: a name out of the configuration. That it is found shows that the search finds what is there.
 const CONFIGURED: &str = "canarymailbox@contoso.example";
 
+/// What is said of all that befalls them.
+const TELLING: [&str; 3] = ["transient", "parked", "mailspan::graph"];
+
 fn telling_mail(number: usize, broken: bool) -> Vec<u8> {
     let end = if broken { "" } else { "--b--\r\n" };
     format!(
@@ -159,6 +162,9 @@ async fn what_is_said(redact: bool) -> (String, String) {
         plan.check("route", "gone").await.get("parked").and_then(Value::as_i64).is_some_and(|it| it > 0)
     })
     .await;
+    for telling in TELLING {
+        first.until_says(telling).await;
+    }
     let pages = said_by_pages(&plan).await;
     let mut said = first.log().join("\n");
     first.kill().await;
@@ -185,7 +191,7 @@ async fn said_by_pages(plan: &Plan) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_people_write_to_each_other_is_logged_counted_or_shown() {
     let (said, pages) = what_is_said(true).await;
-    for telling in ["transient", "parked", "mailspan::graph"] {
+    for telling in TELLING {
         assert!(said.contains(telling), "there was nothing of {telling} to be said: {said}");
     }
     for (place, text) in [("the log", &said), ("health and metrics", &pages)] {
