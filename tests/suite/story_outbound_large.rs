@@ -32,8 +32,9 @@ async fn a_reply_of_26_megabytes_with_an_image_arrives_as_such_though_it_is_cut_
 
     let (book, image) = (noise(3, 21 << 20), noise(4, 5 << 20));
     office.world.tenant.fault(Fault::on(Operation::Upload, FaultAction::DropAfter).after(1).times(1));
-    let slow = FaultAction::Slow(Duration::from_millis(150));
-    office.world.tenant.fault(Fault::on(Operation::Upload, slow));
+    // The range in which it is killed.
+    let hang = Fault::on(Operation::Upload, FaultAction::Hang(Duration::from_secs(120))).after(1).times(1);
+    let hang = office.world.tenant.fault(hang);
     let reply = json!({ "html": "<p>As shown: <img src=\"cid:plan@desk\"></p>", "attachments": [
         { "name": "book.pdf", "type": "application/pdf", "content": BASE64_STANDARD.encode(&book) },
         { "name": "plan.png", "type": "image/png", "content": BASE64_STANDARD.encode(&image), "cid": "plan@desk", "disposition": "inline" },
@@ -41,13 +42,16 @@ async fn a_reply_of_26_megabytes_with_an_image_arrives_as_such_though_it_is_cut_
     let said = plan.submit_as(&format!("/interactions/{question}/reply"), "reply-1", &reply).await.unwrap();
     let id = said.id();
     let begun = Instant::now();
-    while office.world.tenant.counters().uploaded_bytes < 10 << 20 {
+    while office.world.tenant.fault_hits(hang) == 0 {
         assert!(begun.elapsed() < WITHIN, "it is not uploaded: {:#?}", program.log());
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let part = office.world.tenant.counters().uploaded_bytes;
+    assert!((RANGE..book.len() as u64).contains(&part), "{part} bytes before the kill");
     program.kill().await;
     let program = Program::start(&plan, &office.world.path("mailspan.toml"));
     plan.until_ready().await;
+    let begun = Instant::now();
     while office.world.tenant.sent_count() == 0 {
         assert!(begun.elapsed() < WITHIN, "it does not leave: {:#?}", program.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
