@@ -85,6 +85,7 @@ async fn no_second_mail_is_smuggled_in_behind_a_dot() {
     let smuggled = format!(
         "MAIL FROM:<{SUPPORT}>\r\nRCPT TO:<victim@elsewhere.example>\r\nDATA\r\nSubject: Smuggled\r\n\r\nx\r\n"
     );
+    let mut mails = 1;
     for (number, end) in ["\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r\n.\r", "\r\n\0.\r\n"].into_iter().enumerate() {
         let subject = format!("Dot {number}");
         let mail = format!("From: {SUPPORT}\r\nTo: {ANN}\r\nSubject: {subject}\r\n\r\nbefore{end}{smuggled}");
@@ -92,11 +93,14 @@ async fn no_second_mail_is_smuggled_in_behind_a_dot() {
         let said = door.hand(&[ANN], mail.as_bytes()).await;
         assert!(said.starts_with("250 2.") || said.starts_with('5'), "{said}");
         if said.starts_with('2') {
+            mails += 1;
             office.until_left(&subject).await;
         }
     }
     taken(&door.hand(&[ANN], format!("From: {SUPPORT}\r\nTo: {ANN}\r\nSubject: Last\r\n\r\nx\r\n").as_bytes()).await);
     until_so("the last mail", async || office.sent().contains_key("Last")).await;
+    // What was taken over and has not left yet counts as well.
+    assert_eq!(office.world.number("SELECT COUNT(*) FROM submissions").await, mails);
     let sent = office.world.tenant.sent();
     assert!(sent.iter().all(|it| it.recipients == [ANN] && it.subject != "Smuggled"), "a mail was smuggled in");
     bridge.stop().await;
