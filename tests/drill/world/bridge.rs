@@ -58,7 +58,7 @@ impl Bridge {
         std::fs::write(&config, text).unwrap();
         let log = folder.join("bridge.log");
         let child = spawn(&config, &log, &variables);
-        let asking = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).tls_certs_only([]);
+        let asking = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).tls_certs_only([]);
         Self {
             config,
             log,

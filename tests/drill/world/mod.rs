@@ -110,7 +110,7 @@ async fn idle(bridge: &Bridge) -> Vec<String> {
     loop {
         let Some((_, health)) = bridge.health().await else { return vec!["health does not answer".to_owned()] };
         let left = left_in(&health);
-        if left.is_empty() || begun.elapsed() > Duration::from_secs(10) {
+        if left.is_empty() || begun.elapsed() > Duration::from_secs(60) {
             return left;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
