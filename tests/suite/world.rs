@@ -6,6 +6,8 @@
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
+use mailspan::app::SystemClock;
+use mailspan::model::clock::Clock as _;
 use mailspan_tenant::{MessageId, NotificationPolicy, Operation, Options, Tenant};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
@@ -16,8 +18,8 @@ pub(crate) use crate::world_bridge::{Bridge, Plan, client};
 
 /// The mailbox most stories are about.
 pub(crate) const SUPPORT: &str = "support@contoso.example";
-/// What has not happened by then does not happen.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+/// What has not happened by then does not happen. Work that was refused a few times waits for twenty seconds and more by itself.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// How often is looked.
 pub(crate) const TURN: Duration = Duration::from_millis(15);
 /// `whsec_` and the base64 of 32 bytes.
@@ -127,6 +129,19 @@ impl World {
             tokio::time::sleep(TURN * 20).await;
             let now = self.tenant.graph_requests();
             std::mem::replace(&mut before, now) == now
+        })
+        .await;
+    }
+
+    /// Waits until no job is under way and none is due soon: what the bridge knows of is done, and nothing but news makes it
+    /// ask this tenant. A pause between two requests is no such proof, for there the machine may have been busy elsewhere.
+    pub(crate) async fn until_at_rest(&self) {
+        until_so("a bridge at rest", async || {
+            let soon = SystemClock.now() + 20_000;
+            let held = format!(
+                "SELECT COUNT(*) FROM jobs WHERE parked_at IS NULL AND (leased_until IS NOT NULL OR due_at < {soon})"
+            );
+            self.number(&held).await == 0
         })
         .await;
     }
