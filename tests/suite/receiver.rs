@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -42,6 +42,8 @@ pub(crate) enum Answer {
     DropAfterReading,
     /// No answer for this long.
     Late(Duration),
+    /// No answer until it is released, then 200.
+    Held,
 }
 
 /// A request as it came.
@@ -53,6 +55,8 @@ pub(crate) struct Received {
     pub(crate) body: Bytes,
     /// Whether it was answered 2xx.
     pub(crate) accepted: bool,
+    /// When all of it had come.
+    pub(crate) at: Instant,
 }
 
 impl Answer {
@@ -64,7 +68,7 @@ impl Answer {
             | Self::Body(status, _)
             | Self::Endless(status) => (200..300).contains(status),
             Self::DropBeforeReading | Self::DropAfterReading => false,
-            Self::Late(_) => true,
+            Self::Late(_) | Self::Held => true,
         }
     }
 }
@@ -89,6 +93,7 @@ struct Desk {
     usual: Mutex<Option<Answer>>,
     received: watch::Sender<Vec<Received>>,
     connections: AtomicUsize,
+    released: watch::Sender<bool>,
 }
 
 impl Receiver {
@@ -111,6 +116,11 @@ impl Receiver {
     /// What it answers when no script says otherwise.
     pub(crate) fn usually_answers(&self, answer: Answer) {
         *self.desk.usual.lock().unwrap() = Some(answer);
+    }
+
+    /// Answers what is held, and holds nothing any more.
+    pub(crate) fn release(&self) {
+        self.desk.released.send_replace(true);
     }
 
     /// Everything received so far.
@@ -149,8 +159,8 @@ async fn take(State(desk): State<Arc<Desk>>, ConnectInfo(line): ConnectInfo<Line
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
     let path = head.uri.path().to_owned();
     let accepted = answer.accepts();
-    let (method, headers) = (head.method, head.headers);
-    desk.received.send_modify(|it| it.push(Received { method, path, headers, body, accepted }));
+    let (method, headers, at) = (head.method, head.headers, Instant::now());
+    desk.received.send_modify(|it| it.push(Received { method, path, headers, body, accepted, at }));
     let with = |status: u16, body: Body| {
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
@@ -171,6 +181,11 @@ async fn take(State(desk): State<Arc<Desk>>, ConnectInfo(line): ConnectInfo<Line
         Answer::DropBeforeReading | Answer::DropAfterReading => line.cut(),
         Answer::Late(by) => {
             tokio::time::sleep(by).await;
+            with(200, Body::empty())
+        }
+        Answer::Held => {
+            // The desk lasts as long as this request.
+            let _ = desk.released.subscribe().wait_for(|it| *it).await;
             with(200, Body::empty())
         }
     }
