@@ -1,12 +1,12 @@
 //! Mail becomes contacts of Amazon Connect: one per mail, each related to the one before it in its thread.
 
 use crate::connect::{Connect, Reply};
-use crate::story_genesys::link;
+use crate::story_genesys::{link, patient};
 use crate::world::{Bridge, Plan, SUPPORT, World};
 
 fn to_connect(world: &World, connect: &Connect) -> Plan {
     let plan = world.bare_plan().text("server", "content_url", "https://bridge.example").mailbox(SUPPORT, "");
-    plan.route_to("connect", "", &connect.section("timeout = '1s'"))
+    plan.route_to("connect", &patient(), &connect.section("timeout = '3s'"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,11 +4,16 @@ use crate::genesys::{Genesys, Reply};
 use crate::world::{Bridge, Plan, SUPPORT, World, until_so, written};
 
 /// Answers that are lost are looked for at once.
-const IMPATIENT: &str = "timeout = '1s'\nsearch_after = '100ms'";
+const IMPATIENT: &str = "timeout = '3s'\nsearch_after = '100ms'";
+
+/// A schedule that is not used up by the answers that are lost on purpose, nor by those a busy machine loses.
+pub(crate) fn patient() -> String {
+    format!("retry = ['0s'{}]", ", '200ms'".repeat(30))
+}
 
 fn to_genesys(world: &World, genesys: &Genesys) -> Plan {
     let plan = world.bare_plan().text("server", "content_url", "https://bridge.example").mailbox(SUPPORT, "");
-    plan.route_to("genesys", "", &genesys.section(IMPATIENT))
+    plan.route_to("genesys", &patient(), &genesys.section(IMPATIENT))
 }
 
 /// The `n`-th mail of a thread.
@@ -107,8 +112,8 @@ async fn a_bridge_that_stops_in_the_middle_of_a_call_makes_no_second_conversatio
     let genesys = Genesys::start().await;
     genesys.will([Reply::TakeAndHang]);
     let plan = world.bare_plan().text("server", "content_url", "https://bridge.example").mailbox(SUPPORT, "");
-    let patient = plan.route_to("genesys", "", &genesys.section("timeout = '60s'\nsearch_after = '100ms'"));
-    let bridge = Bridge::start(&patient.text("server", "shutdown_timeout", "100ms")).await;
+    let plan = plan.route_to("genesys", &patient(), &genesys.section("timeout = '60s'\nsearch_after = '100ms'"));
+    let bridge = Bridge::start(&plan.text("server", "shutdown_timeout", "100ms")).await;
     let mail = world.tenant.receive(SUPPORT, link(0));
     until_held(&genesys, 1).await;
     bridge.stop().await;
