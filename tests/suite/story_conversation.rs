@@ -144,7 +144,8 @@ async fn what_one_watched_mailbox_writes_to_another_is_delivered_once_and_known_
         (&classification["kind"], &classification["suppressAutoResponse"]),
         (&"auto_reply".into(), &true.into())
     );
-    world.until_no_traffic().await;
+    until_count(&world, 4).await;
+    world.until_swept_again(2).await;
     assert_eq!(world.inbox.accepted().len(), 4, "two routes, two mails, once each");
     bridge.stop().await;
 }

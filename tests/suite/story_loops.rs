@@ -51,9 +51,9 @@ async fn a_war_of_auto_responders_is_parked_beyond_the_limit_and_can_be_replayed
     until_parked(&plan, 5).await;
     let person = world.receives("A person writes");
     world.until_read(&person).await;
-    assert_eq!(world.inbox.accepted().len(), 4, "three of the robot, and the person's");
     let read = || ids.iter().filter(|it| world.tenant.message(it).unwrap().is_read).count();
     until_so("three read mails", async || read() == 3).await;
+    assert_eq!(world.inbox.accepted().len(), 4, "three of the robot, and the person's");
     bridge.stop().await;
 
     assert_eq!(replay(&world).await, 5);
