@@ -15,13 +15,17 @@ async fn a_stream_gets_every_mail_once_although_its_server_dies_on_the_way() {
     let world = World::new().await;
     let mut server = Server::start().await;
     let plan = world.bare_plan().mailbox(SUPPORT, "");
-    let bridge = Bridge::start(&plan.route_to("bus", "", &nats::section(server.port, "timeout = '1s'"))).await;
+    // However long the server takes to be there again.
+    let patient = format!("retry = ['0s', '200ms'{}]", ", '1s'".repeat(60));
+    let bridge = Bridge::start(&plan.route_to("bus", &patient, &nats::section(server.port, "timeout = '1s'"))).await;
     let first = world.receives("Before");
     world.until_read(&first).await;
     server.kill();
     let during: Vec<_> = (0..5).map(|n| world.receives(&format!("During {n}"))).collect();
-    // Some attempts fail before it is there again.
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    until_so("attempts that fail before it is there again", async || {
+        world.number("SELECT COUNT(*) FROM jobs WHERE kind = 'deliver' AND last_error IS NOT NULL").await > 0
+    })
+    .await;
     server.run().await;
     for mail in &during {
         world.until_read(mail).await;
