@@ -10,6 +10,8 @@ use std::time::Duration;
 use mail_parser::{Message, MessageParser, MimeHeaders as _};
 use mailspan_tenant::SentMail;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 
 use crate::office::{ANN, Office};
 use crate::postfix::Postfix;
@@ -116,7 +118,7 @@ async fn swaks_submits_with_each_way_of_logging_in() {
             "--tls-verify",
             "--tls-ca-path",
         ]);
-        command.arg(&door.ca).args(["--from", SUPPORT, "--timeout", "20s", "--auth-user", USER]);
+        command.arg(&door.ca).args(["--from", SUPPORT, "--timeout", "60s", "--auth-user", USER]);
         let done = tokio::task::block_in_place(|| command.args(arguments).output().unwrap());
         (done.status.code(), String::from_utf8_lossy(&done.stdout).into_owned())
     };
@@ -181,7 +183,8 @@ async fn a_postfix_relays_through_us_and_keeps_what_we_cannot_take_yet() {
         "{}",
         text(sent)
     );
-    assert!(postfix.log().contains("status=sent (250 2."), "{}", postfix.log());
+    // It hears our answer before the mail leaves, and writes it down when it comes to it.
+    until_so("Postfix to know", async || postfix.log().contains("status=sent (250 2.")).await;
 
     // We are away for a while; it keeps the mail.
     program.kill().await;
@@ -224,20 +227,32 @@ async fn relaying(door: &Door) -> Option<Postfix> {
 
 /// Hands a mail to Postfix, as a machine in its network does.
 async fn submit(postfix: &Postfix, subject: &str, to: &[&str]) {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut line = tokio::net::TcpStream::connect(("127.0.0.1", postfix.port)).await.unwrap();
-    let to: String = to.iter().map(|it| format!("RCPT TO:<{it}>\r\n")).collect();
-    let all = [
-        format!("EHLO printer.example\r\nMAIL FROM:<{SUPPORT}> BODY=8BITMIME\r\n{to}DATA\r\n"),
-        format!(
-            "From: {SUPPORT}\r\nTo: {ANN}\r\nSubject: {subject}\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nGrüße\r\n.\r\nQUIT\r\n"
-        ),
-    ];
-    for part in all {
-        line.write_all(part.as_bytes()).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut line = BufReader::new(TcpStream::connect(("127.0.0.1", postfix.port)).await.unwrap());
+    let mail = format!(
+        "From: {SUPPORT}\r\nTo: {ANN}\r\nSubject: {subject}\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nGrüße\r\n."
+    );
+    let mut all = vec!["EHLO printer.example".to_owned(), format!("MAIL FROM:<{SUPPORT}> BODY=8BITMIME")];
+    all.extend(to.iter().map(|it| format!("RCPT TO:<{it}>")));
+    all.extend(["DATA".to_owned(), mail]);
+    let mut said = reply(&mut line).await;
+    for command in all {
+        assert!(said.starts_with(['2', '3']), "before {command}: {said}");
+        line.write_all(format!("{command}\r\n").as_bytes()).await.unwrap();
+        said = reply(&mut line).await;
     }
-    let mut said = String::new();
-    line.read_to_string(&mut said).await.unwrap();
     assert!(said.contains("250 2.0.0 Ok: queued"), "{said}");
+    line.write_all(b"QUIT\r\n").await.unwrap();
+    reply(&mut line).await;
+}
+
+/// The whole of what a server says to one command.
+async fn reply(line: &mut BufReader<TcpStream>) -> String {
+    let mut reply = String::new();
+    loop {
+        let begun = reply.len();
+        assert!(line.read_line(&mut reply).await.unwrap() > 0, "the connection ends after {reply:?}");
+        if reply.as_bytes().get(begun + 3) != Some(&b'-') {
+            return reply;
+        }
+    }
 }
