@@ -63,8 +63,11 @@ async fn removed_by_hand(world: World) {
     archive.usually_answers(Answer::Status(503));
     let waiting = world.receives("Job");
     world.inbox.until_has(&["Job"]).await;
-    until_so("a retry", async || world.number("SELECT COUNT(*) FROM jobs WHERE last_error IS NOT NULL").await == 1)
-        .await;
+    until_so("a retry, and all that was accepted written down", async || {
+        world.number("SELECT COUNT(*) FROM jobs WHERE last_error IS NOT NULL").await == 1
+            && world.number("SELECT COUNT(*) FROM deliveries WHERE accepted_at IS NOT NULL").await == 7
+    })
+    .await;
     grow_old(&world, &bridge).await;
 
     let before = audit(&api).await;
@@ -160,10 +163,11 @@ async fn a_normal_day_balances() {
         world.receives(subject);
     }
     world.inbox.until_has(&orders).await;
-    until_so("one is parked, one retries, two are filtered", async || {
+    until_so("four are accepted, one is parked, one retries, two are filtered", async || {
         let question = "SELECT (SELECT COUNT(*) FROM jobs WHERE kind = 'deliver' AND last_error IS NOT NULL)
-             + (SELECT COUNT(*) FROM messages WHERE state = 'filtered')";
-        world.number(question).await == 4
+             + (SELECT COUNT(*) FROM messages WHERE state = 'filtered')
+             + (SELECT COUNT(*) FROM deliveries WHERE accepted_at IS NOT NULL)";
+        world.number(question).await == 8
     })
     .await;
     world.tenant.move_message(&ids[0], "archive");
@@ -212,8 +216,9 @@ async fn mail_that_comes_while_it_is_audited_raises_no_alarm() {
 #[tokio::test(flavor = "multi_thread")]
 async fn old_mail_that_is_moved_into_the_folder_is_not_missed_before_it_can_be_known() {
     let world = World::new().await;
+    // Nothing finds it before it is audited.
     let plan = world.plan().text("sync", "mode", "poll").text("sync", "poll_interval", "1h");
-    let plan = plan.text("sync", "start_from", "all");
+    let plan = plan.text("sync", "sweep_interval", "1h").text("sync", "start_from", "all");
     let bridge = Bridge::start(&plan).await;
     let api = Api::of(&plan).await;
     let hours_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(3);
