@@ -39,6 +39,8 @@ async fn a_public_fuzzer_finds_no_fault_and_no_answer_the_document_does_not_name
         .args(["--header", &format!("Authorization: Bearer {TOKEN}")])
         // A cursor is a word of ours: one that is made up is refused although it is a text.
         .args(["--checks", "all", "--exclude-checks", "positive_data_acceptance"])
+        // How busy the machine is says nothing of us.
+        .args(["--request-timeout", "60", "--suppress-health-check", "too_slow"])
         .args(["--max-examples", EXAMPLES, "--seed", SEED, "--no-shrink", "--no-color", "--continue-on-failure"])
         .args(["--report", "json", "--report-json-path"])
         .arg(&report)
