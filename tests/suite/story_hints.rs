@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use mailspan_tenant::{Lifecycle, NotificationPolicy, Options, Tenant};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::{Bridge, Plan, SUPPORT, World, client, mail, mail_to, options, until, until_so};
 
@@ -74,10 +74,12 @@ async fn a_push_alone_brings_the_mail_at_once() {
     let bridge = Bridge::start(&plan).await;
     until_push(&world).await;
     plan.until_check("mailbox", SUPPORT, "it is pushed", |it| it["mode"] == "push").await;
+    // The look that follows a new subscription is over, so that nothing but the push finds the mail.
+    world.until_at_rest().await;
     world.receives("Announced");
     world.inbox.until_has(&["Announced"]).await;
-    let check = plan.check("mailbox", SUPPORT).await;
-    assert!(check["last_notification_at"].is_string(), "{check}");
+    let is_told = |it: &Value| it["last_notification_at"].is_string();
+    let check = plan.until_check("mailbox", SUPPORT, "something was announced", is_told).await;
     assert!(check["subscription_expires_at"].is_string(), "{check}");
     bridge.stop().await;
 }
@@ -90,12 +92,7 @@ async fn forged_and_unknown_notifications_are_answered_202_and_do_nothing() {
     let subscription = until_push(&world).await;
     world.tenant.notifications(NotificationPolicy::silent());
     // What the start makes due may still be under way.
-    until_so("the bridge to rest", async || {
-        let before = world.tenant.graph_requests();
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        world.tenant.graph_requests() == before
-    })
-    .await;
+    world.until_at_rest().await;
     let hidden = world.receives("Hidden");
     let asked = world.tenant.graph_requests();
     for (id, state) in [(subscription.as_str(), "guessed"), (subscription.as_str(), ""), ("no-such-id", "guessed")] {
@@ -136,8 +133,8 @@ async fn a_missed_event_makes_the_bridge_look() {
     let bridge = Bridge::start(&plan).await;
     let subscription = until_push(&world).await;
     world.tenant.notifications(NotificationPolicy::silent());
+    world.until_at_rest().await;
     world.receives("Missed");
-    world.until_no_traffic().await;
     world.tenant.notifications(NotificationPolicy::fast());
     assert!(world.tenant.lifecycle(&subscription, Lifecycle::Missed));
     world.inbox.until_has(&["Missed"]).await;
@@ -173,8 +170,10 @@ async fn a_subscription_to_be_reauthorized_is_renewed_by_patch_alone() {
     for _ in 0..3 {
         assert!(world.tenant.lifecycle(&subscription, Lifecycle::ReauthorizationRequired));
     }
-    let renewed = until("a renewal", async || {
-        world.tenant.subscriptions_of(SUPPORT).into_iter().find(|it| it.id == subscription && it.patches > 0)
+    // One that was asked for while another was under way needs another.
+    let renewed = until("a renewal that answers all of them", async || {
+        let all = world.tenant.subscriptions_of(SUPPORT);
+        all.into_iter().find(|it| it.id == subscription && it.patches > 0 && !it.challenged)
     })
     .await;
     assert_eq!(renewed.reauthorizations, 0);
@@ -305,12 +304,15 @@ async fn notifications_are_acknowledged_while_the_store_cannot_write() {
     hog.execute("BEGIN IMMEDIATE").await.unwrap();
     let id = world.tenant.receive(SUPPORT, mail("While the store is busy"));
     let state = world.tenant.subscriptions_of(SUPPORT)[0].client_state.clone().unwrap();
+    let mut slow = 0;
     for _ in 0..50 {
         let begun = std::time::Instant::now();
         let status = world.tenant.forge_notification(&plan.notifications(), &subscription, &state, id.as_str()).await;
         assert_eq!(status, Some(202));
-        assert!(begun.elapsed() < Duration::from_secs(1), "acknowledged after {:?}", begun.elapsed());
+        slow += usize::from(begun.elapsed() >= Duration::from_secs(1));
     }
+    // The machine may be busy now and then, and the store is away all the time.
+    assert!(slow < 10, "{slow} of 50 were acknowledged late");
     world.inbox.has_exactly(&[]);
     hog.execute("ROLLBACK").await.unwrap();
     world.inbox.until_has(&["While the store is busy"]).await;

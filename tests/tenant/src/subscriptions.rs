@@ -71,6 +71,8 @@ pub struct SubscriptionState {
     pub patches: u32,
     /// How often it was reauthorized.
     pub reauthorizations: u32,
+    /// Whether it is to be renewed or reauthorized, or its notifications pause.
+    pub challenged: bool,
 }
 
 /// Within this time a subscription may be patched or reauthorized, not both (learn…/change-notifications-lifecycle-events).
@@ -310,6 +312,7 @@ impl From<Subscription> for SubscriptionState {
             immutable_ids: subscription.immutable_ids,
             patches: subscription.patches,
             reauthorizations: subscription.reauthorizations,
+            challenged: subscription.reauthorize_by.is_some(),
         }
     }
 }
