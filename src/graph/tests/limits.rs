@@ -1,5 +1,6 @@
 //! Limits of time, size and room: nothing hangs, nothing is cut short in silence, no mailbox is hammered.
 
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,6 +10,10 @@ use crate::model::outcome::Failure;
 
 /// A server that reads a request, writes these bytes and then closes the connection or falls silent.
 async fn raw(answer: &'static [u8], closes: bool) -> Fake {
+    Fake::at(server(answer, closes).await, Arc::default())
+}
+
+async fn server(answer: &'static [u8], closes: bool) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/v1.0", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -21,7 +26,7 @@ async fn raw(answer: &'static [u8], closes: bool) -> Fake {
             }
         }
     });
-    Fake::at(base, Arc::default())
+    base
 }
 
 async fn mime(fake: &Fake, limit: u64) -> Result<Bytes, GraphError> {
@@ -45,11 +50,12 @@ async fn a_server_that_falls_silent_holds_nobody_up() {
         b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
     ] {
-        let fake = raw(answer, false).await;
+        let within = [400, 200, 30_000].map(Duration::from_millis).into();
+        let fake = Fake::waiting(server(answer, false).await, Arc::default(), within);
         let error = mime(&fake, 100).await.unwrap_err();
         assert!(matches!(error, GraphError::Unavailable { .. }), "{error}");
     }
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
@@ -63,10 +69,13 @@ async fn a_body_that_drips_ends_with_the_whole_time() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     });
-    let fake = Fake::at(base, Arc::default());
+    // It never pauses for so long that this alone would end it.
+    let (long, whole) = (Duration::from_secs(30), Duration::from_secs(2));
+    let fake = Fake::waiting(base, Arc::default(), (long, long, whole));
     let started = Instant::now();
     assert!(matches!(mime(&fake, 1 << 20).await, Err(GraphError::Unavailable { .. })));
-    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    // All of it would take more than an hour.
+    assert!((whole..whole + long).contains(&started.elapsed()), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
@@ -149,18 +158,31 @@ async fn no_more_than_three_calls_at_once_reach_one_mailbox() {
 
 #[tokio::test]
 async fn a_caller_that_gives_up_gives_its_slot_back() {
-    let fake = Fake::start(|number, _, _| async move {
-        if number < 3 {
-            tokio::time::sleep(Duration::from_millis(300)).await;
+    let hangs = Arc::new(AtomicBool::new(true));
+    let still = hangs.clone();
+    let fake = Fake::start(move |_, _, _| {
+        let hangs = still.load(Ordering::SeqCst);
+        async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            json(200, r#"{"id":"m1"}"#)
         }
-        json(200, r#"{"id":"m1"}"#)
     })
     .await;
     let mailbox = support();
-    for _ in 0..3 {
-        let call = tokio::time::timeout(Duration::from_millis(30), fake.graph.message(&mailbox, "m1"));
-        assert!(call.await.is_err());
+    for asked in 1..=3 {
+        let reached = async {
+            while fake.requests() < asked {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            answer = fake.graph.message(&mailbox, "m1") => panic!("{answer:?}"),
+            () = reached => {}
+        }
     }
+    hangs.store(false, Ordering::SeqCst);
     let calls = futures_util::future::join_all((0..3).map(|_| fake.graph.message(&mailbox, "m1")));
     assert!(calls.await.iter().all(Result::is_ok));
 }

@@ -89,15 +89,16 @@ impl Fake {
     }
 
     fn at(base: String, asked: Arc<Mutex<Vec<(Parts, Bytes)>>>) -> Self {
+        let long = Duration::from_secs(30);
+        Self::waiting(base, asked, (long, long, 2 * long))
+    }
+
+    /// Asked by somebody who waits so long for an answer, for more of it, and for all of it.
+    fn waiting(base: String, asked: Arc<Mutex<Vec<(Parts, Bytes)>>>, within: (Duration, Duration, Duration)) -> Self {
         let clock = Arc::new(Hands(AtomicI64::new(1_800_000_000_000)));
         let purse = Arc::new(Purse::default());
-        let options = Options {
-            answer_within: Duration::from_millis(400),
-            idle: Duration::from_millis(200),
-            whole: Duration::from_secs(2),
-            uploads: &["office.com"],
-            ..Options::new(clock.clone())
-        };
+        let (answer_within, idle, whole) = within;
+        let options = Options { answer_within, idle, whole, uploads: &["office.com"], ..Options::new(clock.clone()) };
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let graph = Graph::new(base.parse().unwrap(), "contoso".into(), purse.clone(), http, options);
         Self { graph: Arc::new(graph), clock, purse, asked, base }

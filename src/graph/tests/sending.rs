@@ -25,7 +25,7 @@ pub(super) struct Office {
 
 impl Office {
     pub(super) async fn open(options: mailspan_tenant::Options) -> Self {
-        Self::patient(options, Duration::from_secs(10)).await
+        Self::patient(options, Duration::from_secs(30)).await
     }
 
     /// One that waits no longer than this for an answer.
@@ -45,7 +45,7 @@ impl Office {
         let clock = Arc::new(Hands(AtomicI64::new(1_800_000_000_000)));
         let options = Options {
             answer_within,
-            idle: Duration::from_secs(5),
+            idle: Duration::from_secs(30),
             whole: Duration::from_secs(60),
             ..Options::new(clock)
         };
@@ -144,10 +144,10 @@ async fn an_answer_that_is_lost_leaves_the_outcome_unknown_and_findable() {
         (FaultAction::DropBefore, 0),
         (FaultAction::Truncate, 1),
         (FaultAction::FailAfter { status: 504, code: "UnknownError".into() }, 1),
-        (FaultAction::Hang(Duration::from_secs(5)), 0),
+        (FaultAction::Hang(Duration::from_secs(60)), 0),
         (FaultAction::refuse(503, "ServiceUnavailable"), 0),
     ] {
-        let office = Office::patient(mailspan_tenant::Options::default(), Duration::from_secs(1)).await;
+        let office = Office::patient(mailspan_tenant::Options::default(), Duration::from_secs(4)).await;
         let draft = office.draft().await;
         office.breaks(Operation::Send, lost.clone());
         let outcome = office.graph.send_draft(&support(), &draft.id).await;
