@@ -14,6 +14,7 @@ use mailspan::store::Across;
 use tokio_util::sync::CancellationToken;
 
 use crate::store_world::*;
+use crate::world::DEADLINE;
 
 const SHARE: u32 = 100;
 
@@ -92,7 +93,7 @@ async fn a_store_that_closes_ends_the_loop() {
     let runner = Runner::new(store.clone(), works, world.clock.clone() as SharedClock);
     store.close().await;
     let running = tokio::spawn(runner.run(CancellationToken::new(), Duration::ZERO));
-    tokio::time::timeout(Duration::from_secs(10), running).await.expect("the loop ends").unwrap();
+    tokio::time::timeout(DEADLINE, running).await.expect("the loop ends").unwrap();
 }
 
 #[tokio::test]
@@ -125,5 +126,5 @@ async fn until(mut reached: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("it comes to pass within twenty seconds");
+    tokio::time::timeout(DEADLINE, waiting).await.expect("it comes to pass");
 }

