@@ -130,7 +130,7 @@ async fn the_daemons_address_is_taken_for_the_look_at_the_url_and_no_longer() {
     let (address, tenant) = (plan.public, clinic.tenant.clone());
     let asked = |operation: Operation| tenant.requests().contains_key(operation.name());
     // Steps before and after it are held up, so that somebody can start the daemon meanwhile.
-    tenant.fault(Fault::on(Operation::Draft, FaultAction::Slow(Duration::from_secs(2))));
+    tenant.fault(Fault::on(Operation::Draft, FaultAction::Slow(Duration::from_secs(5))));
     tenant.set_quirks(Quirks { transport_delay: Duration::from_secs(2), ..Quirks::default() });
     let toml = plan.toml();
     let looking = clinic.report_of(&toml, &["--round-trip"]);

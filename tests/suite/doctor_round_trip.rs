@@ -14,14 +14,20 @@ use crate::doctor_world::{Clinic, Report, SALES, changed, file};
 use crate::receiver::Answer;
 use crate::world::{Bridge, Inbox, Plan, SUPPORT, mail, options, until_so};
 
+/// For a probe that arrives, and for one that does not.
+const LONG: [&str; 3] = ["--round-trip", "--wait", "60s"];
 const TRIP: [&str; 3] = ["--round-trip", "--wait", "3s"];
 const SUBJECT: &str = "Mailspan doctor: probe ";
 
 /// The clinic's tenant with one mailbox, and a route to this inbox.
 fn plan(clinic: &Clinic, inbox: &Inbox) -> Plan {
+    plan_with(clinic, inbox, "retry = [\"0s\", \"100ms\"]")
+}
+
+fn plan_with(clinic: &Clinic, inbox: &Inbox, retry: &str) -> Plan {
     let secret = format!("{{ kind = \"client_secret\", secret = {:?} }}", clinic.tenant.client_secret());
     let plan = clinic.plan.clone().only_tenant("contoso", &clinic.tenant, &secret);
-    plan.mailbox(SUPPORT, "").route("all", "retry = [\"0s\", \"100ms\"]", inbox)
+    plan.mailbox(SUPPORT, "").route("all", retry, inbox)
 }
 
 fn trip(report: &Report) -> &Value {
@@ -132,7 +138,7 @@ async fn without_a_daemon_the_probe_is_followed_into_the_folder() {
     let clinic = Clinic::new().await;
     let toml =
         changed(&clinic.plan.toml(), &format!("address = {SALES:?}"), &format!("address = {SALES:?}\nsend = false"));
-    let report = clinic.report_of(&toml, &TRIP).await;
+    let report = clinic.report_of(&toml, &LONG).await;
     report.says_only("all is well", &[]);
     let trips: Vec<&Value> = report.checks.iter().filter(|it| it["check"] == "round_trip").collect();
     assert!(trips[0]["what"].as_str().unwrap().contains("lay in the folder after"), "{trips:#?}");
@@ -175,13 +181,17 @@ async fn a_probe_that_is_held_up_is_told_by_who_holds_it() {
     let plan = plan(&clinic, &inbox);
     let bridge = Bridge::start(&plan).await;
     inbox.usually_answers(Answer::Status(422));
-    let report = clinic.report_of(&plan.toml(), &TRIP).await;
+    let report = clinic.report_of(&plan.toml(), &LONG).await;
     report.says_only("a receiver that refuses", &["probe_parked"]);
     let what = report.check("probe_parked")["what"].as_str().unwrap();
     assert!(what.contains("all parked") && what.contains("422"), "{what}");
+    bridge.stop().await;
 
-    inbox.usually_answers(Answer::Late(Duration::from_secs(30)));
-    let report = clinic.report_of(&plan.toml(), &TRIP).await;
+    // Found well within this time, and not given up for long after it.
+    let plan = plan_with(&clinic, &inbox, "retry = [\"0s\", \"1h\"]");
+    let bridge = Bridge::start(&plan).await;
+    inbox.usually_answers(Answer::Late(Duration::from_secs(300)));
+    let report = clinic.report_of(&plan.toml(), &["--round-trip", "--wait", "15s"]).await;
     report.says_only("a receiver that hangs", &["probe_stuck"]);
     assert_eq!(left(&clinic), 0);
 
@@ -261,7 +271,7 @@ async fn who_is_stopped_removes_what_was_made_first() {
     assert_eq!(left(&clinic), 0, "{:#?}", clinic.tenant.messages(SUPPORT));
 
     let drafted = until_so("a draft", async || !clinic.drafts().is_empty());
-    clinic.tenant.fault(Fault::on(Operation::PermanentDelete, FaultAction::Slow(Duration::from_secs(2))).times(2));
+    clinic.tenant.fault(Fault::on(Operation::PermanentDelete, FaultAction::Slow(Duration::from_secs(5))).times(2));
     clinic.report_until(&toml, &[], "INT", drafted).await.says_only("Ctrl-C, with drafts", &["stopped"]);
     assert_eq!(left(&clinic), 0, "{:#?}", clinic.tenant.messages(SUPPORT));
 }

@@ -17,7 +17,7 @@ use crate::world::{Plan, SUPPORT, options};
 pub(crate) const SALES: &str = "sales@contoso.example";
 const ROLES: [&str; 2] = ["Application Mail.ReadWrite", "Application Mail.Send"];
 /// Nothing that a test sends doctor to may keep it for longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// What would lead a request elsewhere than the configuration says.
 const SURROUNDINGS: [&str; 10] = [
     "HTTPS_PROXY",
