@@ -7,11 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use rustls_pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+
+use crate::world::TURN;
+
+/// Some of them take their time to start where much else runs.
+const UP_WITHIN: Duration = Duration::from_secs(120);
 
 /// What becomes of bytes on a wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +111,8 @@ async fn carry(near: TcpStream, port: u16, mut moods: watch::Receiver<Mood>, ren
     let cut = async {
         let _ = moods.wait_for(|it| *it == Mood::Cut).await;
     };
-    tokio::select! { () = out => {}, () = back => {}, () = cut => {} }
+    // Once it is cut, not a byte more passes.
+    tokio::select! { biased; () = cut => {}, () = out => {}, () = back => {} }
 }
 
 /// A port where connections are taken and nothing is ever said.
@@ -187,5 +194,9 @@ pub(crate) fn aside<T: Send + 'static>(work: impl Future<Output = T> + Send + 's
 
 /// Waits until somebody listens.
 pub(crate) async fn until_listens(address: SocketAddr) {
-    crate::world::until("a broker listens", async || TcpStream::connect(address).await.ok()).await;
+    let begun = Instant::now();
+    while TcpStream::connect(address).await.is_err() {
+        assert!(begun.elapsed() < UP_WITHIN, "nobody listens at {address}");
+        tokio::time::sleep(TURN).await;
+    }
 }

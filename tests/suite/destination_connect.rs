@@ -23,7 +23,7 @@ async fn hand(
     handover: &Handover,
     related: Option<&str>,
 ) -> Result<Option<String>, Untaken> {
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + Duration::from_secs(60);
     to.conversations().unwrap().hand_over(handover, related, until).await
 }
 

@@ -16,7 +16,7 @@ fn destination(genesys: &Genesys, more: &str) -> Arc<dyn Destination> {
 }
 
 fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(5)
+    Instant::now() + Duration::from_secs(60)
 }
 
 async fn hand(to: &Arc<dyn Destination>, id: &str, into: Option<&str>) -> Result<String, Untaken> {
@@ -107,14 +107,14 @@ async fn refusals_lead_to_what_can_be_done_about_them() {
 async fn a_throttled_client_rests_for_as_long_as_it_was_told() {
     let genesys = Genesys::start().await;
     let to = destination(&genesys, "");
-    genesys.will([Reply::Refuse(429, vec![("retry-after", "7".into())])]);
+    genesys.will([Reply::Refuse(429, vec![("retry-after", "700".into())])]);
     let failure = refused(hand(&to, "ix_1", None).await);
     assert!(
-        matches!(failure, Failure::Transient { after: Some(it), .. } if it == Duration::from_secs(7)),
+        matches!(failure, Failure::Transient { after: Some(it), .. } if it == Duration::from_secs(700)),
         "{failure:?}"
     );
     let failure = refused(hand(&to, "ix_2", None).await);
-    assert!(matches!(failure, Failure::Postponed { after, .. } if after > Duration::from_secs(5)), "{failure:?}");
+    assert!(matches!(failure, Failure::Postponed { after, .. } if after > Duration::from_secs(600)), "{failure:?}");
     assert_eq!(genesys.counts().1, 1, "nothing is asked meanwhile");
 }
 
@@ -125,7 +125,8 @@ async fn a_window_that_is_used_up_is_waited_out() {
     let to = destination(&genesys, "");
     assert_eq!(to.deliver(&handover("ix_1")).await, Ok(()));
     let failure = refused(hand(&to, "ix_2", None).await);
-    assert!(matches!(failure, Failure::Postponed { after, .. } if after > Duration::from_secs(40)), "{failure:?}");
+    let Failure::Postponed { after, .. } = failure else { panic!("{failure:?}") };
+    assert!((1..=42).contains(&after.as_secs()), "its window ends in 42 seconds at most: {after:?}");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::broker::{Encrypted, Mood, Wire, silence};
-use crate::destination_conformance::Kind;
+use crate::destination_conformance::{Kind, NOBODY};
 use crate::destination_webhook::{Wrist, egress, handover};
 use crate::kafka::{Cluster, section};
 
@@ -30,12 +30,11 @@ impl Kind for Kafka {
 
     async fn well() -> Self {
         let cluster = Cluster::start(1);
-        Self { brokers: cluster.brokers.clone(), cluster: Some(cluster), timeout: "10s" }
+        Self { brokers: cluster.brokers.clone(), cluster: Some(cluster), timeout: "30s" }
     }
 
     async fn unreachable() -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self { cluster: None, brokers: vec![format!("localhost:{port}")], timeout: "10s" }
+        Self { cluster: None, brokers: vec![format!("localhost:{NOBODY}")], timeout: "10s" }
     }
 
     async fn hung() -> Option<Self> {
@@ -125,14 +124,14 @@ async fn a_broker_that_falls_silent_or_hangs_up_is_found_again() {
     }
     let cluster = Cluster::start(1);
     let wire = Wire::of_kafka(cluster.port()).await;
-    let to = destination(&[format!("127.0.0.1:{}", wire.port)], "timeout = '3s'");
+    let to = destination(&[format!("127.0.0.1:{}", wire.port)], "timeout = '5s'");
     to.deliver(&of_thread("ix_1", "th_1")).await.unwrap();
     let opened = wire.opened();
     to.deliver(&of_thread("ix_2", "th_1")).await.unwrap();
     assert_eq!(wire.opened(), opened, "connections are kept");
     wire.set(Mood::Swallowing);
     let failure = to.deliver(&of_thread("ix_3", "th_1")).await.unwrap_err();
-    assert!(matches!(&failure, Failure::Transient { reason, .. } if reason.contains("within 3s")), "{failure:?}");
+    assert!(matches!(&failure, Failure::Transient { reason, .. } if reason.contains("within 5s")), "{failure:?}");
     wire.set(Mood::Passing);
     to.deliver(&of_thread("ix_3", "th_1")).await.unwrap();
     // Cut and at once there again: the attempt itself finds the way.

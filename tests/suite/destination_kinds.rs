@@ -3,7 +3,7 @@
 use mailspan::destinations::Handover;
 
 use crate::connect::{self, Connect, SECRET_KEY};
-use crate::destination_conformance::Kind;
+use crate::destination_conformance::{Kind, NOBODY};
 use crate::destination_webhook::handover;
 use crate::genesys::{self, CLIENT_SECRET, Genesys, Reply};
 use crate::relay::{Act, Nature, Relay, Step};
@@ -24,13 +24,11 @@ impl Smtp {
 
 impl Kind for Smtp {
     async fn well() -> Self {
-        Self::that([], "5s").await
+        Self::that([], "30s").await
     }
 
     async fn unreachable() -> Self {
-        // A port that was just free: nobody listens there.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self { relay: None, port, timeout: "5s" }
+        Self { relay: None, port: NOBODY, timeout: "30s" }
     }
 
     async fn hung() -> Option<Self> {
@@ -38,7 +36,7 @@ impl Kind for Smtp {
     }
 
     async fn refused() -> (Self, Handover) {
-        (Self::that([(Step::Recipient, Act::Say("550 5.1.1 no such user\r\n"))], "5s").await, handover("ix_1"))
+        (Self::that([(Step::Recipient, Act::Say("550 5.1.1 no such user\r\n"))], "30s").await, handover("ix_1"))
     }
 
     fn section(&self) -> String {
@@ -72,7 +70,7 @@ impl GenesysCloud {
     async fn answering(replies: impl IntoIterator<Item = Reply>) -> Self {
         let genesys = Genesys::start().await;
         genesys.will(replies);
-        Self { url: genesys.url.clone(), genesys, timeout: "5s" }
+        Self { url: genesys.url.clone(), genesys, timeout: "30s" }
     }
 }
 
@@ -82,8 +80,7 @@ impl Kind for GenesysCloud {
     }
 
     async fn unreachable() -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self { url: format!("http://user:hunter2@127.0.0.1:{port}"), ..Self::well().await }
+        Self { url: format!("http://user:hunter2@127.0.0.1:{NOBODY}"), ..Self::well().await }
     }
 
     async fn hung() -> Option<Self> {
@@ -119,7 +116,7 @@ impl AmazonConnect {
     async fn answering(replies: impl IntoIterator<Item = connect::Reply>) -> Self {
         let instance = Connect::start().await;
         instance.will(replies);
-        Self { url: instance.url.clone(), instance, timeout: "5s" }
+        Self { url: instance.url.clone(), instance, timeout: "30s" }
     }
 }
 
@@ -129,8 +126,7 @@ impl Kind for AmazonConnect {
     }
 
     async fn unreachable() -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self { url: format!("http://user:hunter2@127.0.0.1:{port}"), ..Self::well().await }
+        Self { url: format!("http://user:hunter2@127.0.0.1:{NOBODY}"), ..Self::well().await }
     }
 
     async fn hung() -> Option<Self> {

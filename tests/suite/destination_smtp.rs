@@ -177,9 +177,9 @@ async fn a_connection_is_kept_for_the_next_mail_and_a_dead_one_is_replaced() {
 
 #[tokio::test]
 async fn an_answer_that_is_lost_is_asked_for_again_with_the_same_ids_and_a_flag() {
-    for act in [Act::Drop, Act::Hang] {
+    for (act, timeout) in [(Act::Drop, "60s"), (Act::Hang, "5s")] {
         let relay = Relay::start().await;
-        let destination = route(&relay, "timeout = '700ms'");
+        let destination = route(&relay, &format!("timeout = '{timeout}'"));
         relay.will([(Step::Acceptance, act)]);
         let no_id = "From: ada@example.net\r\n\r\nHello\r\n";
         let failure = destination.deliver(&mail(no_id)).await.unwrap_err();
@@ -219,7 +219,7 @@ async fn what_goes_wrong_at_each_step_is_tried_again_or_needs_a_person() {
         for (act, is_permanent) in acts {
             let relay = Relay::start().await;
             relay.will([(step, act.clone())]);
-            let destination = route(&relay, "timeout = '5s'");
+            let destination = route(&relay, "timeout = '60s'");
             let failure = failure(&destination).await;
             assert_eq!(matches!(failure, Failure::Permanent { .. }), is_permanent, "{act:?} at {step:?}: {failure:?}");
             assert!(!failure.reason().contains("ada"), "{failure}");
@@ -248,7 +248,7 @@ async fn a_yes_before_the_end_is_no_yes_and_a_refusal_before_it_is_heard() {
         for act in [Act::Say(said), Act::SayAndDrop(said)] {
             let relay = Relay::like(Nature { offers: vec![], ..Nature::default() }).await;
             relay.will([(Step::Content, act)]);
-            let destination = route(&relay, "timeout = '10s'");
+            let destination = route(&relay, "timeout = '60s'");
             let failure = destination.deliver(&mail(large.clone())).await.unwrap_err();
             let drops = relay.taken().is_empty();
             assert!(drops, "the content did not end");
@@ -259,7 +259,7 @@ async fn a_yes_before_the_end_is_no_yes_and_a_refusal_before_it_is_heard() {
     }
     let relay = Relay::start().await;
     relay.will([(Step::Data, Act::Say("354 go\r\n250 2.0.0 taken\r\n"))]);
-    let failure = failure(&route(&relay, "timeout = '5s'")).await;
+    let failure = failure(&route(&relay, "timeout = '60s'")).await;
     assert!(failure.reason().contains("out of turn"), "{failure:?}");
 }
 

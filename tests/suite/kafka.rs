@@ -15,18 +15,18 @@ import json, sys
 from confluent_kafka import Consumer, Producer, TopicPartition, KafkaError
 own = Producer({'bootstrap.servers': 'none', 'test.mock.num.brokers': int(sys.argv[1]), 'log_level': 0,
                 'allow.auto.create.topics': True, 'message.max.bytes': 1000000})
-while not own.list_topics('mail', timeout=10).topics['mail'].partitions:
+while not own.list_topics('mail', timeout=60).topics['mail'].partitions:
     pass
-brokers = [f'{it.host}:{it.port}' for it in own.list_topics(timeout=10).brokers.values()]
+brokers = [f'{it.host}:{it.port}' for it in own.list_topics(timeout=60).brokers.values()]
 print(json.dumps(brokers), flush=True)
 for _ in sys.stdin:
-    partitions = own.list_topics('mail', timeout=10).topics['mail'].partitions
+    partitions = own.list_topics('mail', timeout=60).topics['mail'].partitions
     reader = Consumer({'bootstrap.servers': ','.join(brokers), 'group.id': 'test', 'enable.partition.eof': True,
                        'auto.offset.reset': 'earliest', 'check.crcs': True, 'log_level': 0})
     reader.assign([TopicPartition('mail', it, 0) for it in partitions])
     left, found = len(partitions), []
     while left:
-        it = reader.poll(10)
+        it = reader.poll(60)
         if it is None:
             break
         if it.error():
