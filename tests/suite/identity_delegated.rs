@@ -6,7 +6,7 @@ use std::time::Duration;
 use mailspan_tenant::SignInPolicy;
 use serde_json::Value;
 
-use crate::identity_kinds::{DAY, Kind, Subject, until_failing, wake};
+use crate::identity_kinds::{DAY, Kind, Subject, until_failing};
 use crate::signing_in::{begin, ended, exchanges, plan, plan_with, policy, sign_in, until_blocked, until_needed};
 use crate::world::{Bridge, Plan, SUPPORT, TURN, World};
 
@@ -62,7 +62,6 @@ async fn expires(kind: Kind) {
     let (world, mut subject, plan, bridge) = signed_in_by(kind, "Before its end").await;
     world.tenant.advance(2 * DAY);
     bridge.pass(2 * DAY).await;
-    wake(&bridge).await;
     until_failing(&plan, subject.says("expired")).await;
     still_signed_in(&plan).await;
     world.receives("After its end");
@@ -70,7 +69,6 @@ async fn expires(kind: Kind) {
     subject.rotate(&world);
     bridge.pass(Duration::from_secs(301)).await;
     world.tenant.advance(Duration::from_secs(301));
-    wake(&bridge).await;
     world.inbox.until_has(&["Before its end", "After its end"]).await;
     still_signed_in(&plan).await;
     bridge.stop().await;
@@ -166,7 +164,6 @@ async fn a_sign_in_that_is_overdue_waits_as_long_as_it_is_told_to() {
     let days = Duration::from_secs(2 * 24 * 3600);
     world.tenant.advance(days);
     bridge.pass(days).await;
-    wake(&bridge).await;
     let troubled = |it: &Value| it["reason"].as_str().is_some_and(|it| it.contains("AADSTS700016"));
     plan.until_check("tenant", "contoso", "what Entra said", troubled).await;
     let asked = exchanges(&world);
@@ -268,7 +265,6 @@ async fn is_refused_with(code: u32, fate: Fate) {
         Fate::Blocked => bridge.pass(Duration::from_secs(3601)).await,
         Fate::Passing => bridge.pass(Duration::from_secs(301)).await,
     }
-    wake(&bridge).await;
     world.inbox.until_has(&["After it was refused"]).await;
     still_signed_in(&plan).await;
     bridge.stop().await;

@@ -5,7 +5,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mailspan::model::work::Work;
 use serde_json::Value;
 
 use crate::identity_keys::{ISSUER, Issuer, Pair, write};
@@ -147,11 +146,6 @@ impl Subject {
     }
 }
 
-/// Tells the bridge that time has leapt: of itself it looks at the clock again when something happens, or after half a minute.
-pub(crate) async fn wake(bridge: &Bridge) {
-    bridge.daemon.store.enqueue(vec![Work::Tidy.due(0)]).await.unwrap();
-}
-
 pub(crate) async fn until_failing(plan: &Plan, says: &str) {
     let failing = |it: &Value| it["status"] == "failing" && it["reason"].as_str().is_some_and(|it| it.contains(says));
     plan.until_check("tenant", "contoso", says, failing).await;
@@ -192,7 +186,6 @@ async fn is_refused(kind: Kind) {
     subject.admit(&world);
     // What was refused is asked for again within five minutes, whatever it is.
     bridge.pass(Duration::from_secs(301)).await;
-    wake(&bridge).await;
     world.inbox.until_has(&["Once it is taken"]).await;
     until_serving(&plan, kind).await;
     bridge.stop().await;
@@ -217,14 +210,12 @@ async fn expires(kind: Kind) {
     }
     world.tenant.advance(2 * DAY);
     bridge.pass(2 * DAY).await;
-    wake(&bridge).await;
     until_failing(&plan, subject.says("expired")).await;
     world.receives("After its end");
     world.inbox.has_exactly(&["Before its end"]);
     subject.rotate(&world);
     bridge.pass(Duration::from_secs(301)).await;
     world.tenant.advance(Duration::from_secs(301));
-    wake(&bridge).await;
     world.inbox.until_has(&["Before its end", "After its end"]).await;
     bridge.stop().await;
     world.inbox.has_exactly(&["Before its end", "After its end"]);

@@ -111,7 +111,7 @@ impl Plan {
     /// A route to an inbox, and further lines of its table: rule, retry and so on.
     pub(crate) fn route(self, name: &str, more: &str, inbox: &Inbox) -> Self {
         let destination = format!(
-            "kind = \"webhook\"\nurl = \"{}\"\nsigning_secret = {SIGNING_SECRET:?}\nallow_private_networks = true\ntimeout = \"2s\"",
+            "kind = \"webhook\"\nurl = \"{}\"\nsigning_secret = {SIGNING_SECRET:?}\nallow_private_networks = true\ntimeout = \"15s\"",
             inbox.url
         );
         self.route_to(name, more, &destination)
