@@ -107,7 +107,7 @@ async fn single_items_can_be_throttled() {
 
 #[tokio::test]
 async fn two_batches_at_once_are_over_the_mailboxs_limit() {
-    let client = Client::with(Options { latency: Duration::from_millis(100), ..Options::default() }).await;
+    let client = Client::with(Options { latency: Duration::from_secs(1), ..Options::default() }).await;
     let ids: Vec<_> = (0..8).map(|n| client.tenant.receive(MAILBOX, mail(n))).collect();
     let requests: Vec<_> = ids.iter().enumerate().map(|(n, id)| mark_read(n, id)).collect();
     let batch = || client.post("/$batch", json!({ "requests": requests }));

@@ -1,10 +1,20 @@
 use std::time::{Duration, Instant};
 
-use mailspan_tenant::{Fault, FaultAction, Operation, Options, RetryAfter};
+use mailspan_tenant::{Fault, FaultAction, FaultId, Operation, Options, RetryAfter};
 use reqwest::Method;
 use serde_json::json;
 
 use crate::client::{Client, INBOX, MAILBOX, mail, message};
+
+/// Waits until so many requests have met a fault.
+async fn until_hit(client: &Client, fault: FaultId, times: u64) {
+    let hit = async {
+        while client.tenant.fault_hits(fault) < times {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), hit).await.expect("requests in time");
+}
 
 #[tokio::test]
 async fn a_fault_hits_its_operation_so_often_and_then_no_more() {
@@ -100,7 +110,8 @@ async fn the_token_endpoint_fails_in_its_own_way() {
 
 #[tokio::test]
 async fn five_requests_at_once_are_one_too_many() {
-    let latency = Duration::from_millis(150);
+    // Long enough for all five to be there before the first is answered.
+    let latency = Duration::from_secs(2);
     let client = Client::with(Options { latency, ..Options::default() }).await;
     let get = || client.get(INBOX);
     let (a, b, c, d, e) = tokio::join!(get(), get(), get(), get(), get());
@@ -119,10 +130,12 @@ async fn five_requests_at_once_are_one_too_many() {
 #[tokio::test]
 async fn a_request_holds_its_slot_even_when_its_client_is_gone() {
     let client = Client::new().await;
-    client.tenant.fault(Fault::on(Operation::Folder, FaultAction::Slow(Duration::from_secs(5))).times(4));
-    let abandoned = || client.immutable(Method::GET, INBOX).timeout(Duration::from_millis(50)).send();
-    let (a, b, c, d) = tokio::join!(abandoned(), abandoned(), abandoned(), abandoned());
-    assert!([a, b, c, d].iter().all(Result::is_err));
+    let slow = client.tenant.fault(Fault::on(Operation::Folder, FaultAction::Slow(Duration::from_secs(60))).times(4));
+    let request = || client.immutable(Method::GET, INBOX).send();
+    tokio::select! {
+        _ = async { tokio::join!(request(), request(), request(), request()) } => panic!("answered before its time"),
+        () = until_hit(&client, slow, 4) => {}
+    }
     assert_eq!(client.get(INBOX).await.status, 429);
 }
 
@@ -140,15 +153,16 @@ async fn more_requests_than_ten_minutes_allow_are_throttled() {
 #[tokio::test]
 async fn a_stopped_tenant_answers_nobody_and_frees_its_port() {
     let client = Client::new().await;
-    client.tenant.fault(Fault::on(Operation::Folder, FaultAction::Hang(Duration::from_secs(60))));
+    let hang = client.tenant.fault(Fault::on(Operation::Folder, FaultAction::Hang(Duration::from_secs(60))));
     let tenant = client.tenant.clone();
     let listen = tenant.origin().trim_start_matches("http://").parse().unwrap();
     let hanging = client.immutable(Method::GET, INBOX).send();
     let stop = async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        until_hit(&client, hang, 1).await;
         tenant.stop().await;
     };
-    let (hung, ()) = tokio::time::timeout(Duration::from_secs(5), async { tokio::join!(hanging, stop) }).await.unwrap();
+    let (hung, ()) =
+        tokio::time::timeout(Duration::from_secs(30), async { tokio::join!(hanging, stop) }).await.unwrap();
     assert!(hung.is_err());
     Client::with(Options { listen, ..Options::default() }).await;
 }
