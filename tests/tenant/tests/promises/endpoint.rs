@@ -83,7 +83,7 @@ impl Endpoint {
     async fn until(&self, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let mut posts = self.inner.posts.subscribe();
         let wait = posts.wait_for(|posts| enough(posts));
-        tokio::time::timeout(Duration::from_secs(10), wait).await.expect("posts in time").unwrap().clone()
+        tokio::time::timeout(Duration::from_secs(30), wait).await.expect("posts in time").unwrap().clone()
     }
 }
 
@@ -100,7 +100,7 @@ async fn receive(State(inner): State<Arc<Inner>>, Query(query): Query<Handshake>
             Echo::WrongType => Json(token).into_response(),
             Echo::Forbidden => StatusCode::FORBIDDEN.into_response(),
             Echo::Slow => {
-                tokio::time::sleep(Duration::from_secs(5)).await;
+                tokio::time::sleep(Duration::from_secs(60)).await;
                 token.into_response()
             }
         };

@@ -9,8 +9,14 @@ use crate::{
     subscriptions::wanted,
 };
 
+/// Quick, and patient with the endpoint: what comes a second time does so because it was refused.
+fn patient() -> NotificationPolicy {
+    let timeout = Duration::from_secs(30);
+    NotificationPolicy { first_timeout: timeout, retry_timeout: timeout, ..NotificationPolicy::fast() }
+}
+
 async fn subscribed(change: &[(&str, &str)]) -> (Client, Endpoint, String) {
-    let client = Client::with(Options { notifications: NotificationPolicy::fast(), ..Options::default() }).await;
+    let client = Client::with(Options { notifications: patient(), ..Options::default() }).await;
     let endpoint = Endpoint::start().await;
     let mut body = wanted(&client, &endpoint);
     change.iter().for_each(|(name, value)| body[*name] = (*value).into());
@@ -57,7 +63,7 @@ async fn resources_and_times_are_spelt_in_several_ways() {
 #[tokio::test]
 async fn a_burst_comes_in_few_posts() {
     let (client, endpoint, _) = subscribed(&[]).await;
-    let policy = NotificationPolicy { max_batch: 25, gather: Duration::from_millis(50), ..NotificationPolicy::fast() };
+    let policy = NotificationPolicy { max_batch: 25, gather: Duration::from_millis(50), ..patient() };
     client.tenant.notifications(policy);
     (0..100).for_each(|n| drop(client.tenant.receive(MAILBOX, mail(n))));
     endpoint.until_items(100).await;
@@ -78,7 +84,7 @@ async fn a_refused_notification_comes_again_until_it_is_acknowledged() {
 #[tokio::test]
 async fn an_endpoint_that_never_answers_is_given_up() {
     let (client, endpoint, _) = subscribed(&[]).await;
-    let policy = NotificationPolicy { give_up_after: Duration::from_millis(100), ..NotificationPolicy::fast() };
+    let policy = NotificationPolicy { give_up_after: Duration::from_millis(100), ..patient() };
     client.tenant.notifications(policy);
     endpoint.answers(&[500; 50]);
     client.tenant.receive(MAILBOX, mail(1));
@@ -90,7 +96,7 @@ async fn notifications_can_be_lost_and_doubled() {
     let (client, endpoint, _) = subscribed(&[]).await;
     client.tenant.notifications(NotificationPolicy::silent());
     client.tenant.receive(MAILBOX, mail(1));
-    client.tenant.notifications(NotificationPolicy { double: 1.0, ..NotificationPolicy::fast() });
+    client.tenant.notifications(NotificationPolicy { double: 1.0, ..patient() });
     let id = client.tenant.receive(MAILBOX, mail(2));
     assert_eq!(ids(&endpoint.until_items(2).await), [id.as_str(); 2]);
     let counts = client.tenant.notification_counts();
@@ -174,5 +180,5 @@ async fn until(mut done: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), wait).await.expect("done in time");
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("done in time");
 }

@@ -79,11 +79,15 @@ async fn a_device_waits_for_its_user_and_gets_tokens_once() {
     client.tenant.advance(Duration::from_secs(901));
     assert_eq!(poll(&client, &late).await.json["error"], "expired_token");
 
-    client.tenant.sign_in_policy(SignInPolicy { refuse_devices: Some(53_003), ..SignInPolicy::default() });
+    client.tenant.sign_in_policy(SignInPolicy {
+        interval: 60,
+        refuse_devices: Some(53_003),
+        ..SignInPolicy::default()
+    });
     let (blocked, user_code) = device_code(&client).await;
     assert_eq!(poll(&client, &blocked).await.json["error"], "authorization_pending");
     assert_eq!(poll(&client, &blocked).await.json["error"], "slow_down");
-    client.tenant.advance(Duration::from_secs(11));
+    client.tenant.advance(Duration::from_secs(66));
     assert!(client.tenant.enter_code(&user_code, MAILBOX));
     assert_eq!(code_of(&poll(&client, &blocked).await), 53_003);
 }

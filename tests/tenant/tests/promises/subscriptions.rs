@@ -44,25 +44,26 @@ async fn a_subscription_is_made_after_both_handshakes_and_its_secret_is_told_onc
 
 #[tokio::test]
 async fn an_endpoint_that_does_not_echo_rightly_gets_no_subscription() {
-    let options = Options { validation_timeout: Duration::from_millis(200), ..Options::default() };
-    let client = Client::with(options).await;
+    let patient = Client::with(Options { validation_timeout: Duration::from_secs(30), ..Options::default() }).await;
+    let impatient =
+        Client::with(Options { validation_timeout: Duration::from_millis(200), ..Options::default() }).await;
     let endpoint = Endpoint::start().await;
-    for (echo, says) in [
-        (Echo::Encoded, "validation token"),
-        (Echo::WrongType, "text/plain"),
-        (Echo::Forbidden, "HTTP status code is 'Forbidden'."),
-        (Echo::Slow, "timed out"),
+    for (client, echo, says) in [
+        (&patient, Echo::Encoded, "validation token"),
+        (&patient, Echo::WrongType, "text/plain"),
+        (&patient, Echo::Forbidden, "HTTP status code is 'Forbidden'."),
+        (&impatient, Echo::Slow, "timed out"),
     ] {
         endpoint.echoes(echo);
-        let refused = client.post("/subscriptions", wanted(&client, &endpoint)).await;
+        let refused = client.post("/subscriptions", wanted(client, &endpoint)).await;
         assert_eq!((refused.status.as_u16(), refused.code()), (400, "ValidationError"));
         let message = refused.json["error"]["message"].as_str().unwrap();
         assert!(message.starts_with("Subscription validation request") && message.contains(says), "{message}");
     }
-    let mut nowhere = wanted(&client, &endpoint);
+    let mut nowhere = wanted(&patient, &endpoint);
     nowhere["notificationUrl"] = "http://127.0.0.1:1/".into();
-    assert_eq!(client.post("/subscriptions", nowhere).await.status, 400);
-    assert!(client.tenant.subscriptions().is_empty());
+    assert_eq!(patient.post("/subscriptions", nowhere).await.status, 400);
+    assert!(patient.tenant.subscriptions().is_empty() && impatient.tenant.subscriptions().is_empty());
 }
 
 #[tokio::test]
