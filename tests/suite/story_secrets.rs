@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mailspan_tenant::{Fault, FaultAction, Operation};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
@@ -101,12 +101,22 @@ async fn asked(plan: &Plan, path: &str, token: &str) -> String {
     format!("{:?}\n{}", answer.headers().clone(), answer.text().await.unwrap())
 }
 
+/// A reply with all its lines.
+async fn reply(line: &mut BufReader<TcpStream>) -> String {
+    let mut reply = String::new();
+    loop {
+        let begun = reply.len();
+        assert!(line.read_line(&mut reply).await.unwrap() > 0, "{reply}");
+        if reply.as_bytes().get(begun + 3) != Some(&b'-') {
+            return reply;
+        }
+    }
+}
+
 /// Logs in over SMTP, once with a wrong password and once with the right one.
 async fn logs_in(listen: SocketAddr, user: &str, passwords: [&str; 2]) -> String {
     use base64::Engine as _;
-    let mut line = TcpStream::connect(listen).await.unwrap();
-    let mut said = String::new();
-    let mut heard = [0; 4096];
+    let mut line = BufReader::new(TcpStream::connect(listen).await.unwrap());
     let encode = |text: String| base64::prelude::BASE64_STANDARD.encode(text);
     let commands = [
         "EHLO x\r\n".to_owned(),
@@ -114,12 +124,10 @@ async fn logs_in(listen: SocketAddr, user: &str, passwords: [&str; 2]) -> String
         format!("AUTH PLAIN {}\r\n", encode(format!("\0{user}\0{}", passwords[1]))),
         "QUIT\r\n".to_owned(),
     ];
-    let length = line.read(&mut heard).await.unwrap();
-    said += &String::from_utf8_lossy(&heard[..length]);
+    let mut said = reply(&mut line).await;
     for command in commands {
         line.write_all(command.as_bytes()).await.unwrap();
-        let length = line.read(&mut heard).await.unwrap();
-        said += &String::from_utf8_lossy(&heard[..length]);
+        said += &reply(&mut line).await;
     }
     assert!(said.contains("535 ") && said.contains("235 "), "{said}");
     said

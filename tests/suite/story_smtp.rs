@@ -10,7 +10,7 @@ use crate::world::{Bridge, Plan, SUPPORT, World, mail, until};
 fn plan(world: &World, port: u16, more: &str) -> Plan {
     let destination = format!(
         "kind = \"smtp\"\nhost = \"localhost\"\nport = {port}\nrecipient = \"queue@acme.example\"\n\
-         add_headers = [\"X-Genesys-To\"]\ntimeout = \"5s\"\n{more}"
+         add_headers = [\"X-Genesys-To\"]\ntimeout = \"30s\"\n{more}"
     );
     world.bare_plan().mailbox(SUPPORT, "").route_to("relay", &format!("recipients = [\"{SUPPORT}\"]"), &destination)
 }
