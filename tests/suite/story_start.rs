@@ -51,6 +51,10 @@ on_both! {
         until_so("attempts under way", async || world.inbox.received().len() >= 3).await;
         program.kill().await;
         if !world.database.is_sqlite() {
+            // What it had said last is done, or undone, before its leases are looked at.
+            let sessions = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+                 AND backend_type = 'client backend'";
+            until_so("the end of its sessions", async || world.number(sessions).await == 0).await;
             // A replica that died keeps its leases until they run out; here that time passes at once.
             world.database.execute("UPDATE jobs SET leased_until = 1, due_at = 1 WHERE leased_until IS NOT NULL").await;
         }
