@@ -74,6 +74,7 @@ async fn a_database_that_goes_away_is_not_ready_and_comes_back_by_itself() {
     let bridge = Bridge::start(&plan).await;
     world.receives("Before");
     world.inbox.until_has(&["Before"]).await;
+    until_so("a subscription", async || !world.tenant.subscriptions_of(SUPPORT).is_empty()).await;
     let (server, name) = world.database.url.rsplit_once('/').unwrap();
     let elsewhere = format!("{server}/postgres");
     let say = async |sql: String| {
@@ -87,10 +88,11 @@ async fn a_database_that_goes_away_is_not_ready_and_comes_back_by_itself() {
     assert_eq!(plan.page("/health/live").await.unwrap().0, 200);
     let (status, health) = plan.health().await;
     assert_eq!((status, &health["status"]), (503, &"failing".into()), "{health}");
+    let before = world.tenant.notification_counts().sent;
     let id = world.receives("While it was away");
     until_so("an acknowledged notification", async || {
         let counts = world.tenant.notification_counts();
-        counts.delivered == counts.sent
+        counts.sent > before && counts.delivered == counts.sent
     })
     .await;
     say(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await;
@@ -148,6 +150,10 @@ async fn a_notification_may_reach_any_of_the_replicas() {
     let second_plan = patient(world.plan()).text("server", "public_url", &shared);
     let first = Bridge::start(&first_plan).await;
     let second = Bridge::begin(&second_plan).await;
+    // A notification of one that is not written down yet says nothing to anybody.
+    for plan in [&first_plan, &second_plan] {
+        plan.until_check("mailbox", SUPPORT, "it is pushed", |it| it["mode"] == "push").await;
+    }
     let subscription = until("a subscription", async || world.tenant.subscriptions_of(SUPPORT).pop()).await;
     world.tenant.notifications(mailspan_tenant::NotificationPolicy::silent());
     let state = subscription.client_state.unwrap();
