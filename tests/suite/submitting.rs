@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -14,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::office::Office;
-use crate::world::Plan;
+use crate::world::{DEADLINE, Plan};
 use crate::world_bridge::free_port;
 
 pub(crate) const USER: &str = "agents";
@@ -133,7 +132,7 @@ impl Line {
         let mut reply = String::new();
         loop {
             let mut text = String::new();
-            let read = tokio::time::timeout(Duration::from_secs(20), self.0.read_line(&mut text));
+            let read = tokio::time::timeout(DEADLINE, self.0.read_line(&mut text));
             read.await.expect("a reply in time").unwrap();
             reply += &text;
             if text.as_bytes().get(3) != Some(&b'-') {
