@@ -6,7 +6,7 @@ use mailspan::model::reason::Code;
 use mailspan::model::submission::SubmissionState;
 use mailspan_tenant::{Fault, FaultAction, Operation, Quirks};
 
-use crate::sending::{about, accept, left, lies_in, submission, until_sent_later, until_state};
+use crate::sending::{about, accept, left, lies_in, pass_between, submission, until_sent_later, until_state};
 use crate::world::{Bridge, World, until, until_so};
 
 /// The ways in which the answer to something that was done is lost.
@@ -38,7 +38,7 @@ async fn a_draft_that_was_not_made_is_made_after_a_while() {
     let id = accept(&bridge, about("Mail")).await;
     until_so("a lost request", async || world.tenant.fault_hits(lost) == 1).await;
     assert_eq!(submission(&bridge, &id).await.state, SubmissionState::Sending, "a draft may exist");
-    until_sent_later(&bridge, &id).await;
+    until_sent_later(&world, &bridge, &id).await;
     assert_eq!((left(&world.tenant), lies_in(&world.tenant, "drafts").len()), (vec!["Mail".to_owned()], 0));
     bridge.stop().await;
 }
@@ -70,7 +70,7 @@ async fn a_draft_that_did_not_leave_is_sent_again_after_a_minute() {
     world.until_swept_again(3).await;
     assert_eq!(world.tenant.requests()[Operation::Send.name()], 1, "it is only looked for");
     let leaving_at = submission(&bridge, &id).await.leaving_at.unwrap();
-    until_sent_later(&bridge, &id).await;
+    until_sent_later(&world, &bridge, &id).await;
     let again = submission(&bridge, &id).await.leaving_at.unwrap();
     assert!(again - leaving_at >= 60_000, "{}", again - leaving_at);
     assert_eq!(left(&world.tenant), ["Mail"]);
@@ -88,7 +88,7 @@ async fn what_exchange_took_and_never_shows_counts_as_sent_after_an_hour() {
     world.until_swept_again(3).await;
     assert_eq!(submission(&bridge, &id).await.state, SubmissionState::Sending);
     bridge.pass(Duration::from_secs(601)).await;
-    let row = until_sent_later(&bridge, &id).await;
+    let row = until_sent_later(&world, &bridge, &id).await;
     assert_eq!((row.code, row.sent_message_id), (Some(Code::NotInMailbox), None));
     assert!(row.reason.is_some_and(|it| it.contains("did not show it")));
     bridge.stop().await;
@@ -105,8 +105,7 @@ async fn what_is_neither_draft_nor_copy_and_was_not_answered_says_that_it_may_ha
     let ended = async || {
         let is_over = submission(&bridge, &id).await.state.is_final();
         if !is_over {
-            bridge.pass(Duration::from_secs(200)).await;
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            pass_between(&world, &bridge, Duration::from_secs(400)).await;
         }
         is_over
     };
@@ -121,15 +120,13 @@ async fn what_is_neither_draft_nor_copy_and_was_not_answered_says_that_it_may_ha
 async fn a_draft_that_somebody_removed_is_made_anew() {
     let world = World::new().await;
     let bridge = Bridge::start(&world.plan()).await;
-    let held = world.tenant.fault(Fault::on(Operation::Send, FaultAction::refuse(503, "x")));
     let throttle = FaultAction::throttle(mailspan_tenant::RetryAfter::Seconds(5));
-    world.tenant.clear_fault(held);
     let held = world.tenant.fault(Fault::on(Operation::Send, throttle));
     let id = accept(&bridge, about("Mail")).await;
     until_so("a draft", async || world.tenant.fault_hits(held) > 0).await;
     world.tenant.purge_message(&lies_in(&world.tenant, "drafts")[0].id);
     world.tenant.clear_faults();
-    until_sent_later(&bridge, &id).await;
+    until_sent_later(&world, &bridge, &id).await;
     assert_eq!(left(&world.tenant), ["Mail"]);
     bridge.stop().await;
 }
@@ -145,8 +142,7 @@ async fn what_keeps_failing_is_given_up_after_three_days_and_not_before() {
         let row = submission(&bridge, &id).await;
         let is_over = row.state.is_final();
         if !is_over {
-            bridge.pass(Duration::from_secs(3 * 3600)).await;
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            pass_between(&world, &bridge, Duration::from_secs(12 * 3600)).await;
         }
         is_over
     };
