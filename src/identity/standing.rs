@@ -60,8 +60,9 @@ impl Delegated {
             held.cache.end_pause();
         }
         held.standing = Standing::SignedIn { since, refreshed_at };
-        drop(held);
+        // Before anybody else can say how it stands: what is shown last must be what holds.
         self.show(true);
+        drop(held);
     }
 
     /// Entra does not take what was granted.
@@ -96,9 +97,11 @@ impl Delegated {
         let mut held = self.held();
         let is_new = held.standing.reason() != Some(&reason);
         held.standing = standing;
-        drop(held);
         if is_new {
             self.show(false);
+        }
+        drop(held);
+        if is_new {
             tracing::error!(
                 mailbox = %self.mailbox,
                 reason,
