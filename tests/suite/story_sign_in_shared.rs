@@ -155,7 +155,7 @@ async fn of_all_replicas_one_asks_every_hour_whether_an_administrator_has_mended
     looked().await;
     assert_eq!(exchanges(&world), asked, "not before an hour is over");
     for hour in 1..=3 {
-        pass(61);
+        pass(61).await;
         until_so("Entra is asked", async || exchanges(&world) >= asked + hour).await;
         looked().await;
         assert_eq!(exchanges(&world), asked + hour, "once an hour, by one of the two");

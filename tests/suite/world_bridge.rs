@@ -42,7 +42,7 @@ impl Plan {
             .text("server", "webhook_listen", &public.to_string())
             .text("server", "admin_listen", &admin.to_string())
             .text("server", "public_url", &format!("http://{public}"))
-            .text("server", "shutdown_timeout", "5s")
+            .text("server", "shutdown_timeout", "10s")
             .text("store", "url", store)
             .text("sync", "sweep_interval", "1s")
             .text("sync", "poll_interval", "1s")
