@@ -130,13 +130,13 @@ async fn removed_by_hand(world: World) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_removed_from_the_tables_by_hand_is_found_on_sqlite() {
-    removed_by_hand(World::sqlite().await).await;
+    Box::pin(removed_by_hand(World::sqlite().await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_removed_from_the_tables_by_hand_is_found_on_postgres() {
     if let Some(world) = World::postgres().await {
-        removed_by_hand(world).await;
+        Box::pin(removed_by_hand(world)).await;
     }
 }
 

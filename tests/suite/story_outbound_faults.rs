@@ -22,17 +22,17 @@ fn mischief() -> [(&'static str, FaultAction); 6] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_befalls_the_draft_or_its_leaving_the_mail_leaves_once() {
-    leaves_once_whatever_befalls(&[Operation::Draft, Operation::Send]).await;
+    Box::pin(leaves_once_whatever_befalls(&[Operation::Draft, Operation::Send])).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_befalls_an_upload_the_mail_leaves_once_and_whole() {
-    leaves_once_whatever_befalls(&[Operation::UploadSession, Operation::Upload]).await;
+    Box::pin(leaves_once_whatever_befalls(&[Operation::UploadSession, Operation::Upload])).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_befalls_a_file_or_a_look_the_mail_leaves_once_and_whole() {
-    leaves_once_whatever_befalls(&[Operation::Attach, Operation::Get]).await;
+    Box::pin(leaves_once_whatever_befalls(&[Operation::Attach, Operation::Get])).await;
 }
 
 async fn leaves_once_whatever_befalls(operations: &[Operation]) {

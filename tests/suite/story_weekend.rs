@@ -77,13 +77,13 @@ async fn a_weekend(world: World) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_route_dead_for_sixty_hours_gets_everything_in_order_once_and_nothing_is_parked() {
-    a_weekend(World::sqlite().await).await;
+    Box::pin(a_weekend(World::sqlite().await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_route_dead_for_sixty_hours_gets_everything_on_postgres_as_well() {
     if let Some(world) = World::postgres().await {
-        a_weekend(world).await;
+        Box::pin(a_weekend(world)).await;
     }
 }
 
