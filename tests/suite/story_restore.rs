@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use mailspan_tenant::{Fault, FaultAction, Operation, RetryAfter};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
 use crate::office::{Office, letter};
+use crate::sending::submission;
 use crate::world::{Bridge, Plan, SUPPORT, World, until_so};
 
 /// `sqlite3 -readonly FILE "VACUUM INTO 'COPY'"`.
@@ -107,5 +109,76 @@ async fn what_was_queued_in_an_older_copy_can_be_taken_back_before_it_leaves_a_s
     plan.until_state(&id, "cancelled", None).await;
     world.until_swept_again(2).await;
     assert_eq!(office.sent(), [("Later today".to_owned(), 1)].into());
+    bridge.stop().await;
+}
+
+/// Two mails whose drafts are made and which Exchange does not let leave just now; the bridge has stopped.
+async fn two_drafts(office: &Office) -> Vec<String> {
+    let (world, plan) = (&office.world, office.plan());
+    let bridge = Bridge::start(&plan).await;
+    world.tenant.fault(Fault::on(Operation::Send, FaultAction::throttle(RetryAfter::Seconds(1))));
+    let ids = vec![plan.submit(&letter("One")).await.id(), plan.submit(&letter("Two")).await.id()];
+    until_so("two drafts that stay", async || {
+        let rows = [submission(&bridge, &ids[0]).await, submission(&bridge, &ids[1]).await];
+        rows.iter().all(|it| it.draft_id.is_some() && it.leaving_at.is_none())
+    })
+    .await;
+    bridge.stop().await;
+    world.tenant.clear_faults();
+    assert!(office.sent().is_empty());
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drafts_that_left_since_the_copy_was_made_are_found_without_sending_anything() {
+    let office = Office::new().await;
+    let ids = two_drafts(&office).await;
+    let copied = copy(&office.world).await;
+    let plan = office.plan();
+    let bridge = Bridge::start(&plan).await;
+    for id in &ids {
+        plan.until_state(id, "sent", None).await;
+    }
+    bridge.stop().await;
+
+    let silent = restored(office.plan_with("send = false"), &copied);
+    let bridge = Bridge::start(&silent).await;
+    for id in &ids {
+        silent.until_state(id, "sent", None).await;
+    }
+    bridge.stop().await;
+    assert_eq!(office.sent(), [("One".to_owned(), 1), ("Two".to_owned(), 1)].into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_accepted_before_send_was_switched_off_waits_however_long() {
+    let office = Office::new().await;
+    let plan = office.plan();
+    let bridge = Bridge::start(&plan).await;
+    let mut mail = letter("Three");
+    mail["send_at"] = json!((jiff::Timestamp::now() + Duration::from_secs(3600)).to_string());
+    let mut ids = vec![plan.submit(&mail).await.id()];
+    bridge.stop().await;
+    ids.extend(two_drafts(&office).await);
+
+    let silent = office.plan_with("send = false");
+    let bridge = Bridge::start(&silent).await;
+    for _ in 0..8 {
+        bridge.pass(Duration::from_secs(24 * 3600)).await;
+        let says_why = |it: &Value| it["sending"]["trouble"].as_str().is_some_and(|it| it.contains("send = false"));
+        silent.until_check("mailbox", SUPPORT, "why it waits", says_why).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    assert_eq!(submission(&bridge, &ids[0]).await.state.as_str(), "queued");
+    assert!(office.sent().is_empty(), "nothing leaves");
+    bridge.stop().await;
+
+    let bridge = Bridge::start(&plan).await;
+    bridge.pass(Duration::from_secs(9 * 24 * 3600)).await;
+    for id in &ids {
+        plan.until_state(id, "sent", None).await;
+    }
+    let once = ["One", "Two", "Three"].map(|it| (it.to_owned(), 1));
+    assert_eq!(office.sent(), once.into());
     bridge.stop().await;
 }

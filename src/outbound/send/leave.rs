@@ -16,7 +16,9 @@ const FIRST_LOOK: Duration = Duration::from_secs(1);
 impl Attempt<'_> {
     /// Lets it leave; `again`: it may have left before, and was found as a draft since.
     pub(super) async fn leave(&mut self, again: bool) -> Result<Flow, Failure> {
-        self.may_send()?;
+        if !self.sends() {
+            return self.stay().await;
+        }
         if !self.step(Step::Leaving).await? {
             return Ok(Flow::Ends);
         }
@@ -71,7 +73,7 @@ impl Attempt<'_> {
     }
 
     /// Where it is: by its immutable id, else by its Message-ID.
-    async fn found(&self) -> Result<(Found, Option<OwnMessage>), Failure> {
+    pub(super) async fn found(&self) -> Result<(Found, Option<OwnMessage>), Failure> {
         let mailbox = &self.row.mailbox.address;
         match self.graph.own_message(mailbox, &self.draft()).await {
             Ok(message) if message.is_draft => return Ok((Found::Draft, None)),
@@ -84,7 +86,7 @@ impl Attempt<'_> {
         Ok(sent.map_or((Found::Nowhere, None), |it| (Found::Sent, Some(it))))
     }
 
-    async fn is_sent(&mut self, sent: OwnMessage) -> Result<Flow, Failure> {
+    pub(super) async fn is_sent(&mut self, sent: OwnMessage) -> Result<Flow, Failure> {
         let is_copy = self.row.draft_id.as_ref() == Some(&sent.id);
         if !self.row.save_copy && is_copy {
             let found = Step::Found {

@@ -32,6 +32,9 @@ const ROOM_PATIENCE: Duration = Duration::from_secs(3);
 /// … and how long it stays away then.
 const ROOM_WAIT: Duration = Duration::from_secs(5);
 
+/// How long mail of a mailbox that sends nothing any more stays away.
+const SWITCHED_OFF: Duration = Duration::from_secs(60);
+
 /// Whether an attempt goes on after a step.
 enum Flow {
     GoesOn,
@@ -124,11 +127,8 @@ impl Submission {
 impl Attempt<'_> {
     async fn run(&mut self) -> Result<(), Failure> {
         loop {
-            let todo = next(&self.known(), self.out.clock.now());
-            if matches!(todo, Todo::TakeSlot | Todo::MakeDraft | Todo::AttachFiles) {
-                self.may_send()?;
-            }
-            let flow = match todo {
+            let flow = match next(&self.known(), self.out.clock.now()) {
+                Todo::TakeSlot | Todo::MakeDraft | Todo::AttachFiles if !self.sends() => self.stay().await?,
                 Todo::TakeSlot => self.take_slot().await?,
                 Todo::AwaitTurn(wait) => self.wait(Step::Nothing, wait).await?,
                 Todo::MakeDraft => self.make_draft().await?,
@@ -144,14 +144,21 @@ impl Attempt<'_> {
         }
     }
 
-    /// Whether the mailbox sends. What was accepted while it did waits; what may have left already is still looked for.
-    fn may_send(&self) -> Result<(), Failure> {
-        if self.out.senders.iter().any(|it| it.mailbox == self.row.mailbox) {
-            return Ok(());
+    /// Whether mail may be sent from the mailbox, by what is configured now.
+    fn sends(&self) -> bool {
+        self.out.senders.iter().any(|it| it.mailbox == self.row.mailbox)
+    }
+
+    /// The mailbox sends nothing any more: what was accepted before stays, however long. A draft may have left all the same,
+    /// by hand, or since the copy of the store was made that is used now.
+    async fn stay(&mut self) -> Result<Flow, Failure> {
+        if self.row.draft_id.is_some()
+            && let (_, Some(sent)) = self.found().await?
+        {
+            return self.is_sent(sent).await;
         }
-        let reason =
-            "the mailbox sends nothing (send = false): configure it to send again, or take the mail back, or it fails";
-        Err(Failure::transient(reason).coded(Code::Misconfigured))
+        let reason = "send = false: the mailbox sends nothing; let it send again, or take back what is queued".into();
+        Err(Failure::Postponed { reason, after: SWITCHED_OFF })
     }
 
     fn known(&self) -> Known {
