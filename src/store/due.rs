@@ -26,8 +26,8 @@ impl Store {
         self.ask(MakeDue(jobs)).await
     }
 
-    /// Another side is well again: what failed in this lane and waits for another attempt is due at `at`, or when it is
-    /// due anyway. Who waits for its turn goes on waiting.
+    /// Another side is well again: what failed in this lane and waits for another attempt, and every fetch, is due at `at`,
+    /// or when it is due anyway. Who waits for its turn goes on waiting.
     ///
     /// # Errors
     /// Each waits for its own schedule.
@@ -128,8 +128,9 @@ impl Op for BringForward {
     type Answer = ();
 
     async fn run(all: &[&Self], writing: &mut Writing<'_>) -> Result<Vec<()>, StoreError> {
+        // What was in the way of a job that was given back is not written down; a fetch waits for nothing else.
         const FORWARD: &str = "UPDATE jobs SET due_at = $2 WHERE lane = $1 AND parked_at IS NULL AND due_at > $2
-               AND leased_until IS NULL AND aside_at IS NULL AND last_error IS NOT NULL RETURNING 1";
+               AND leased_until IS NULL AND aside_at IS NULL AND (last_error IS NOT NULL OR kind = 'fetch') RETURNING 1";
         for Self { lane, at } in all {
             let rows = writing.tx.rows(FORWARD, vec![lane.0.as_str().into(), (*at).into()]).await?;
             if !rows.is_empty() {

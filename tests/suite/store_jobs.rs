@@ -56,6 +56,20 @@ on_both! {
         assert_eq!(claims.next, [(slow, Some(now - 97)), (quick, Some(now + 1)), (Lane::upkeep(), None)]);
     }
 
+    async fn a_fetch_that_was_given_back_is_brought_forward_and_other_work_keeps_its_time(world: World) {
+        let store = world.open().await;
+        let support = mailbox("support");
+        let lane = Lane::mailbox(&support);
+        let (given_back, _) = fetch(&store, &world, &support, "AAk1").await;
+        assert!(store.settle(given_back, End::GiveBack { due_at: world.now() + LEASE }).await.unwrap());
+        store.enqueue(vec![Work::Sweep { mailbox: support }.due(world.now() + LEASE)]).await.unwrap();
+        assert!(claim(&store, &lane, 9).await.jobs.is_empty());
+        store.bring_forward(&lane, world.now()).await.unwrap();
+        let brought = claim(&store, &lane, 9).await.jobs;
+        assert_eq!(brought.iter().map(|it| it.claim.id).collect::<Vec<_>>(), [given_back.id]);
+        assert_eq!(brought[0].attempt, 1, "being given back counts as no attempt");
+    }
+
     async fn hundreds_of_lanes_are_claimed_at_once(world: World) {
         let store = world.open().await;
         let lanes: Vec<Lane> = (0..200).map(|n| Lane::route(&format!("r{n}"))).collect();
