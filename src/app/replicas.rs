@@ -15,7 +15,7 @@ use crate::ops::health::{Check, Details, Status};
 use crate::ops::replicas::{Drift, drift};
 use crate::store::{BEAT, Connections, Presence, Replica};
 
-/// A replica that could not show itself tries it again after so long: when the database is back all should be seen before
+/// Where the database is away it is tried again after so long: when it is back all should be seen before
 /// those that live count the silence of the others.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -98,11 +98,10 @@ impl Daemon {
         let showing = async {
             loop {
                 let now = self.clock.now();
-                let beat = self.store.beat(self.replicas.shows(self.jobs.present(), now)).await;
-                let turn = if beat.is_ok() { BEAT } else { SOON };
-                match beat {
+                let mut turn = BEAT;
+                match self.store.beat(self.replicas.shows(self.jobs.present(), now)).await {
                     Ok(living) => self.replicas.learn(living, now),
-                    Err(error) if error.is_told() => {}
+                    Err(error) if error.is_told() => turn = SOON,
                     Err(error) => tracing::warn!(reason = %error, "This replica could not show itself to the others"),
                 }
                 tokio::time::sleep(turn.mul_f64(0.9 + 0.2 * fastrand::f64())).await;

@@ -31,8 +31,8 @@ const JOBS_PER_CLAIM: u32 = 512;
 const LANES_PER_CLAIM: usize = 64;
 /// How often the table's own agenda is read, in case a hint was lost.
 const BACKSTOP: Duration = Duration::from_secs(30);
-/// How long it sleeps at the longest before it looks at the clock again, which may have been set.
-const LOOK: Duration = Duration::from_secs(1);
+/// How long it sleeps at the longest before it looks at the clock again, which may have been set ahead.
+const CLOCK_TURN: Duration = Duration::from_secs(1);
 /// A clock that is off by more was set.
 const STEP: Duration = Duration::from_secs(5);
 /// How long after the grace of a stop what is left is given back.
@@ -155,7 +155,7 @@ impl<W: Works> Runner<W> {
                 // What is due in a lane that is paused waits for its next probe.
                 let probes = self.standings.values().filter_map(Standing::paused_until).filter(|at| *at > now);
                 let next = probes.chain(self.agenda.next_after(now)).min();
-                return Some(next.map_or(LOOK, |at| millis(at - now)).min(LOOK));
+                return Some(next.map_or(CLOCK_TURN, |at| millis(at - now)).min(CLOCK_TURN));
             }
             // How long an attempt takes at the longest may be another matter a moment later; the claim goes by this.
             let longest: HashMap<Lane, Duration> =

@@ -250,6 +250,7 @@ impl Tx {
     /// Takes the watch over the other replicas until the commit, and answers the time by the database's clock; nothing where
     /// another has it. A file has one replica, which does not watch itself.
     pub(super) async fn watch(&mut self) -> Result<Option<i64>, StoreError> {
+        // The number beside the one of the migrations: nobody else on this database takes it.
         const TAKE: &str = "SELECT CASE WHEN pg_try_advisory_xact_lock(7309945106436288)
              THEN (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT END";
         match self {

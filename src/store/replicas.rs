@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::Store;
 use super::db::Db;
@@ -15,6 +16,8 @@ use crate::model::clock::UnixMillis;
 
 /// How often a replica shows itself.
 pub const BEAT: Duration = Duration::from_secs(10);
+/// Who could not show itself for so long judges nobody the next time: what was in its way may be in everybody's.
+const HELD_UP: Duration = Duration::from_secs(20);
 
 /// What a replica shows of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub struct Replica {
 pub(super) struct Roll {
     me: i64,
     living: AtomicUsize,
+    /// When this replica last showed itself.
+    shown: Mutex<Option<Instant>>,
 }
 
 impl Roll {
@@ -55,12 +60,16 @@ impl Roll {
             Db::Sqlite { .. } => 0,
             Db::Postgres(_) => fastrand::i64(1..i64::MAX),
         };
-        Self { me, living: AtomicUsize::new(1) }
+        Self { me, living: AtomicUsize::new(1), shown: Mutex::default() }
     }
 
     /// What leases are held under.
     pub(super) fn holder(&self) -> Value {
         Some(self.me).filter(|it| *it != 0).into()
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,7 +83,9 @@ impl Store {
         if roll.me == 0 {
             return Ok(vec![Replica { number: 0, seen_at: shows.started_at, shows }]);
         }
-        let all = self.ask(Beat { me: roll.me, shows }).await?;
+        let judges = roll.shown().is_none_or(|at| at.elapsed() <= HELD_UP);
+        let all = self.ask(Beat { me: roll.me, shows, judges }).await?;
+        *roll.shown() = Some(Instant::now());
         roll.living.store(all.len().max(1), Ordering::Relaxed);
         Ok(all)
     }
@@ -108,6 +119,7 @@ impl Store {
 pub(super) struct Beat {
     me: i64,
     shows: Presence,
+    judges: bool,
 }
 
 impl Op for Beat {
@@ -121,13 +133,13 @@ impl Op for Beat {
         const ALL: &str = "SELECT number, name, version, started_at, seen_at, configured_at, parts FROM replicas
              ORDER BY started_at, number";
         let mut answers = Vec::with_capacity(all.len());
-        for Self { me, shows } in all {
+        for Self { me, shows, judges } in all {
             let Presence { name, version, started_at, configured_at, parts } = shows;
             let parts = serde_json::to_string(parts).map_err(|error| StoreError::Refused(error.to_string()))?;
             let mut values: Vec<Value> = vec![(*me).into(), name.as_str().into(), version.as_str().into()];
             values.extend([(*started_at).into(), writing.now.into(), (*configured_at).into(), parts.into()]);
             writing.tx.rows(SHOW, values).await?;
-            for number in writing.dead(*me).await? {
+            for number in writing.dead(*me).await?.into_iter().filter(|_| *judges) {
                 writing.bury(number).await?;
             }
             let rows = writing.tx.rows(ALL, vec![]).await?;

@@ -47,10 +47,10 @@ impl Silence {
 }
 
 impl Writing<'_> {
-    /// Looks at all replicas but this one, and answers those that are dead. Of several that look at once one does; none
-    /// waits for another, whatever becomes of it.
+    /// Looks at all replicas but this one, and answers those that are dead. Of several that look at once one does, and the
+    /// others go on without.
     pub(super) async fn dead(&mut self, me: i64) -> Result<Vec<i64>, StoreError> {
-        const LOOK: &str = "SELECT r.number, r.seen_at, s.seen_at, s.looked_at, s.silent_ms
+        const SEEN: &str = "SELECT r.number, r.seen_at, s.seen_at, s.looked_at, s.silent_ms
              FROM replicas AS r LEFT JOIN silences AS s ON s.number = r.number WHERE r.number <> $1";
         static KEEP: Listed = Listed::values(
             "INSERT INTO silences (number, seen_at, looked_at, silent_ms)
@@ -62,7 +62,7 @@ impl Writing<'_> {
         const FORGET: &str = "DELETE FROM silences WHERE NOT EXISTS
              (SELECT 1 FROM replicas AS r WHERE r.number = silences.number)";
         let Some(now) = self.tx.watch().await? else { return Ok(Vec::new()) };
-        let rows = self.tx.rows(LOOK, vec![me.into()]).await?;
+        let rows = self.tx.rows(SEEN, vec![me.into()]).await?;
         let seen: Vec<(i64, Silence)> = rows.iter().map(|row| look(row, now)).collect::<Result<_, _>>()?;
         let values = |(number, it): &(i64, Silence)| -> [Value; 4] {
             [(*number).into(), it.seen_at.into(), it.looked_at.into(), it.silent_ms.into()]

@@ -112,9 +112,10 @@ async fn what_a_step_of_the_clock_made_due_is_begun_at_once() {
     for delivered in 1..=3 {
         turns(2).await;
         assert_eq!(works.delivered.load(Ordering::SeqCst), delivered - 1, "nothing is due");
-        // The table itself is read only every half a minute.
+        // Long before the table is read of itself, which is every half a minute.
         world.pass(hour);
-        until(|| works.delivered.load(Ordering::SeqCst) == delivered).await;
+        let begun = until(|| works.delivered.load(Ordering::SeqCst) == delivered);
+        tokio::time::timeout(Duration::from_secs(20), begun).await.expect("the step is noticed");
     }
     stop.cancel();
     running.await.unwrap();

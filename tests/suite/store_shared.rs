@@ -104,6 +104,7 @@ on_postgres! {
         // It wakes, shows itself, and works again.
         assert_eq!(dead.beat(shows("dead")).await.unwrap().len(), 2);
     }
+
     async fn the_dead_are_found_by_replicas_of_which_none_lives_long(world: World) {
         let (dead, lane) = (world.open().await, Lane::route("crm"));
         living(&dead, "dead").await;

@@ -38,8 +38,9 @@ async fn what_a_stopping_replica_gives_back_another_takes_at_once() {
     let begun = Instant::now();
     assert_eq!(first.terminate().await, Some(0));
     let received = world.inbox.until_received(2).await;
-    // Leases of a replica that died without giving them back are released 30 seconds later at the earliest.
-    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    // Leases of a replica that died without giving them back are released when it was watched in silence for 30 seconds,
+    // and it may have shown itself ten seconds before.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     assert_eq!(received[0].header("webhook-id"), received[1].header("webhook-id"), "the same id");
     assert_eq!(received[0].body, received[1].body);
     for n in 0..5 {
