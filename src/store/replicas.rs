@@ -83,7 +83,7 @@ impl Store {
         if roll.me == 0 {
             return Ok(vec![Replica { number: 0, seen_at: shows.started_at, shows }]);
         }
-        let judges = roll.shown().is_none_or(|at| at.elapsed() <= HELD_UP);
+        let judges = judges(*roll.shown(), Instant::now());
         let all = self.ask(Beat { me: roll.me, shows, judges }).await?;
         *roll.shown() = Some(Instant::now());
         roll.living.store(all.len().max(1), Ordering::Relaxed);
@@ -113,6 +113,11 @@ impl Store {
             Db::Postgres(server) => Some(server.connections),
         }
     }
+}
+
+/// Whether a replica that last showed itself at `shown` may find others dead: one that has just started may.
+fn judges(shown: Option<Instant>, now: Instant) -> bool {
+    shown.is_none_or(|at| now.duration_since(at) <= HELD_UP)
 }
 
 /// This replica lives, and looks after the others.
@@ -200,4 +205,17 @@ fn replica(row: &Row) -> Result<Replica, StoreError> {
             parts,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_held_up_judges_nobody_and_who_has_just_started_does() {
+        let shown = Instant::now();
+        assert!(judges(None, shown));
+        assert!(judges(Some(shown), shown + BEAT.mul_f64(1.1)));
+        assert!(!judges(Some(shown), shown + HELD_UP + Duration::from_millis(1)));
+    }
 }

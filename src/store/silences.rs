@@ -1,7 +1,7 @@
 //! How long a replica has been silent, as all others together have watched it.
 //!
 //! What counts is whether its row changes, so clocks that differ declare nobody dead, and only time in which somebody
-//! looked again and again: while the database is away nobody can show himself. What was watched is kept in the
+//! looked again and again: while the database is away nobody can show itself. What was watched is kept in the
 //! database, so that who has just started goes on where others ended, although none of them lives long.
 
 use std::time::Duration;

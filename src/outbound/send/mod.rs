@@ -32,8 +32,8 @@ const ROOM_PATIENCE: Duration = Duration::from_secs(3);
 /// … and how long it stays away then.
 const ROOM_WAIT: Duration = Duration::from_secs(5);
 
-/// How long mail of a mailbox that sends nothing any more stays away.
-const SWITCHED_OFF: Duration = Duration::from_secs(60);
+/// How long mail of a mailbox that sends nothing any more stays away: with its spread no more than a minute.
+const SWITCHED_OFF: Duration = Duration::from_secs(50);
 
 /// Whether an attempt goes on after a step.
 enum Flow {
