@@ -6,7 +6,7 @@ use std::time::Duration;
 use mailspan_tenant::SignInPolicy;
 use serde_json::Value;
 
-use crate::identity_kinds::{DAY, Kind, Subject, until_failing};
+use crate::identity_kinds::{DAY, Kind, Subject, table, until_failing};
 use crate::signing_in::{begin, ended, exchanges, plan, plan_with, policy, sign_in, until_blocked, until_needed};
 use crate::world::{Bridge, Plan, SUPPORT, TURN, World};
 
@@ -87,34 +87,6 @@ async fn is_rotated(kind: Kind) {
     still_signed_in(&plan).await;
     bridge.stop().await;
     world.inbox.has_exactly(&["By the old one", "By the new one"]);
-}
-
-macro_rules! table {
-    ($($name:ident => $kind:expr),+) => {$(
-        mod $name {
-            use super::Kind;
-
-            #[tokio::test(flavor = "multi_thread")]
-            async fn works() {
-                super::works($kind).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread")]
-            async fn is_refused_until_it_is_registered() {
-                super::is_refused($kind).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread")]
-            async fn expires_and_is_replaced() {
-                super::expires($kind).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread")]
-            async fn is_rotated_while_mail_flows() {
-                super::is_rotated($kind).await;
-            }
-        }
-    )+};
 }
 
 table! {

@@ -243,6 +243,7 @@ async fn is_rotated(kind: Kind) {
     world.inbox.has_exactly(&["By the old one", "By the new one"]);
 }
 
+/// A kind of credential a row, what befalls it a column: a test each.
 macro_rules! table {
     ($($name:ident => $kind:expr),+) => {$(
         mod $name {
@@ -270,6 +271,8 @@ macro_rules! table {
         }
     )+};
 }
+
+pub(crate) use table;
 
 table! {
     client_secret => Kind::Secret,

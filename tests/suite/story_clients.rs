@@ -10,12 +10,12 @@ use std::time::Duration;
 use mail_parser::{Message, MessageParser, MimeHeaders as _};
 use mailspan_tenant::SentMail;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
 use crate::office::{ANN, Office};
 use crate::postfix::Postfix;
-use crate::submitting::{Door, PASSWORD, USER};
+use crate::submitting::{Door, PASSWORD, USER, reply};
 use crate::world::{Bridge, SUPPORT, until_so};
 use crate::world_program::Program;
 
@@ -243,16 +243,4 @@ async fn submit(postfix: &Postfix, subject: &str, to: &[&str]) {
     assert!(said.contains("250 2.0.0 Ok: queued"), "{said}");
     line.write_all(b"QUIT\r\n").await.unwrap();
     reply(&mut line).await;
-}
-
-/// The whole of what a server says to one command.
-async fn reply(line: &mut BufReader<TcpStream>) -> String {
-    let mut reply = String::new();
-    loop {
-        let begun = reply.len();
-        assert!(line.read_line(&mut reply).await.unwrap() > 0, "the connection ends after {reply:?}");
-        if reply.as_bytes().get(begun + 3) != Some(&b'-') {
-            return reply;
-        }
-    }
 }

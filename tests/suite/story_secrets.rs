@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use mailspan_tenant::{Fault, FaultAction, Operation};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::identity_keys::{Pair, write};
 use crate::leaks;
 use crate::receiver::Answer;
+use crate::submitting::reply;
 use crate::world::{Inbox, Plan, SIGNING_SECRET, SUPPORT, World, client, until_so, written};
 use crate::world_bridge::free_port;
 use crate::world_program::Program;
@@ -99,18 +100,6 @@ fn troubled(mut plan: Plan, secrets: &mut Secrets) -> Plan {
 async fn asked(plan: &Plan, path: &str, token: &str) -> String {
     let answer = client().get(format!("http://{}{path}", plan.admin)).bearer_auth(token).send().await.unwrap();
     format!("{:?}\n{}", answer.headers().clone(), answer.text().await.unwrap())
-}
-
-/// A reply with all its lines.
-async fn reply(line: &mut BufReader<TcpStream>) -> String {
-    let mut reply = String::new();
-    loop {
-        let begun = reply.len();
-        assert!(line.read_line(&mut reply).await.unwrap() > 0, "{reply}");
-        if reply.as_bytes().get(begun + 3) != Some(&b'-') {
-            return reply;
-        }
-    }
 }
 
 /// Logs in over SMTP, once with a wrong password and once with the right one.

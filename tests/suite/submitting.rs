@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -129,15 +129,19 @@ impl Line {
     }
 
     async fn read(&mut self) -> String {
-        let mut reply = String::new();
-        loop {
-            let mut text = String::new();
-            let read = tokio::time::timeout(DEADLINE, self.0.read_line(&mut text));
-            read.await.expect("a reply in time").unwrap();
-            reply += &text;
-            if text.as_bytes().get(3) != Some(&b'-') {
-                return reply;
-            }
+        reply(&mut self.0).await
+    }
+}
+
+/// The whole of what a server says to one command; what came, where the connection ends before.
+pub(crate) async fn reply(line: &mut (impl AsyncBufRead + Unpin)) -> String {
+    let mut reply = String::new();
+    loop {
+        let begun = reply.len();
+        let read = tokio::time::timeout(DEADLINE, line.read_line(&mut reply));
+        read.await.expect("a reply in time").unwrap();
+        if reply.as_bytes().get(begun + 3) != Some(&b'-') {
+            return reply;
         }
     }
 }
