@@ -65,7 +65,7 @@ async fn expires(kind: Kind) {
     until_failing(&plan, subject.says("expired")).await;
     still_signed_in(&plan).await;
     world.receives("After its end");
-    world.inbox.has_exactly(&["Before its end"]);
+    world.inbox.has_exactly(&["Before its end"]).await;
     subject.rotate(&world);
     bridge.pass(Duration::from_secs(301)).await;
     world.tenant.advance(Duration::from_secs(301));
@@ -86,7 +86,7 @@ async fn is_rotated(kind: Kind) {
     world.inbox.until_has(&["By the old one", "By the new one"]).await;
     still_signed_in(&plan).await;
     bridge.stop().await;
-    world.inbox.has_exactly(&["By the old one", "By the new one"]);
+    world.inbox.has_exactly(&["By the old one", "By the new one"]).await;
 }
 
 table! {

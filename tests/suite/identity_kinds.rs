@@ -182,7 +182,7 @@ async fn is_refused(kind: Kind) {
     let bridge = Bridge::begin(&plan).await;
     until_failing(&plan, subject.says("unknown")).await;
     world.receives("Once it is taken");
-    world.inbox.has_exactly(&[]);
+    world.inbox.has_exactly(&[]).await;
     subject.admit(&world);
     // What was refused is asked for again within five minutes, whatever it is.
     bridge.pass(Duration::from_secs(301)).await;
@@ -212,13 +212,13 @@ async fn expires(kind: Kind) {
     bridge.pass(2 * DAY).await;
     until_failing(&plan, subject.says("expired")).await;
     world.receives("After its end");
-    world.inbox.has_exactly(&["Before its end"]);
+    world.inbox.has_exactly(&["Before its end"]).await;
     subject.rotate(&world);
     bridge.pass(Duration::from_secs(301)).await;
     world.tenant.advance(Duration::from_secs(301));
     world.inbox.until_has(&["Before its end", "After its end"]).await;
     bridge.stop().await;
-    world.inbox.has_exactly(&["Before its end", "After its end"]);
+    world.inbox.has_exactly(&["Before its end", "After its end"]).await;
 }
 
 async fn is_rotated(kind: Kind) {
@@ -240,7 +240,7 @@ async fn is_rotated(kind: Kind) {
     world.until_read(&id).await;
     until_serving(&plan, kind).await;
     bridge.stop().await;
-    world.inbox.has_exactly(&["By the old one", "By the new one"]);
+    world.inbox.has_exactly(&["By the old one", "By the new one"]).await;
 }
 
 /// A kind of credential a row, what befalls it a column: a test each.

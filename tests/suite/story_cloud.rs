@@ -41,7 +41,7 @@ async fn a_file_in_the_cloud_arrives_as_a_reference_and_ordinary_mail_costs_no_l
     assert_eq!(found, json!([reference("cloud.1", "Plan.pdf"), reference("cloud.2", "B.pdf")]));
     assert_eq!(lists(&world), 1);
     only_with.until_has(&["Shared"]).await;
-    only_with.has_exactly(&["Shared"]);
+    only_with.has_exactly(&["Shared"]).await;
     bridge.stop().await;
 }
 

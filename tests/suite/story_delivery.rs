@@ -129,7 +129,7 @@ async fn a_mail_too_large_for_one_route_is_parked_there_and_delivered_elsewhere(
     world.inbox.until_has(&["Large", "Little"]).await;
     small.until_has(&["Little"]).await;
     plan.until_check("route", "small", "one is parked", |it| it["parked"] == 1).await;
-    small.has_exactly(&["Little"]);
+    small.has_exactly(&["Little"]).await;
     assert!(!world.tenant.message(&id).unwrap().is_read);
     bridge.stop().await;
 }
@@ -145,7 +145,7 @@ async fn a_mail_larger_than_the_house_takes_is_parked_unread_and_others_go_on() 
     world.receives("Little");
     world.inbox.until_has(&["Little"]).await;
     plan.until_check("mailbox", SUPPORT, "one is parked", |it| it["parked"] == 1).await;
-    world.inbox.has_exactly(&["Little"]);
+    world.inbox.has_exactly(&["Little"]).await;
     assert!(!world.tenant.message(&id).unwrap().is_read);
     bridge.stop().await;
 }

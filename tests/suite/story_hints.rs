@@ -32,7 +32,7 @@ async fn mail_is_delivered_when_every_notification_is_lost() {
         world.until_read(id).await;
     }
     world.until_swept_again(2).await;
-    world.inbox.has_exactly(&["One", "Two", "Three"]);
+    world.inbox.has_exactly(&["One", "Two", "Three"]).await;
     bridge.stop().await;
 }
 
@@ -62,7 +62,7 @@ async fn notifications_doubled_reordered_and_delayed_deliver_each_mail_once() {
         counts.delivered == counts.sent
     })
     .await;
-    world.inbox.has_exactly(&wanted);
+    world.inbox.has_exactly(&wanted).await;
     assert_eq!(world.tenant.counters().without_immutable_ids, 0);
     bridge.stop().await;
 }
@@ -116,7 +116,7 @@ async fn forged_and_unknown_notifications_are_answered_202_and_do_nothing() {
     })
     .await;
     assert_eq!(world.tenant.graph_requests(), asked, "a forged notification made the bridge ask Graph");
-    world.inbox.has_exactly(&[]);
+    world.inbox.has_exactly(&[]).await;
     assert_eq!(world.tenant.subscriptions_of(SUPPORT).len(), 1);
     // A true one still counts.
     let state = world.tenant.subscriptions_of(SUPPORT)[0].client_state.clone().unwrap();
@@ -157,7 +157,7 @@ async fn a_removed_subscription_is_made_anew_and_the_gap_is_read() {
     plan.until_check("mailbox", SUPPORT, "push stands again", |it| it["mode"] == "push").await;
     world.receives("After the gap");
     world.inbox.until_has(&["In the gap", "After the gap"]).await;
-    world.inbox.has_exactly(&["After the gap", "In the gap"]);
+    world.inbox.has_exactly(&["After the gap", "In the gap"]).await;
     bridge.stop().await;
 }
 
@@ -234,7 +234,7 @@ async fn one_post_may_speak_of_several_mailboxes_and_two_tenants() {
     all.extend(items);
     assert_eq!(world.tenant.post_raw(&plan.notifications(), &json!({ "value": all })).await, Some(202));
     world.inbox.until_has(&["To support", "To sales", "To fabrikam"]).await;
-    world.inbox.has_exactly(&["To support", "To sales", "To fabrikam"]);
+    world.inbox.has_exactly(&["To support", "To sales", "To fabrikam"]).await;
     bridge.stop().await;
 }
 
@@ -313,10 +313,10 @@ async fn notifications_are_acknowledged_while_the_store_cannot_write() {
     }
     // The machine may be busy now and then, and the store is away all the time.
     assert!(slow < 10, "{slow} of 50 were acknowledged late");
-    world.inbox.has_exactly(&[]);
+    world.inbox.has_exactly(&[]).await;
     hog.execute("ROLLBACK").await.unwrap();
     world.inbox.until_has(&["While the store is busy"]).await;
     world.until_read(&id).await;
-    world.inbox.has_exactly(&["While the store is busy"]);
+    world.inbox.has_exactly(&["While the store is busy"]).await;
     bridge.stop().await;
 }

@@ -47,7 +47,7 @@ async fn a_token_that_ends_in_mid_stream_costs_nothing() {
     for message in world.tenant.messages(SUPPORT) {
         world.until_read(&message.id).await;
     }
-    world.inbox.has_exactly(&wanted);
+    world.inbox.has_exactly(&wanted).await;
     assert_eq!(plan.check("tenant", "contoso").await["status"], "ok");
     bridge.stop().await;
 }
@@ -87,7 +87,7 @@ async fn mail_flows_again_once_one_of_the_refused_credentials_is_admitted() {
     let check = plan.until_check("tenant", "contoso", "it fails", |it| it["status"] == "failing").await;
     assert!(check["reason"].as_str().is_some_and(|it| it.contains("secret")), "{check}");
     assert_eq!(plan.health().await.0, 503, "with its only tenant locked out the bridge is failing");
-    world.inbox.has_exactly(&[]);
+    world.inbox.has_exactly(&[]).await;
     world.tenant.admit_secret(&secret);
     // What waits for a person with the new secret goes on when the mailbox is looked at again, at the latest at a restart.
     bridge.stop().await;
@@ -130,7 +130,7 @@ async fn a_token_endpoint_in_trouble_delays_and_loses_nothing() {
     world.receives("Delayed");
     until_so("two refusals", async || world.tenant.fault_hits(fault) == 2).await;
     world.inbox.until_has(&["Delayed"]).await;
-    world.inbox.has_exactly(&["Delayed"]);
+    world.inbox.has_exactly(&["Delayed"]).await;
     bridge.stop().await;
 }
 
@@ -153,7 +153,7 @@ async fn one_tenant_locked_out_does_not_hold_up_another() {
     world.receives("To contoso");
     fabrikam.receive(help, mail_to(help, "To fabrikam"));
     world.inbox.until_has(&["To contoso"]).await;
-    world.inbox.has_exactly(&["To contoso"]);
+    world.inbox.has_exactly(&["To contoso"]).await;
     let (status, health) = plan.health().await;
     assert_eq!((status, &health["status"]), (200, &"degraded".into()), "{health}");
     bridge.stop().await;

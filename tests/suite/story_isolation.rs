@@ -31,7 +31,7 @@ async fn nothing_is_lost_under(faults: Vec<Fault>, count: usize) {
         world.until_read(&message.id).await;
     }
     world.until_swept_again(1).await;
-    world.inbox.has_exactly(&wanted);
+    world.inbox.has_exactly(&wanted).await;
     for id in ids {
         assert!(world.tenant.fault_hits(id) > 0, "the fault was never met");
     }
@@ -62,7 +62,7 @@ async fn one_message_that_graph_cannot_serve_holds_up_nobody() {
     world.inbox.until_has(&["Poison"]).await;
     world.until_read(&poison).await;
     wanted.push("Poison");
-    world.inbox.has_exactly(&wanted);
+    world.inbox.has_exactly(&wanted).await;
     bridge.stop().await;
 }
 
@@ -164,7 +164,7 @@ async fn a_hung_request_holds_up_neither_its_mailbox_nor_another() {
     world.receives("Beside it");
     world.tenant.receive(SALES, mail_to(SALES, "In another mailbox"));
     world.inbox.until_has(&["Beside it", "In another mailbox"]).await;
-    world.inbox.has_exactly(&["Beside it", "In another mailbox"]);
+    world.inbox.has_exactly(&["Beside it", "In another mailbox"]).await;
     // The connection ends in time, and the mail is fetched after all.
     world.inbox.until_has(&["Hung"]).await;
     bridge.stop().await;
@@ -186,7 +186,7 @@ async fn a_throttled_mailbox_does_not_slow_another() {
     let wanted: Vec<String> = (0..20).map(|number| format!("Sale {number:02}")).collect();
     let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
     world.inbox.until_has(&wanted).await;
-    world.inbox.has_exactly(&wanted);
+    world.inbox.has_exactly(&wanted).await;
     let hits = world.tenant.fault_hits(throttled);
     assert!(hits <= 4, "a mailbox told to wait an hour was asked {hits} times");
     bridge.stop().await;
@@ -215,7 +215,7 @@ async fn one_dead_route_among_three_misses_nothing_and_holds_up_nobody() {
     world.inbox.until_has(&wanted).await;
     until_so("everything read", async || world.tenant.unread(SUPPORT) == 0).await;
     for inbox in [&world.inbox, &second, &third] {
-        inbox.has_exactly(&wanted);
+        inbox.has_exactly(&wanted).await;
     }
     bridge.stop().await;
 }

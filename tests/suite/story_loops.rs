@@ -78,7 +78,7 @@ async fn a_mail_we_passed_on_is_parked_when_it_comes_back() {
     until_parked(&plan, 2).await;
     world.tenant.receive(SUPPORT, passed_on("Somebody else's", &others[..2]));
     world.inbox.until_has(&["Somebody else's"]).await;
-    world.inbox.has_exactly(&["Passed on", "Somebody else's"]);
+    world.inbox.has_exactly(&["Passed on", "Somebody else's"]).await;
     bridge.stop().await;
 
     assert_eq!(replay(&world).await, 2);

@@ -23,7 +23,7 @@ async fn settled(world: &World, mailbox: &str, so: impl Fn(&MessageState) -> boo
     })
     .await;
     world.until_swept_again(2).await;
-    world.inbox.has_exactly(&["Marked"]);
+    world.inbox.has_exactly(&["Marked"]).await;
     bridge.stop().await;
     world.tenant.message(&id).unwrap()
 }
@@ -97,7 +97,7 @@ async fn marked_when_stored_it_is_read_though_nobody_has_accepted_it_yet() {
     let bridge = Bridge::start(&plan).await;
     let id = world.receives("Stored");
     world.until_read(&id).await;
-    world.inbox.has_exactly(&[]);
+    world.inbox.has_exactly(&[]).await;
     world.inbox.usually_answers(Answer::Status(200));
     world.inbox.until_has(&["Stored"]).await;
     bridge.stop().await;

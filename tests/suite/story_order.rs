@@ -70,7 +70,7 @@ async fn conversations_come_in_order(world: World) {
     is_in_order(&accepted);
     assert!(accepted.iter().all(|it| *gap(it) == json!([])), "nothing was parked");
     until_so("everything read", async || world.tenant.unread(SUPPORT) == 0).await;
-    world.inbox.has_exactly(&wanted);
+    world.inbox.has_exactly(&wanted).await;
     bridge.stop().await;
 }
 
@@ -105,12 +105,12 @@ async fn a_conversation_that_fails_waits_and_every_other_goes_on() {
     let others: Vec<&str> = others.iter().map(String::as_str).collect();
     world.inbox.until_has(&others).await;
     plan.until_check("route", "ordered", "twenty wait", |it| it["queue_depth"] == 20).await;
-    world.inbox.has_exactly(&others);
+    world.inbox.has_exactly(&others).await;
     bridge.pass(Duration::from_secs(2 * 3600)).await;
     let all: Vec<String> = (0..20).map(|n| subject_of(0, n)).collect();
     let all: Vec<&str> = all.iter().map(String::as_str).chain(others).collect();
     is_in_order(&world.inbox.until_has(&all).await);
-    world.inbox.has_exactly(&all);
+    world.inbox.has_exactly(&all).await;
     bridge.stop().await;
 }
 

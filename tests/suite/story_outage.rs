@@ -107,6 +107,6 @@ async fn a_bridge_moves_from_a_file_to_a_server_with_mail_in_flight() {
     let bridge = Bridge::start(&plan).await;
     let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
     world.inbox.until_has(&subjects).await;
-    world.inbox.has_exactly(&subjects);
+    world.inbox.has_exactly(&subjects).await;
     bridge.stop().await;
 }

@@ -133,6 +133,6 @@ async fn every_door_asks_whoever_comes_while_the_database_is_away_to_come_again_
     .await;
     assert_eq!(program.terminate().await, Some(0));
     assert_eq!(world.number("SELECT COUNT(*) FROM submissions").await, 4);
-    world.inbox.has_exactly(&came);
+    world.inbox.has_exactly(&came).await;
     assert_eq!(subjects(), sent);
 }

@@ -94,7 +94,7 @@ async fn while_it_drains_the_bridge_is_live_but_not_ready() {
     assert_eq!(world.inbox.received().len(), 1);
     let bridge = Bridge::start(&plan).await;
     world.until_read(&id).await;
-    world.inbox.has_exactly(&["In flight"]);
+    world.inbox.has_exactly(&["In flight"]).await;
     bridge.stop().await;
 }
 

@@ -85,7 +85,7 @@ async fn what_is_parked_is_seen_and_replayed(world: World) {
     for mail in &mails {
         world.until_read(mail).await;
     }
-    world.inbox.has_exactly(&["One", "Two", "Three"]);
+    world.inbox.has_exactly(&["One", "Two", "Three"]).await;
     bridge.stop().await;
 }
 

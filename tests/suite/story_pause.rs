@@ -32,7 +32,7 @@ async fn a_paused_mailbox_is_left_alone_until_it_is_resumed() {
         let bridge = Bridge::begin(&plan).await;
         world.tenant.receive(other, crate::world::mail_to(other, "After the restart"));
         world.inbox.until_has(&["Elsewhere", "After the restart"]).await;
-        world.inbox.has_exactly(&["Elsewhere", "After the restart"]);
+        world.inbox.has_exactly(&["Elsewhere", "After the restart"]).await;
         assert!(!world.tenant.message(&mail).unwrap().is_read);
         let api = Api::of(&plan).await;
         let listed = api.found("/mailboxes").await;

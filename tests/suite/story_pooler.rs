@@ -49,7 +49,7 @@ async fn behind_a_pooler_in_transaction_mode_mail_comes_in_and_answers_go_out() 
     let subjects: Vec<String> = (0..MAILS).flat_map(|n| vec![format!("mail {n:02}"); 2]).collect();
     let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
     until_so("every mail at both routes", async || world.inbox.subjects().len() >= subjects.len()).await;
-    world.inbox.has_exactly(&subjects);
+    world.inbox.has_exactly(&subjects).await;
     let handed = world.inbox.accepted();
     let thread: Vec<&str> = handed
         .iter()
@@ -87,6 +87,6 @@ async fn behind_a_pooler_in_transaction_mode_mail_comes_in_and_answers_go_out() 
         assert!(bad.is_empty(), "{bad:#?}");
         assert!(!log.iter().any(|it| it.contains("prepared statement")), "{log:#?}");
     }
-    world.inbox.has_exactly(&subjects);
+    world.inbox.has_exactly(&subjects).await;
     assert_eq!(world.tenant.sent_count(), ANSWERS);
 }

@@ -84,7 +84,7 @@ async fn routes_are_added_changed_and_removed_under_a_stream_and_nothing_is_lost
     let sent = stream.ends().await;
     let sent: Vec<&str> = sent.iter().map(String::as_str).collect();
     world.inbox.until_has(&sent).await;
-    world.inbox.has_exactly(&sent);
+    world.inbox.has_exactly(&sent).await;
     // What the route was to get it got once, or it is parked where everybody can see it.
     until_so("an end of the removed route", async || {
         world.number("SELECT count(*) FROM jobs WHERE lane = 'route:second' AND parked_at IS NULL").await == 0
@@ -131,7 +131,7 @@ async fn a_mailbox_that_is_switched_off_and_on_is_registered_anew_and_finds_the_
         world.receives(sent.last().unwrap());
         let sent: Vec<&str> = sent.iter().map(String::as_str).collect();
         world.inbox.until_has(&sent).await;
-        world.inbox.has_exactly(&sent);
+        world.inbox.has_exactly(&sent).await;
     }
     let push = |it: &serde_json::Value| it["mode"] == "push" && it["status"] == "ok";
     live.at.until_check("mailbox", SUPPORT, "push is back", push).await;
@@ -184,7 +184,7 @@ async fn a_credential_that_is_replaced_in_the_configuration_is_used_at_once() {
     let renewed = renewed.mailbox(SUPPORT, "").route("all", "", &world.inbox).on(&live.at);
     live.change(&renewed).await;
     world.inbox.until_has(&["By the new one"]).await;
-    world.inbox.has_exactly(&["By the new one", "By the old one"]);
+    world.inbox.has_exactly(&["By the new one", "By the old one"]).await;
     live.at.until_check("tenant", "contoso", "it is well", |it| it["status"] == "ok").await;
     assert!(world.tenant.most_at_once(SUPPORT) <= 3, "old and new credentials share the mailbox's room");
     assert_eq!(live.program.terminate().await, Some(0));
@@ -276,6 +276,6 @@ async fn another_folder_is_a_new_beginning_on_a_running_bridge_as_well() {
     world.tenant.receive_at(SUPPORT, mail("In the folder"), now, false, "Tickets");
     world.inbox.until_has(&["In the folder"]).await;
     world.until_swept_again(2).await;
-    world.inbox.has_exactly(&["In the folder", "In the inbox"]);
+    world.inbox.has_exactly(&["In the folder", "In the inbox"]).await;
     assert_eq!(live.program.terminate().await, Some(0));
 }

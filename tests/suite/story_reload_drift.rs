@@ -29,7 +29,7 @@ async fn a_mailbox_and_a_route_that_one_replica_does_not_know_yet_are_left_to_th
     }
     let sent: Vec<&str> = sent.iter().map(String::as_str).collect();
     world.inbox.until_has(&sent).await;
-    world.inbox.has_exactly(&sent);
+    world.inbox.has_exactly(&sent).await;
     // Which replica fetches a mail decides whether the new route gets it; of what it is to get nothing is given up.
     let due = async || world.number("SELECT count(*) FROM deliveries WHERE route = 'second'").await;
     until_so("all of the new route", async || i64::try_from(other.accepted().len()).unwrap() == due().await).await;

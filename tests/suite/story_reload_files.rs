@@ -55,7 +55,7 @@ async fn a_bad_file_keeps_the_old_configuration_and_says_where_it_is_wrong_until
     assert!(check["reason"].is_null() && check["refused_at"].is_null(), "{check}");
     world.receives("By the new one");
     other.until_has(&["By the new one"]).await;
-    world.inbox.has_exactly(&["By the new one", "By the old one"]);
+    world.inbox.has_exactly(&["By the new one", "By the old one"]).await;
     assert_eq!(live.program.terminate().await, Some(0));
 }
 

@@ -104,7 +104,7 @@ impl Stream {
         let subjects: Vec<String> = (0..sent).map(|number| format!("Stream {number:04}")).collect();
         let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
         world.inbox.until_has(&subjects).await;
-        world.inbox.has_exactly(&subjects);
+        world.inbox.has_exactly(&subjects).await;
     }
 }
 

@@ -123,8 +123,8 @@ async fn every_matching_route_gets_the_mail_or_only_the_first_as_configured() {
         let bridge = Bridge::start(&plan).await;
         let id = world.receives("Both");
         world.until_read(&id).await;
-        world.inbox.has_exactly(&["Both"]);
-        second.has_exactly(&second_gets);
+        world.inbox.has_exactly(&["Both"]).await;
+        second.has_exactly(&second_gets).await;
         let route = &world.inbox.accepted()[0].body["data"]["route"];
         assert_eq!((&route["fanOutIndex"], &route["fanOutCount"]), (&0.into(), &(1 + second_gets.len()).into()));
         bridge.stop().await;
@@ -148,7 +148,7 @@ async fn mail_no_route_takes_is_parked_stays_unread_and_shows() {
     assert_eq!(check["status"], "degraded", "{check}");
     world.until_swept_again(2).await;
     assert!(!world.tenant.message(&stray).unwrap().is_read);
-    world.inbox.has_exactly(&["Order 1"]);
+    world.inbox.has_exactly(&["Order 1"]).await;
     bridge.stop().await;
 }
 
@@ -183,7 +183,7 @@ async fn the_same_mail_in_two_mailboxes_is_one_interaction_per_route_and_read_in
         world.until_read(id).await;
     }
     world.until_swept_again(2).await;
-    world.inbox.has_exactly(&["To both"]);
+    world.inbox.has_exactly(&["To both"]).await;
     bridge.stop().await;
 }
 
@@ -199,7 +199,7 @@ async fn a_reused_message_id_with_other_content_is_another_mail() {
     for id in &ids {
         world.until_read(id).await;
     }
-    world.inbox.has_exactly(&["First", "Second", "Third"]);
+    world.inbox.has_exactly(&["First", "Second", "Third"]).await;
     let ids: std::collections::BTreeSet<String> = world.inbox.accepted().into_iter().map(|it| it.id).collect();
     assert_eq!(ids.len(), 3);
     bridge.stop().await;
@@ -215,7 +215,7 @@ async fn two_identical_copies_in_one_mailbox_are_both_delivered() {
     for id in &ids {
         world.until_read(id).await;
     }
-    world.inbox.has_exactly(&["Twice", "Twice"]);
+    world.inbox.has_exactly(&["Twice", "Twice"]).await;
     let accepted = world.inbox.accepted();
     assert_ne!(accepted[0].id, accepted[1].id);
     assert_ne!(accepted[0].immutable_id, accepted[1].immutable_id);

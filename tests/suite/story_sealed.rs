@@ -83,7 +83,7 @@ async fn mail_under_a_key_that_is_missing_waits_until_the_key_is_there_again() {
     world.inbox.until_has(&["Under the old key", "Under the new key"]).await;
     until_store_says(&plan, "ok").await;
     bridge.stop().await;
-    world.inbox.has_exactly(&["Under the old key", "Under the new key"]);
+    world.inbox.has_exactly(&["Under the old key", "Under the new key"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

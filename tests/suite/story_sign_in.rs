@@ -41,7 +41,7 @@ async fn by_a_code(world: World) {
     world.inbox.until_has(&["After a restart"]).await;
     world.until_read(&id).await;
     bridge.stop().await;
-    world.inbox.has_exactly(&["After a restart", "Once somebody has"]);
+    world.inbox.has_exactly(&["After a restart", "Once somebody has"]).await;
     assert!(!world.tenant.message(&before).unwrap().is_read, "from before the bridge began");
 }
 
@@ -79,7 +79,7 @@ async fn a_sign_in_that_dies_is_said_once_and_everything_waits_for_the_next_one(
     tokio::time::sleep(TURN * 200).await;
     assert_eq!(exchanges(&world), asked, "Entra is not asked again");
     assert_eq!(said(&program), 1, "{:#?}", program.log());
-    world.inbox.has_exactly(&["Before it died"]);
+    world.inbox.has_exactly(&["Before it died"]).await;
     assert_eq!(program.terminate().await, Some(0));
 
     // It is remembered, and said again at the start, because that is what is wrong now.
@@ -91,7 +91,7 @@ async fn a_sign_in_that_dies_is_said_once_and_everything_waits_for_the_next_one(
     sign_in(&world, &plan).await;
     world.inbox.until_has(&["While nobody is signed in"]).await;
     assert_eq!(program.terminate().await, Some(0));
-    world.inbox.has_exactly(&["Before it died", "While nobody is signed in"]);
+    world.inbox.has_exactly(&["Before it died", "While nobody is signed in"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,7 +116,7 @@ async fn tokens_that_expire_mid_run_are_refreshed_and_each_refresh_token_is_repl
     assert!((5..=9).contains(&handed_out), "{handed_out}");
     let replaced = world.number("SELECT generation FROM grants").await;
     assert_eq!(usize::try_from(replaced).unwrap(), handed_out);
-    world.inbox.has_exactly(&subjects.iter().map(String::as_str).collect::<Vec<_>>());
+    world.inbox.has_exactly(&subjects.iter().map(String::as_str).collect::<Vec<_>>()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

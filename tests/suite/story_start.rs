@@ -34,7 +34,7 @@ on_both! {
         world.inbox.until_has(&["Meanwhile", "Meanwhile, and read by a colleague"]).await;
         world.until_read(&id).await;
         world.until_swept_again(2).await;
-        world.inbox.has_exactly(&["Before", "Meanwhile", "Meanwhile, and read by a colleague"]);
+        world.inbox.has_exactly(&["Before", "Meanwhile", "Meanwhile, and read by a colleague"]).await;
         bridge.stop().await;
     }
 
@@ -83,7 +83,7 @@ on_both! {
         let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
         world.inbox.until_has(&wanted).await;
         world.until_swept_again(2).await;
-        world.inbox.has_exactly(&wanted);
+        world.inbox.has_exactly(&wanted).await;
         bridge.stop().await;
     }
 }
@@ -101,7 +101,7 @@ async fn starting_from_now_takes_mail_of_the_same_second_and_none_from_before() 
     world.receives("New");
     world.inbox.until_has(&["In the same second", "New"]).await;
     world.until_swept_again(2).await;
-    world.inbox.has_exactly(&["In the same second", "New"]);
+    world.inbox.has_exactly(&["In the same second", "New"]).await;
     bridge.stop().await;
 }
 
@@ -118,7 +118,7 @@ async fn old_mail_that_is_touched_after_a_start_from_now_is_not_delivered() {
     world.receives("New");
     world.inbox.until_has(&["New"]).await;
     world.until_swept_again(3).await;
-    world.inbox.has_exactly(&["New"]);
+    world.inbox.has_exactly(&["New"]).await;
     assert!(!world.tenant.message(&toggled).unwrap().is_read, "what is not ours is left alone");
     bridge.stop().await;
 }
@@ -134,7 +134,7 @@ async fn starting_from_unread_delivers_the_unread_and_what_comes() {
     world.inbox.until_has(&["Old unread", "New"]).await;
     world.tenant.set_categories(&read, &["Red"]);
     world.until_swept_again(3).await;
-    world.inbox.has_exactly(&["New", "Old unread"]);
+    world.inbox.has_exactly(&["New", "Old unread"]).await;
     bridge.stop().await;
 }
 
@@ -150,7 +150,7 @@ async fn starting_from_a_time_delivers_from_that_time_on() {
     world.inbox.until_has(&["Late enough", "Late enough and read"]).await;
     world.tenant.set_read(&early, true);
     world.until_swept_again(3).await;
-    world.inbox.has_exactly(&["Late enough", "Late enough and read"]);
+    world.inbox.has_exactly(&["Late enough", "Late enough and read"]).await;
     bridge.stop().await;
 }
 

@@ -129,7 +129,7 @@ async fn two_bridges_on_one_database_deliver_each_mail_once() {
     let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
     world.inbox.until_has(&wanted).await;
     until_so("everything read", async || world.tenant.unread(SUPPORT) == 0).await;
-    world.inbox.has_exactly(&wanted);
+    world.inbox.has_exactly(&wanted).await;
     first.stop().await;
     // The other goes on alone.
     let late = world.receives("For the survivor");
@@ -164,7 +164,7 @@ async fn a_notification_may_reach_any_of_the_replicas() {
         assert_eq!(status, Some(202));
         world.inbox.until_has(&[subject]).await;
     }
-    world.inbox.has_exactly(&["Heard by the first", "Heard by the second"]);
+    world.inbox.has_exactly(&["Heard by the first", "Heard by the second"]).await;
     first.stop().await;
     second.stop().await;
 }

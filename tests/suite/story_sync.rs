@@ -34,7 +34,7 @@ async fn a_reset_between_rounds_delivers_nothing_twice_and_loses_nothing() {
     world.inbox.until_has(&["Last"]).await;
     let mut wanted = wanted;
     wanted.push("Last".into());
-    world.inbox.has_exactly(&texts(&wanted));
+    world.inbox.has_exactly(&texts(&wanted)).await;
     bridge.stop().await;
 }
 
@@ -53,7 +53,7 @@ async fn a_reset_in_the_middle_of_a_round_starts_it_again() {
     let bridge = Bridge::start(&plan).await;
     world.inbox.until_has(&texts(&wanted)).await;
     world.until_swept_again(2).await;
-    world.inbox.has_exactly(&texts(&wanted));
+    world.inbox.has_exactly(&texts(&wanted)).await;
     bridge.stop().await;
 }
 
@@ -74,7 +74,7 @@ async fn empty_pages_and_repeated_items_change_nothing() {
     let wanted: Vec<&str> = texts(&old).into_iter().chain(texts(&new)).collect();
     world.inbox.until_has(&wanted).await;
     world.until_swept_again(2).await;
-    world.inbox.has_exactly(&wanted);
+    world.inbox.has_exactly(&wanted).await;
     bridge.stop().await;
 }
 
@@ -98,7 +98,7 @@ async fn a_mail_moved_out_and_back_is_delivered_once_even_where_delta_forgets_it
     world.until_looked_again(2).await;
     world.tenant.move_message(&id, "inbox");
     world.until_swept_again(3).await;
-    world.inbox.has_exactly(&["There and back"]);
+    world.inbox.has_exactly(&["There and back"]).await;
     bridge.stop().await;
 }
 
@@ -110,7 +110,7 @@ async fn a_mail_moved_into_the_folder_by_a_colleague_is_delivered() {
     let now = world.tenant.now();
     let id = world.tenant.receive_at(SUPPORT, crate::world::mail("Found in junk"), now, false, "junkemail");
     world.until_looked_again(2).await;
-    world.inbox.has_exactly(&[]);
+    world.inbox.has_exactly(&[]).await;
     world.tenant.move_message(&id, "inbox");
     world.inbox.until_has(&["Found in junk"]).await;
     bridge.stop().await;
@@ -136,7 +136,7 @@ async fn a_mail_deleted_before_it_could_be_fetched_is_gone_and_holds_nobody_up()
     })
     .await;
     assert_eq!(plan.check("mailbox", SUPPORT).await["parked"], 0);
-    world.inbox.has_exactly(&["Kept"]);
+    world.inbox.has_exactly(&["Kept"]).await;
     bridge.stop().await;
 }
 
@@ -180,7 +180,7 @@ async fn colleagues_reading_and_filing_mail_do_not_hide_or_double_it() {
         world.tenant.set_categories(id, &["Blue"]);
     }
     world.until_swept_again(3).await;
-    world.inbox.has_exactly(&texts(&wanted));
+    world.inbox.has_exactly(&texts(&wanted)).await;
     bridge.stop().await;
 }
 

@@ -62,7 +62,7 @@ async fn two_programs_that_start_at_once_on_an_empty_database_both_come_up() {
     for program in programs {
         assert_eq!(program.terminate().await, Some(0));
     }
-    world.inbox.has_exactly(&["for either"]);
+    world.inbox.has_exactly(&["for either"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,7 +111,7 @@ async fn an_older_replica_goes_on_while_a_newer_one_changes_the_tables_and_may_s
     })
     .await;
     assert_eq!(started.terminate().await, Some(0));
-    world.inbox.has_exactly(&subjects);
+    world.inbox.has_exactly(&subjects).await;
     let mut sent: Vec<String> = world.tenant.sent().into_iter().map(|it| it.subject).collect();
     sent.push("for who started later".into());
     sent.sort();

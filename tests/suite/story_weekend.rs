@@ -66,7 +66,7 @@ async fn a_weekend(world: World) {
     assert!(arrived.iter().all(|it| it.body["data"]["thread"]["gap"] == Value::Array(vec![])), "nothing was parked");
     until_so("everything read", async || world.tenant.unread(SUPPORT) == 0).await;
     for inbox in [&world.inbox, &slow, &healthy] {
-        inbox.has_exactly(&wanted);
+        inbox.has_exactly(&wanted).await;
         let ids: HashSet<String> = inbox.accepted().into_iter().map(|it| it.id).collect();
         assert_eq!(ids.len(), MAILS, "once per id");
     }

@@ -240,10 +240,14 @@ impl Inbox {
         self.accepted()
     }
 
-    /// Each of these was accepted exactly once, and nothing else was.
-    pub(crate) fn has_exactly(&self, subjects: &[&str]) {
+    /// Each of these is accepted exactly once, and nothing else was. What is on its way is waited for.
+    pub(crate) async fn has_exactly(&self, subjects: &[&str]) {
         let mut wanted: Vec<&str> = subjects.to_vec();
         wanted.sort_unstable();
+        let begun = Instant::now();
+        while self.subjects().len() < wanted.len() && begun.elapsed() < DEADLINE {
+            tokio::time::sleep(TURN).await;
+        }
         assert_eq!(self.subjects(), wanted);
     }
 }
