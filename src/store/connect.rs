@@ -18,9 +18,11 @@ use super::server::{Connections, Server};
 const STATEMENTS: usize = 512;
 /// How long the pool itself waits for a connection; whoever asks it has less patience.
 const ACQUIRE: Duration = Duration::from_secs(10);
-/// A statement that hangs and a transaction whose client is gone must not hold rows for ever. And every join here is over
-/// a short list of keys: following the index is right however large the table grew since the statement was planned.
-const SESSION: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s';
+/// A statement that hangs must not hold rows for ever. Nor must a client that stands still in the middle of a transaction:
+/// ours say their next statement at once, so it is gone long before the statements of those who wait for it are given up.
+/// And every join here is over a short list of keys: following the index is right however large the table grew since the
+/// statement was planned.
+const SESSION: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '10s';
     SET enable_hashjoin = off; SET enable_mergejoin = off";
 /// Connections beside the pool: wake-ups are heard on one of their own.
 const LISTENING: u32 = 1;

@@ -16,7 +16,7 @@ use super::value::{Row, Value, for_postgres};
 
 /// Settings of every transaction, where sessions are not ours; `connect` gives the same to sessions that are.
 const BEGIN_POOLED: &str = "BEGIN; SET LOCAL statement_timeout = '30s';
-    SET LOCAL idle_in_transaction_session_timeout = '60s';
+    SET LOCAL idle_in_transaction_session_timeout = '10s';
     SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
 /// The longest an answer is waited for: the server itself gives up a statement after half a minute, but a network that
 /// swallows everything says nothing.

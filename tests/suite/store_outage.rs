@@ -68,12 +68,8 @@ async fn a_database_that_restarts_costs_time_and_nothing_else() {
 async fn connections_that_nobody_hears_from_any_more_are_given_up_with_whoever_waited() {
     let Some(base) = World::postgres().await else { return };
     for pooler in ["none", "transaction"] {
-        let mut url = url::Url::parse(&base.url).unwrap();
-        let way = Way::to(url.host_str().unwrap().to_owned(), url.port().unwrap_or(5432)).await;
-        url.set_host(Some("127.0.0.1")).unwrap();
-        url.set_port(Some(way.port)).unwrap();
-        url.set_query(Some(&format!("pooler={pooler}")));
-        let store = World::at(url.as_str()).open().await;
+        let way = Way::to_server_of(&base.url).await;
+        let store = World::at(&way.url(&base.url, pooler)).open().await;
         let own = store.connections().unwrap().own;
         // Everybody waits for an answer, on every connection there can be.
         let mut holds = PgConnection::connect(&base.url).await.unwrap();
@@ -97,6 +93,36 @@ async fn connections_that_nobody_hears_from_any_more_are_given_up_with_whoever_w
         }
         assert!(store.enqueue(vec![deliver("crm", pooler).due(base.now())]).await.is_ok());
         tokio::time::timeout(DEADLINE, store.close()).await.expect("nothing keeps it from being closed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_stands_still_in_the_middle_of_a_change_holds_others_up_for_seconds_only() {
+    let Some(base) = World::postgres().await else { return };
+    let other = base.open().await;
+    for pooler in ["none", "transaction"] {
+        let way = Way::to_server_of(&base.url).await;
+        let stands = World::at(&way.url(&base.url, pooler)).open().await;
+        let work = || vec![deliver("crm", pooler).due(base.now())];
+        // Its change is made, and neither it nor the database hears of the other again.
+        other.enqueue(work()).await.unwrap();
+        let mut holds = PgConnection::connect(&base.url).await.unwrap();
+        holds.execute("BEGIN; DELETE FROM jobs").await.unwrap();
+        let mut changing = tokio::task::JoinSet::new();
+        let (store, first) = (stands.clone(), work());
+        changing.spawn(async move { store.enqueue(first).await.map(drop) });
+        let ours = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND";
+        until(|| async { base.count(&format!("{ours} wait_event_type = 'Lock'")).await == 1 }).await;
+        way.swallow();
+        holds.execute("COMMIT").await.unwrap();
+        until(|| async { base.count(&format!("{ours} state = 'idle in transaction'")).await == 1 }).await;
+        // The same job: whoever is second waits for the first.
+        let asked = Instant::now();
+        let made = other.enqueue(work()).await;
+        assert!(made.is_ok() && asked.elapsed() < Duration::from_secs(45), "{pooler}: {made:?}, {:?}", asked.elapsed());
+        assert_eq!(base.count("SELECT COUNT(*) FROM jobs").await, 1, "{pooler}");
+        base.execute("DELETE FROM jobs").await;
+        changing.shutdown().await;
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use url::Url;
 
 /// A way that lasts as long as the test's runtime.
 pub(crate) struct Way {
@@ -28,6 +29,21 @@ impl Way {
             }
         });
         way
+    }
+
+    /// A way to the server of this URL.
+    pub(crate) async fn to_server_of(url: &str) -> Self {
+        let url = Url::parse(url).unwrap();
+        Self::to(url.host_str().unwrap().to_owned(), url.port().unwrap_or(5432)).await
+    }
+
+    /// The same URL by this way, and whether a pooler stands there.
+    pub(crate) fn url(&self, url: &str, pooler: &str) -> String {
+        let mut url = Url::parse(url).unwrap();
+        url.set_host(Some("127.0.0.1")).unwrap();
+        url.set_port(Some(self.port)).unwrap();
+        url.set_query(Some(&format!("pooler={pooler}")));
+        url.into()
     }
 
     /// Whatever is connected now hears nothing more. What connects from now on is well.

@@ -13,8 +13,9 @@ use tokio::process::{Child, Command};
 use super::mails::{EVERYTHING, MAILBOXES, ORDERED};
 use super::receiver::{Receiver, SIGNING_SECRET};
 
-/// A bridge that is not ready by then does not come up any more.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+/// A bridge that is not ready by then does not come up any more. Another that stands still in the middle of a change of what
+/// it has to change as well holds it up for ten seconds each time.
+const READY_WITHIN: Duration = Duration::from_secs(90);
 /// `server.shutdown_timeout`.
 pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
