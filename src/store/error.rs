@@ -108,8 +108,9 @@ impl From<sqlx::Error> for StoreError {
 fn from_postgres(code: &str, text: String) -> StoreError {
     match code {
         // Serialization failure, deadlock, lock not available; a unique key taken between our look and our write.
-        // A statement that was too slow or was cancelled by a person: the database is there, so nobody else need wait.
-        "40001" | "40P01" | "55P03" | "23505" | "57014" => StoreError::Contended(text),
+        // A statement that was too slow or was cancelled by a person, or a transaction that was ended because this process
+        // stood still in its middle: the database is there, so nobody else need wait.
+        "40001" | "40P01" | "55P03" | "23505" | "57014" | "25P03" | "25P04" => StoreError::Contended(text),
         // A server that became a standby.
         "25006" => StoreError::Unavailable(text),
         // A session that is not ours: what was prepared in another is not there, or a stranger's is.
@@ -141,7 +142,9 @@ mod tests {
 
     #[test]
     fn refusals_say_whether_to_ask_again() {
-        for (code, passes) in [("40P01", true), ("57P01", true), ("53300", true), ("25006", true), ("22P02", false)] {
+        for (code, passes) in
+            [("40P01", true), ("57P01", true), ("53300", true), ("25006", true), ("25P03", true), ("22P02", false)]
+        {
             assert_eq!(from_postgres(code, String::new()).may_pass(), passes, "{code}");
         }
         for (code, passes) in [("5", true), ("261", true), ("13", true), ("19", false), ("2067", false)] {

@@ -97,23 +97,22 @@ async fn connections_that_nobody_hears_from_any_more_are_given_up_with_whoever_w
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_stands_still_in_the_middle_of_a_change_holds_others_up_for_seconds_only() {
+async fn a_replica_that_stands_still_in_the_middle_of_a_change_holds_others_up_for_seconds_and_makes_it_anew() {
     let Some(base) = World::postgres().await else { return };
     let other = base.open().await;
     for pooler in ["none", "transaction"] {
         let way = Way::to_server_of(&base.url).await;
         let stands = World::at(&way.url(&base.url, pooler)).open().await;
         let work = || vec![deliver("crm", pooler).due(base.now())];
-        // Its change is made, and neither it nor the database hears of the other again.
+        // Its change is made, and it does not hear of it yet.
         other.enqueue(work()).await.unwrap();
         let mut holds = PgConnection::connect(&base.url).await.unwrap();
         holds.execute("BEGIN; DELETE FROM jobs").await.unwrap();
-        let mut changing = tokio::task::JoinSet::new();
         let (store, first) = (stands.clone(), work());
-        changing.spawn(async move { store.enqueue(first).await.map(drop) });
+        let changing = tokio::spawn(async move { store.enqueue(first).await.map(drop) });
         let ours = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND";
         until(|| async { base.count(&format!("{ours} wait_event_type = 'Lock'")).await == 1 }).await;
-        way.swallow();
+        way.stand_still(true);
         holds.execute("COMMIT").await.unwrap();
         until(|| async { base.count(&format!("{ours} state = 'idle in transaction'")).await == 1 }).await;
         // The same job: whoever is second waits for the first.
@@ -121,8 +120,11 @@ async fn a_replica_that_stands_still_in_the_middle_of_a_change_holds_others_up_f
         let made = other.enqueue(work()).await;
         assert!(made.is_ok() && asked.elapsed() < Duration::from_secs(45), "{pooler}: {made:?}, {:?}", asked.elapsed());
         assert_eq!(base.count("SELECT COUNT(*) FROM jobs").await, 1, "{pooler}");
+        // It goes on: its transaction is gone, and it makes the change anew.
+        way.stand_still(false);
+        assert!(changing.await.unwrap().is_ok(), "{pooler}");
+        assert_eq!(base.count("SELECT COUNT(*) FROM jobs").await, 1, "{pooler}");
         base.execute("DELETE FROM jobs").await;
-        changing.shutdown().await;
     }
 }
 

@@ -1,8 +1,9 @@
 //! A way to a server that can begin to swallow: what is connected by then hears nothing more and is never cut, as behind a
-//! firewall that has forgotten a connection.
+//! firewall that has forgotten a connection. Or it stands still for a while, like a process that is stopped and goes on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -12,20 +13,22 @@ use url::Url;
 pub(crate) struct Way {
     pub(crate) port: u16,
     swallows: Arc<AtomicU32>,
+    stands: Arc<AtomicBool>,
 }
 
 impl Way {
     pub(crate) async fn to(host: String, port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let way = Self { port: listener.local_addr().unwrap().port(), swallows: Arc::default() };
-        let swallows = Arc::clone(&way.swallows);
+        let way =
+            Self { port: listener.local_addr().unwrap().port(), swallows: Arc::default(), stands: Arc::default() };
+        let (swallows, stands) = (Arc::clone(&way.swallows), Arc::clone(&way.stands));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(server) = TcpStream::connect((host.as_str(), port)).await else { continue };
                 let ((hears, says), (answers, asks)) = (client.into_split(), server.into_split());
                 let begun = swallows.load(Ordering::SeqCst);
-                tokio::spawn(pass(hears, asks, Arc::clone(&swallows), begun));
-                tokio::spawn(pass(answers, says, Arc::clone(&swallows), begun));
+                tokio::spawn(pass(hears, asks, Arc::clone(&swallows), begun, Arc::clone(&stands)));
+                tokio::spawn(pass(answers, says, Arc::clone(&swallows), begun, Arc::clone(&stands)));
             }
         });
         way
@@ -50,13 +53,27 @@ impl Way {
     pub(crate) fn swallow(&self) {
         self.swallows.fetch_add(1, Ordering::SeqCst);
     }
+
+    /// Nothing is passed on in either direction, or again, and nothing of it is lost.
+    pub(crate) fn stand_still(&self, stands: bool) {
+        self.stands.store(stands, Ordering::SeqCst);
+    }
 }
 
 /// Passes on what comes, and swallows it from a certain moment on, with its end.
-async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, swallows: Arc<AtomicU32>, begun: u32) {
+async fn pass(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    swallows: Arc<AtomicU32>,
+    begun: u32,
+    stands: Arc<AtomicBool>,
+) {
     let mut bytes = vec![0; 64 << 10];
     loop {
         let read = from.read(&mut bytes).await;
+        while stands.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         if swallows.load(Ordering::SeqCst) != begun {
             if !matches!(read, Ok(length) if length > 0) {
                 // Its end is swallowed as well: the other side goes on waiting.
