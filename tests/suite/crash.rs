@@ -21,6 +21,10 @@ use world::{Setting, World};
 
 use crate::store_world;
 
+/// How long nothing may move before what is missing counts as lost: what failed time after time is tried again after five
+/// minutes, and a fifth.
+const PATIENCE: Duration = Duration::from_secs(400);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_at_any_instant_then_a_restart_loses_nothing() {
     const KILLS: u32 = 10;
@@ -29,7 +33,7 @@ async fn kill_9_at_any_instant_then_a_restart_loses_nothing() {
         world.bridge.live(Duration::from_millis(fastrand::u64(50..900))).await;
         world.bridge.kill().await;
     }
-    let report = world.end(Duration::from_secs(30)).await;
+    let report = world.end(PATIENCE).await;
     assert_eq!(report.kills, KILLS);
     assert!(report.deliveries > report.mails, "{} deliveries of {} mails", report.deliveries, report.mails);
 }
@@ -54,7 +58,7 @@ async fn kill_9_at_any_instant_then_a_restart_sends_what_was_taken_over_once() {
             world.bridge.kill().await;
         }
     }
-    let (kills, sums) = world.end(Duration::from_secs(150)).await;
+    let (kills, sums) = world.end(PATIENCE).await;
     assert_eq!(kills, KILLS);
     assert_eq!(sums.promised.values().copied().collect::<Vec<_>>(), [12; 4]);
 }

@@ -126,7 +126,7 @@ impl World {
         wrong.extend(verdict::wrong(&self.tenant, &self.receiver, &sent));
         wrong.extend(submitted.wrong(&self.tenant));
         wrong.extend(still_to_do(&self.replicas[0]).await);
-        until_done(&self.store).await;
+        books::until_done(&self.store, PATIENCE).await;
         for replica in &mut self.replicas {
             replica.until_ready().await;
             replica.stop().await;
@@ -203,14 +203,6 @@ async fn settle(tenant: &Tenant, receiver: &Receiver, sent: &[Sent], submitted: 
             (best, moved) = (progress.sum() + left, Instant::now());
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
-/// Waits until no job is left but those that come back for ever: what has left is found in Sent Items a moment later.
-async fn until_done(store: &str) {
-    let begun = Instant::now();
-    while !books::read(store).await.left_behind().is_empty() && begun.elapsed() < PATIENCE {
-        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) struct Callback {
     pub(crate) submission: String,
     pub(crate) body: Bytes,
     pub(crate) accepted: u32,
+    refused: u32,
 }
 
 #[derive(Default)]
@@ -115,7 +116,8 @@ fn read(what: &str, headers: &HeaderMap, body: &Bytes, book: &mut Book) -> Resul
         }
         return Ok(StatusCode::OK);
     }
-    let new = Callback { kind: text("/type"), submission: text("/data/id"), body: body.clone(), accepted: 0 };
+    let new =
+        Callback { kind: text("/type"), submission: text("/data/id"), body: body.clone(), accepted: 0, refused: 0 };
     if !new.submission.starts_with("sub_") || !event["timestamp"].is_string() {
         return Err(format!("callback {id} says of no submission that something became of it: {event}"));
     }
@@ -123,7 +125,9 @@ fn read(what: &str, headers: &HeaderMap, body: &Bytes, book: &mut Book) -> Resul
     if known.body != body {
         return Err(format!("callback {id} came with two bodies"));
     }
-    if fastrand::f64() < book.refuse {
+    // After the third time it would come again in five minutes.
+    if known.refused < 2 && fastrand::f64() < book.refuse {
+        known.refused += 1;
         return Ok(StatusCode::SERVICE_UNAVAILABLE);
     }
     known.accepted += 1;

@@ -181,6 +181,7 @@ impl World {
         let mut sums = Sums::default();
         let mut wrong = verdict::wrong(&self.tenant, &book, &self.desk, &mut sums);
         wrong.extend(self.doors.said_of_each(sums.sent, &self.tenant).await);
+        books::until_done(&self.store, patience).await;
         self.bridge.stop().await;
         wrong.extend(books::read(&self.store).await.left_behind());
         report(&self.setting, self.bridge.kills, &self.tenant, &sums, took);

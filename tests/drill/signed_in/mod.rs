@@ -12,8 +12,9 @@ use super::world::bridge::{Bridge, free_port};
 const SUPPORT: &str = "support@contoso.example";
 /// 32 bytes.
 const KEY: &str = "Cw3Qb4WcQ8pYp1rB7nXvH2mK5tLs9eJfUoZ6iDgAkEM=";
-/// What has not happened by then does not happen.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// What has not happened by then does not happen. After some kills and lost answers in a row a mailbox is left alone for up to
+/// six minutes.
+const DEADLINE: Duration = Duration::from_secs(400);
 
 pub(crate) struct World {
     tenant: Tenant,

@@ -3,6 +3,7 @@
 //! Read with plain SQL from outside; the store's code has no part in it.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// What the tables say.
 #[derive(Debug, Default)]
@@ -25,7 +26,16 @@ const UPKEEP: [&str; 5] = ["look", "sweep", "renew", "tidy", "audit"];
 
 type Counted = Vec<(String, i64)>;
 
-/// Reads the books of a store that nobody has open.
+/// Waits until no job is left but those that come back for ever, or for so long: what can be seen from outside is written
+/// down a moment later.
+pub(crate) async fn until_done(store: &str, patience: Duration) {
+    let begun = Instant::now();
+    while !read(store).await.left_behind().is_empty() && begun.elapsed() < patience {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Reads the books of a store.
 pub(crate) async fn read(store: &str) -> Books {
     if store.starts_with("postgres") {
         let pool = sqlx::PgPool::connect(store).await.unwrap();

@@ -17,7 +17,7 @@ use super::receiver::{Receiver, SIGNING_SECRET};
 /// it has to change as well holds it up for ten seconds each time.
 const READY_WITHIN: Duration = Duration::from_secs(90);
 /// `server.shutdown_timeout`.
-pub(crate) const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const GRACE: Duration = Duration::from_secs(30);
 
 /// The program under drill.
 pub(crate) struct Bridge {
@@ -156,7 +156,7 @@ impl Bridge {
         self.must_live();
         let begun = Instant::now();
         self.signal("TERM").await;
-        let ended = tokio::time::timeout(GRACE + Duration::from_secs(5), self.child.wait()).await;
+        let ended = tokio::time::timeout(GRACE + Duration::from_secs(30), self.child.wait()).await;
         let status = ended.unwrap_or_else(|_| panic!("the bridge does not stop\n{}", self.tail())).unwrap();
         assert_eq!(status.code(), Some(0), "{status}\n{}", self.tail());
         begun.elapsed()

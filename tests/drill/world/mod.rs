@@ -76,6 +76,7 @@ impl World {
         let mut wrong = verdict::wrong(&self.tenant, &self.receiver, &sent);
         wrong.extend(idle(&self.bridge).await);
         wrong.extend(unaccounted(&self.bridge).await);
+        books::until_done(&self.store, patience).await;
         self.bridge.stop().await;
         let books = books::read(&self.store).await;
         let messages = sent.iter().map(|it| it.messages.len()).sum();
