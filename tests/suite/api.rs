@@ -1,10 +1,15 @@
 //! The API as a client of it sees it: every answer is held against the OpenAPI document the bridge itself serves.
 
+use std::time::Duration;
+
 use jsonschema::Validator;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
 use crate::world::{Plan, client};
+
+/// Answers are waited for as long as a busy machine may take.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(120);
 
 /// A client of one bridge.
 pub(crate) struct Api {
@@ -24,7 +29,8 @@ pub(crate) struct Answer {
 impl Api {
     pub(crate) async fn of(plan: &Plan) -> Self {
         let base = format!("http://{}", plan.admin);
-        let document = client().get(format!("{base}/api/v1/openapi.json")).send().await.unwrap();
+        let document =
+            client().get(format!("{base}/api/v1/openapi.json")).timeout(ANSWERED_WITHIN).send().await.unwrap();
         Self { base, token: None, document: document.json().await.unwrap() }
     }
 
@@ -56,7 +62,7 @@ impl Api {
         body: impl Into<reqwest::Body>,
     ) -> Answer {
         let mut request = client().request(method.clone(), format!("{}/api/v1{path}", self.base));
-        request = request.timeout(std::time::Duration::from_secs(120)).body(body);
+        request = request.timeout(ANSWERED_WITHIN).body(body);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -80,6 +86,7 @@ impl Api {
 
     async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
         let mut request = client().request(method.clone(), format!("{}/api/v1{path}", self.base));
+        request = request.timeout(ANSWERED_WITHIN);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
