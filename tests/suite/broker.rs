@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::world::TURN;
+use crate::world::{TURN, until_so};
 
 /// Some of them take their time to start where much else runs.
 const UP_WITHIN: Duration = Duration::from_secs(120);
@@ -35,7 +35,15 @@ pub(crate) struct Wire {
     /// Where it begins.
     pub(crate) port: u16,
     mood: watch::Sender<Mood>,
-    opened: Arc<AtomicUsize>,
+    seen: Arc<Seen>,
+}
+
+/// What a wire has seen so far.
+#[derive(Debug, Default)]
+struct Seen {
+    opened: AtomicUsize,
+    closed: AtomicUsize,
+    heard: AtomicUsize,
 }
 
 impl Wire {
@@ -53,16 +61,20 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let own = listener.local_addr().unwrap().port();
         let (mood, moods) = watch::channel(Mood::Passing);
-        let opened = Arc::new(AtomicUsize::new(0));
-        let count = opened.clone();
+        let seen = Arc::new(Seen::default());
+        let book = seen.clone();
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                count.fetch_add(1, Ordering::SeqCst);
+                book.opened.fetch_add(1, Ordering::SeqCst);
                 let renamed = renames.then_some((place(port), place(own)));
-                tokio::spawn(carry(near, port, moods.clone(), renamed));
+                let (book, moods) = (book.clone(), moods.clone());
+                tokio::spawn(async move {
+                    carry(near, port, moods, renamed, &book.heard).await;
+                    book.closed.fetch_add(1, Ordering::SeqCst);
+                });
             }
         });
-        Self { port: own, mood, opened }
+        Self { port: own, mood, seen }
     }
 
     /// From now on.
@@ -70,9 +82,24 @@ impl Wire {
         self.mood.send(mood).unwrap();
     }
 
+    /// Cuts every connection there is. Those that are made afterwards pass.
+    pub(crate) async fn cut_once(&self) {
+        self.set(Mood::Cut);
+        until_so("the end of every connection", async || {
+            self.seen.closed.load(Ordering::SeqCst) == self.seen.opened.load(Ordering::SeqCst)
+        })
+        .await;
+        self.set(Mood::Passing);
+    }
+
     /// How many connections there were.
     pub(crate) fn opened(&self) -> usize {
-        self.opened.load(Ordering::SeqCst)
+        self.seen.opened.load(Ordering::SeqCst)
+    }
+
+    /// How many bytes of the broker's have passed.
+    pub(crate) fn heard(&self) -> usize {
+        self.seen.heard.load(Ordering::SeqCst)
     }
 }
 
@@ -83,7 +110,7 @@ fn place(port: u16) -> Vec<u8> {
 
 type Renamed = Option<(Vec<u8>, Vec<u8>)>;
 
-async fn carry(near: TcpStream, port: u16, mut moods: watch::Receiver<Mood>, renamed: Renamed) {
+async fn carry(near: TcpStream, port: u16, mut moods: watch::Receiver<Mood>, renamed: Renamed, heard: &AtomicUsize) {
     let Ok(far) = TcpStream::connect(("127.0.0.1", port)).await else { return };
     let ((mut near_in, mut near_out), (mut far_in, mut far_out)) = (near.into_split(), far.into_split());
     let out = async {
@@ -98,10 +125,13 @@ async fn carry(near: TcpStream, port: u16, mut moods: watch::Receiver<Mood>, ren
             {
                 piece[at..at + to.len()].copy_from_slice(to);
             }
-            let is_passing = *watched.borrow() == Mood::Passing;
-            if is_passing && near_out.write_all(&piece[..length]).await.is_err() {
+            if *watched.borrow() != Mood::Passing {
+                continue;
+            }
+            if near_out.write_all(&piece[..length]).await.is_err() {
                 return;
             }
+            heard.fetch_add(length, Ordering::SeqCst);
         }
         // Nor is it heard that nothing more comes.
         if *watched.borrow() == Mood::Swallowing {
