@@ -49,7 +49,7 @@ async fn a_container_of_azure_is_filled_once_and_not_written_over() {
     let key = folder.path().join("key");
     std::fs::write(&key, KEY).unwrap();
     let section = format!(
-        "kind = 'object_store'\nurl = 'az://mail/in'\ntimeout = '20s'\noptions = {{ account_name = '{ACCOUNT}', \
+        "kind = 'object_store'\nurl = 'az://mail/in'\ntimeout = '60s'\noptions = {{ account_name = '{ACCOUNT}', \
          account_key_file = '{}', endpoint = 'http://127.0.0.1:{port}/{ACCOUNT}', allow_http = 'true' }}",
         key.display()
     );

@@ -174,7 +174,7 @@ async fn a_webhook_reaches_its_receiver_by_a_proxy_on_a_private_network() {
     let receiver = Receiver::start().await;
     let proxy = Proxy::before(local(receiver.url.port().unwrap())).await;
     let egress = Egress::with_environment(&by_proxy(&proxy), |_| None).unwrap();
-    let section = "kind = 'webhook'\nurl = 'http://flows.invalid/in'\n\
+    let section = "kind = 'webhook'\nurl = 'http://flows.invalid/in'\ntimeout = '60s'\n\
                    signing_secret = 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD'";
     let destination = build(&toml::from_str(section).unwrap(), &egress, Wrist::now()).unwrap();
     assert_eq!(destination.deliver(&handover("ix_1")).await, Ok(()));
