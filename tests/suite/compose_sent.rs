@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use mailspan::app::SystemClock;
@@ -41,7 +42,9 @@ async fn office() -> (Tenant, Graph, Address) {
     let token: serde_json::Value = answer.json().await.unwrap();
     let tokens = Arc::new(One(token["access_token"].as_str().unwrap().to_owned()));
     let endpoint = tenant.graph_endpoint().parse().unwrap();
-    let graph = Graph::new(endpoint, "contoso".into(), tokens, http, Options::new(Arc::new(SystemClock)));
+    let (answer_within, idle) = (Duration::from_secs(120), Duration::from_secs(60));
+    let patient = Options { answer_within, idle, ..Options::new(Arc::new(SystemClock)) };
+    let graph = Graph::new(endpoint, "contoso".into(), tokens, http, patient);
     (tenant, graph, Address::parse("support@contoso.com").unwrap())
 }
 
