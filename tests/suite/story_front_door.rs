@@ -6,8 +6,10 @@ use std::path::Path;
 
 use mailspan_tenant::{NotificationPolicy, Options};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use serde_json::Value;
 
 use crate::world::{Bridge, Plan, SUPPORT, World, client, options, until_so};
+use crate::world_program::Program;
 
 /// A private authority.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -59,8 +61,10 @@ async fn graph_is_heard_over_tls_and_a_new_certificate_is_taken_up_while_running
     let world = World::with(options).await;
     let (cert_file, key_file) = (world.path("cert.pem"), world.path("key.pem"));
     let first = authority.issue(&cert_file, &key_file);
-    let plan = over_tls(&world, &cert_file, &key_file);
-    let bridge = Bridge::start(&plan).await;
+    let plan = over_tls(&world, &cert_file, &key_file).text("telemetry", "log", "info");
+    let program = Program::start(&plan, &world.path("mailspan.toml"));
+    plan.until_ready().await;
+    plan.until_watching().await;
     plan.until_check("mailbox", SUPPORT, "it is pushed", |it| it["mode"] == "push").await;
     assert_eq!(shown(&plan).await, first);
     world.receives("By the first");
@@ -69,12 +73,13 @@ async fn graph_is_heard_over_tls_and_a_new_certificate_is_taken_up_while_running
     std::fs::write(&cert_file, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
     let second = authority.issue(&world.path("new-cert.pem"), &world.path("new-key.pem"));
     std::fs::rename(world.path("new-key.pem"), &key_file).unwrap();
+    program.until_says("The new certificate cannot be used; the old one stays").await;
     assert_eq!(shown(&plan).await, first);
     std::fs::rename(world.path("new-cert.pem"), &cert_file).unwrap();
     until_so("the new certificate", async || shown(&plan).await == second).await;
     world.receives("By the second");
     world.inbox.until_has(&["By the first", "By the second"]).await;
-    bridge.stop().await;
+    assert_eq!(program.terminate().await, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,7 +122,8 @@ async fn only_allowed_sources_find_the_public_listener() {
         let mode = if welcome { "push" } else { "polling" };
         world.receives("Either way");
         world.inbox.until_has(&["Either way"]).await;
-        plan.until_check("mailbox", SUPPORT, mode, |it| it["mode"] == mode).await;
+        let is_so = |it: &Value| it["mode"] == mode && it["reason"].is_null() == welcome;
+        plan.until_check("mailbox", SUPPORT, mode, is_so).await;
         assert_eq!(plan.page("/health/ready").await.unwrap().0, 200);
         bridge.stop().await;
     }
