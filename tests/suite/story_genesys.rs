@@ -3,8 +3,9 @@
 use crate::genesys::{Genesys, Reply};
 use crate::world::{Bridge, Plan, SUPPORT, World, until_so, written};
 
-/// Answers that are lost are looked for at once.
-const IMPATIENT: &str = "timeout = '3s'\nsearch_after = '100ms'";
+/// Answers that are lost are looked for at once. No answer is lost because the machine stands still for a while: what is only
+/// taken once it was looked for in vain would be taken twice.
+const IMPATIENT: &str = "timeout = '10s'\nsearch_after = '100ms'";
 
 /// A schedule that is not used up by the answers that are lost on purpose, nor by those a busy machine loses.
 pub(crate) fn patient() -> String {
