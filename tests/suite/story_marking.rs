@@ -72,7 +72,7 @@ async fn nothing_is_marked_or_moved_before_every_route_has_accepted() {
     let world = World::new().await;
     let slow = crate::world::Inbox::start().await;
     slow.usually_answers(Answer::Status(500));
-    let patient = format!("retry = [\"0s\"{}]", ", \"200ms\"".repeat(150));
+    let patient = format!("retry = [\"0s\", \"200ms\"{}]", ", \"1s\"".repeat(150));
     let plan = world.bare_plan().mailbox(SUPPORT, "move_to = \"archive\"\ncategory = \"Done\"");
     let plan = plan.route("all", "", &world.inbox).route("slow", &patient, &slow);
     let bridge = Bridge::start(&plan).await;
@@ -92,7 +92,7 @@ async fn nothing_is_marked_or_moved_before_every_route_has_accepted() {
 async fn marked_when_stored_it_is_read_though_nobody_has_accepted_it_yet() {
     let world = World::new().await;
     world.inbox.usually_answers(Answer::Status(500));
-    let patient = format!("retry = [\"0s\"{}]", ", \"200ms\"".repeat(150));
+    let patient = format!("retry = [\"0s\"{}]", ", \"1s\"".repeat(150));
     let plan = world.bare_plan().mailbox(SUPPORT, "mark_read = \"stored\"").route("all", &patient, &world.inbox);
     let bridge = Bridge::start(&plan).await;
     let id = world.receives("Stored");
@@ -108,10 +108,11 @@ async fn a_mail_purged_after_delivery_does_not_hold_up_the_marks_of_others() {
     let world = World::new().await;
     let plan = world.plan();
     let bridge = Bridge::start(&plan).await;
-    world.inbox.will_answer([Answer::Late(std::time::Duration::from_millis(500))]);
+    world.inbox.will_answer([Answer::Held]);
     let purged = world.receives("Purged");
     until_so("its delivery", async || !world.inbox.received().is_empty()).await;
     world.tenant.purge_message(&purged);
+    world.inbox.release();
     let kept = world.receives("Kept");
     world.until_read(&kept).await;
     world.inbox.until_has(&["Purged", "Kept"]).await;
