@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mailspan_tenant::{Fault, FaultAction, Operation, Options, RetryAfter};
 
 use crate::office::{Office, letter, with_file};
-use crate::world::{Bridge, SUPPORT, World, options};
+use crate::world::{Bridge, SUPPORT, World, options, until_so};
 
 const SALES: &str = "sales@contoso.example";
 
@@ -75,7 +75,7 @@ async fn a_token_that_expires_within_an_upload_is_renewed_and_the_upload_goes_on
     let bridge = Bridge::start(&plan).await;
     office.world.tenant.fault(Fault::on(Operation::Upload, FaultAction::Slow(Duration::from_millis(200))));
     let id = plan.submit(&with_file(letter("Expired"), 9_000_000)).await.id();
-    crate::world::until_so("a range to come", async || office.world.tenant.counters().uploaded_bytes > 0).await;
+    until_so("a range to come", async || office.world.tenant.counters().uploaded_bytes > 0).await;
     office.world.tenant.expire_tokens();
     plan.until_state(&id, "sent", Some((&bridge, Duration::from_millis(500)))).await;
     let counted = office.world.tenant.counters();
@@ -122,11 +122,12 @@ async fn a_burst_is_taken_over_at_once_and_leaves_at_its_pace() {
     for number in 0..40 {
         ids.push(plan.submit(&letter(&format!("Burst {number}"))).await.id());
     }
+    until_so("the first to leave", async || office.world.tenant.sent_count() > 0).await;
     office.world.until_no_traffic().await;
     let at_once = office.world.tenant.sent_count();
     // What a minute allows, and the part of the next that has passed by now.
     let most = 30 + usize::try_from(begun.elapsed().as_secs()).unwrap() + 2;
-    assert!(at_once <= most && at_once >= 1, "{at_once} left at once");
+    assert!(at_once <= most, "{at_once} left at once");
     for id in &ids {
         plan.until_state(id, "sent", Some((&bridge, Duration::from_secs(1)))).await;
     }
