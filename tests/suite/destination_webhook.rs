@@ -94,9 +94,14 @@ fn webhook(rest: &str, clock: &Arc<Wrist>) -> Result<Arc<dyn Destination>, Build
     build(&config, &egress(), clock.clone())
 }
 
+/// A section that leads to this receiver, which has its time.
+fn leading_to(receiver: &Receiver) -> String {
+    let url = &receiver.url;
+    format!("url = '{url}'\nsigning_secret = '{NEW}'\nallow_private_networks = true\ntimeout = '60s'")
+}
+
 fn posting_to(receiver: &Receiver) -> Arc<dyn Destination> {
-    let rest = format!("url = '{}'\nsigning_secret = '{NEW}'\nallow_private_networks = true", receiver.url);
-    webhook(&rest, &Wrist::now()).unwrap()
+    webhook(&leading_to(receiver), &Wrist::now()).unwrap()
 }
 
 fn verified(request: &Received, secret: &str) -> bool {
@@ -127,8 +132,7 @@ async fn every_attempt_has_the_same_id_and_bytes_and_a_time_of_its_own() {
     let receiver = Receiver::start().await;
     receiver.will_answer([Answer::Status(500), Answer::DropAfterReading]);
     let clock = Wrist::now();
-    let rest = format!("url = '{}'\nsigning_secret = '{NEW}'\nallow_private_networks = true", receiver.url);
-    let destination = webhook(&rest, &clock).unwrap();
+    let destination = webhook(&leading_to(&receiver), &clock).unwrap();
     for attempt in 1..=3 {
         let outcome = destination.deliver(&Handover { attempt, ..handover("ix_1") }).await;
         assert_eq!(outcome.is_ok(), attempt == 3, "{outcome:?}");
@@ -226,8 +230,7 @@ async fn a_redirect_is_a_failure_and_is_not_followed() {
 async fn retry_after_is_honoured_in_all_its_forms() {
     let receiver = Receiver::start().await;
     let clock = Wrist::now();
-    let rest = format!("url = '{}'\nsigning_secret = '{NEW}'\nallow_private_networks = true", receiver.url);
-    let destination = webhook(&rest, &clock).unwrap();
+    let destination = webhook(&leading_to(&receiver), &clock).unwrap();
     let date = jiff::Timestamp::from_millisecond(clock.now() + 90_000).unwrap();
     let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
     let cases = [(429, "120", 120..=120), (503, "1.5", 1..=2), (429, &date, 88..=90), (500, "999999", 86_400..=86_400)];
@@ -268,13 +271,23 @@ async fn a_hung_receiver_holds_up_nobody_else() {
 
 #[tokio::test]
 async fn attempts_share_connections_whatever_was_answered() {
-    let receiver = Receiver::start().await;
-    let destination = posting_to(&receiver);
-    receiver.will_answer([Answer::Body(500, 20_000), Answer::Body(200, 60_000), Answer::Status(404)]);
-    for _ in 0..20 {
-        let _ = destination.deliver(&handover("ix_1")).await;
+    // An answer is read for a second and a connection kept for four. Where the machine stood still for so long, another one
+    // is right, and it is tried again.
+    for _ in 0..12 {
+        let receiver = Receiver::start().await;
+        let destination = posting_to(&receiver);
+        receiver.will_answer([Answer::Body(500, 20_000), Answer::Body(200, 60_000), Answer::Status(404)]);
+        let (mut longest, mut last) = (Duration::ZERO, Instant::now());
+        for _ in 0..20 {
+            let _ = destination.deliver(&handover("ix_1")).await;
+            longest = longest.max(last.elapsed());
+            last = Instant::now();
+        }
+        if longest < Duration::from_secs(1) {
+            return assert_eq!((receiver.received().len(), receiver.connections()), (20, 1));
+        }
     }
-    assert_eq!((receiver.received().len(), receiver.connections()), (20, 1));
+    panic!("the machine stands still again and again")
 }
 
 #[tokio::test]
