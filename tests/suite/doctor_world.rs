@@ -134,7 +134,8 @@ impl Clinic {
         let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.expect("doctor ends").unwrap();
         let output = said::printed(output);
         let said = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
-        let said = String::from_utf8(said).unwrap();
+        // The folder has a name of its own by chance, in which anything may stand.
+        let said = String::from_utf8(said).unwrap().replace(self.folder.path().to_str().unwrap(), "");
         let secret = self.tenant.client_secret();
         let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         for telling in [secret, &encoded, "eyJ", "PRIVATE"] {
