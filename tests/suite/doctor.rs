@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use mailspan_tenant::{Access, Fault, FaultAction, Operation, Options, Quirks};
 
+use crate::destination_conformance::NOBODY;
 use crate::doctor_world::{Clinic, SALES, changed, file};
 use crate::identity_keys::Pair;
 use crate::world::{SUPPORT, options};
-use crate::world_bridge::free_port;
 
 const ID: &str = "3f6b0d1e-7c2a-4e8f-9b10-5d4c3b2a1f0e";
 
@@ -335,10 +335,9 @@ async fn a_way_out_that_is_closed_is_told_by_where_it_ends() {
     let (toml, origin) = (clinic.plan.toml(), clinic.tenant.origin());
     let login = format!("token_endpoint = \"{origin}");
     let elsewhere = |to: &str| changed(&toml, &login, &format!("token_endpoint = \"{to}"));
-    let closed = free_port();
     for (what, to, code) in [
         ("a name nobody knows", "https://login.nowhere.invalid".to_owned(), "name_not_found"),
-        ("a port nobody listens at", format!("http://{closed}"), "connection_refused"),
+        ("a port nobody listens at", format!("http://127.0.0.1:{NOBODY}"), "connection_refused"),
     ] {
         let report = clinic.report_of(&elsewhere(&to), &[]).await;
         report.says_only(what, &[code]);
