@@ -5,7 +5,7 @@ use std::time::Duration;
 use mailspan_tenant::Quirks;
 
 use crate::doctor_world::Clinic;
-use crate::signing_in::{plan, sign_in};
+use crate::signing_in::{plan, sign_in, until_needed};
 use crate::world::{Bridge, SUPPORT, World, until_so};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,6 +21,7 @@ async fn a_delegated_mailbox_is_looked_at_by_its_sign_in() {
     assert!(check["cure"].as_str().unwrap().contains(&format!("mailspan sign-in {SUPPORT}")), "{check}");
 
     let bridge = Bridge::begin(&plan).await;
+    until_needed(&plan, "nobody has signed in").await;
     clinic.report().await.says_only("nor did anybody at the daemon", &["delegated_sign_in_needed"]);
     sign_in(&world, &plan).await;
     plan.until_check("mailbox", SUPPORT, "it is read", |it| it["status"] == "ok").await;
