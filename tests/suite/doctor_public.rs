@@ -9,9 +9,10 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::destination_conformance::NOBODY;
 use crate::doctor_site::{Authority, Issued, Life, Says, proxy, says, site};
-use crate::doctor_world::{Clinic, changed, file};
-use crate::world::{Bridge, Plan, SUPPORT, until_so};
+use crate::doctor_world::{Clinic, Report, changed, file};
+use crate::world::{Bridge, Plan, SUPPORT, until, until_so};
 use crate::world_bridge::free_port;
 
 const PLAIN: &str = "content-type: text/plain; charset=utf-8\r\n";
@@ -28,6 +29,24 @@ async fn clinic(authority: &Authority) -> Clinic {
 
 fn pushed(plan: &Plan, url: &str) -> Plan {
     plan.clone().text("sync", "mode", "push").text("server", "public_url", url)
+}
+
+/// Whether it is about the time that a handshake took, which was not to be expected: then this machine stood still.
+fn is_held_up(report: &Report, expected: &[&str]) -> bool {
+    let slow = ["handshake_slow", "handshake_too_slow"];
+    report.codes().iter().any(|it| slow.contains(&it.as_str()) && !expected.contains(&it.as_str()))
+}
+
+/// It says this alone of this plan. A look that this machine held up speaks truly of that, and is made again.
+async fn looks_like(clinic: &Clinic, plan: &Plan, what: &str, expected: &[&str]) -> Report {
+    let toml = plan.toml();
+    let report = until("a look that is not held up", async || {
+        let report = clinic.report_of(&toml, &[]).await;
+        (!is_held_up(&report, expected)).then_some(report)
+    })
+    .await;
+    report.says_only(what, expected);
+    report
 }
 
 /// `server.webhook_tls` of what an authority issued.
@@ -72,7 +91,7 @@ async fn a_proxy_is_told_from_what_lies_behind_it() {
     for (what, port, code) in [
         ("one that wants a login", proxy("407 Proxy Authentication Required").await, "proxy_refused"),
         ("one that does not let it through", proxy("403 Forbidden").await, "proxy_refused"),
-        ("one that is not there", free_port().port(), "proxy_not_reached"),
+        ("one that is not there", NOBODY, "proxy_not_reached"),
     ] {
         let report = clinic.report_of(&by(port), &[]).await;
         report.says_only(what, &[code]);
@@ -96,9 +115,8 @@ async fn a_public_url_is_tried_as_graph_would_before_the_daemon_ever_ran() {
         let plan = pushed(&clinic.plan, &url).value("server", "webhook_tls", &tls(&clinic, &issued));
         // What our own machines trust is not what Graph trusts.
         let roots = file(&clinic.path("corporate.pem"), &corporate.pem());
-        let report = clinic.report_of(&plan.value("egress", "ca_file", &roots).toml(), &[]).await;
         let expected: Vec<&str> = [AT_HOME].into_iter().chain(code).collect();
-        report.says_only(what, &expected);
+        let report = looks_like(&clinic, &plan.value("egress", "ca_file", &roots), what, &expected).await;
         let passed = report.checks.iter().filter(|it| it["check"] == "public_url" && it["state"] == "pass").count();
         let wanted = if code.is_none() {
             3
@@ -115,22 +133,21 @@ async fn a_public_url_is_tried_as_graph_would_before_the_daemon_ever_ran() {
         .says_only("http", &["public_url_not_https"]);
     let report = clinic.report_of(&pushed(&clinic.plan, "https://bridge.nowhere.invalid").toml(), &[]).await;
     report.says_only("a name nobody knows", &["public_url_name_not_found"]);
-    let url = format!("https://localhost:{}", free_port().port());
+    let url = format!("https://localhost:{NOBODY}");
     let report = clinic.report_of(&pushed(&clinic.plan, &url).toml(), &[]).await;
     report.says_only("a port that leads nowhere", &[AT_HOME, "public_url_not_reached"]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_daemons_address_is_taken_for_the_look_at_the_url_and_no_longer() {
-    let world = Authority::new();
-    let clinic = clinic(&world).await;
+/// What doctor says, and whether the daemon's address could be had before its look at the public URL, and after it.
+async fn look_with_others_at_the_address(world: &Authority) -> (Report, [std::io::Result<()>; 2]) {
+    let clinic = clinic(world).await;
     let url = format!("https://localhost:{}", clinic.plan.public.port());
     let plan =
         pushed(&clinic.plan, &url).value("server", "webhook_tls", &tls(&clinic, &world.issue("localhost", Life::Long)));
     let (address, tenant) = (plan.public, clinic.tenant.clone());
     let asked = |operation: Operation| tenant.requests().contains_key(operation.name());
     // Steps before and after it are held up, so that somebody can start the daemon meanwhile.
-    tenant.fault(Fault::on(Operation::Draft, FaultAction::Slow(Duration::from_secs(5))));
+    tenant.fault(Fault::on(Operation::Draft, FaultAction::Slow(Duration::from_secs(12))));
     tenant.set_quirks(Quirks { transport_delay: Duration::from_secs(2), ..Quirks::default() });
     let toml = plan.toml();
     let looking = clinic.report_of(&toml, &["--round-trip"]);
@@ -138,11 +155,21 @@ async fn the_daemons_address_is_taken_for_the_look_at_the_url_and_no_longer() {
         until_so("the write probe", async || asked(Operation::Draft)).await;
         let before = std::net::TcpListener::bind(address).map(drop);
         until_so("the probe mail", async || asked(Operation::SendMail)).await;
-        (before, std::net::TcpListener::bind(address).map(drop))
+        [before, std::net::TcpListener::bind(address).map(drop)]
     };
-    let (report, (before, after)) = tokio::join!(looking, starting);
+    tokio::join!(looking, starting)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemons_address_is_taken_for_the_look_at_the_url_and_no_longer() {
+    let world = Authority::new();
+    let (report, free) = until("a look that is not held up", async || {
+        let (report, free) = look_with_others_at_the_address(&world).await;
+        (!is_held_up(&report, &[])).then_some((report, free))
+    })
+    .await;
     report.says_only("all is well", &[AT_HOME]);
-    assert!(before.is_ok() && after.is_ok(), "{before:?} {after:?}");
+    assert!(free.iter().all(Result::is_ok), "{free:?}");
     let passed = report.checks.iter().filter(|it| it["check"] == "public_url" && it["state"] == "pass").count();
     assert_eq!(passed, 3, "{:#?}", report.checks);
 }
@@ -172,9 +199,9 @@ async fn what_stands_before_the_bridge_is_told_by_what_it_does_to_the_handshake(
         ("a very cold start", late(15), Some("handshake_too_slow")),
     ] {
         let port = site(&issued, answer).await;
-        let report = clinic.report_of(&pushed(&clinic.plan, &format!("https://localhost:{port}")).toml(), &[]).await;
         let expected: Vec<&str> = [AT_HOME].into_iter().chain(code).collect();
-        report.says_only(what, &expected);
+        let plan = pushed(&clinic.plan, &format!("https://localhost:{port}"));
+        looks_like(&clinic, &plan, what, &expected).await;
     }
 }
 
@@ -196,7 +223,8 @@ async fn heard(world: &Authority) -> Clinic {
 async fn a_url_that_is_reached_from_outside_only_is_no_failure() {
     let world = Authority::new();
     let clinic = heard(&world).await;
-    let router = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // One that nobody else is given once it is free again.
+    let router = TcpListener::bind(free_port()).await.unwrap();
     let url = format!("https://localhost:{}", router.local_addr().unwrap().port());
     let plan =
         pushed(&clinic.plan, &url).value("server", "webhook_tls", &tls(&clinic, &world.issue("localhost", Life::Long)));
@@ -214,7 +242,7 @@ async fn a_url_that_is_reached_from_outside_only_is_no_failure() {
     let bridge = Bridge::start(&plan).await;
     plan.until_check("mailbox", SUPPORT, "it is pushed", |it| it["mode"] == "push").await;
     plan.until_check("mailbox", "sales@", "it is pushed", |it| it["mode"] == "push").await;
-    clinic.report_of(&plan.toml(), &[]).await.says_only("it is reached", &[AT_HOME]);
+    looks_like(&clinic, &plan, "it is reached", &[AT_HOME]).await;
     // From here on the way back in is closed, as without hairpin NAT.
     routed.abort();
     assert!(routed.await.unwrap_err().is_cancelled());
@@ -243,15 +271,13 @@ async fn beside_a_running_daemon_subscriptions_are_held_against_it() {
     let bridge = Bridge::start(&plan).await;
     plan.until_check("mailbox", SUPPORT, "it is pushed", |it| it["mode"] == "push").await;
     plan.until_check("mailbox", "sales@", "it is pushed", |it| it["mode"] == "push").await;
-    let report = clinic.report_of(&plan.toml(), &[]).await;
-    report.says_only("all is well", &[AT_HOME]);
+    let report = looks_like(&clinic, &plan, "all is well", &[AT_HOME]).await;
     let pushes = report.checks.iter().filter(|it| it["check"] == "subscriptions" && it["state"] == "pass").count();
     assert_eq!(pushes, 2, "{:#?}", report.checks);
 
     let ids: Vec<String> = clinic.tenant.subscriptions_of(SUPPORT).into_iter().map(|it| it.id).collect();
     ids.iter().for_each(|it| assert!(clinic.tenant.remove_subscription(it)));
-    let report = clinic.report_of(&plan.toml(), &[]).await;
-    report.says_only("one was lost", &["subscription_missing", AT_HOME]);
+    looks_like(&clinic, &plan, "one was lost", &["subscription_missing", AT_HOME]).await;
     bridge.stop().await;
 
     // The daemon that was here is another installation for one that goes by another name.
