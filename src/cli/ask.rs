@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const MAIL_PATIENCE: Duration = Duration::from_secs(900);
 /// A daemon that is there takes a connection within this.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// And says within this that it lives: one that is busy is there all the same.
+const ALIVE_WITHIN: Duration = Duration::from_secs(30);
 /// The variable that names the file with the token.
 const TOKEN_FILE: &str = "MAILSPAN_TOKEN_FILE";
 
@@ -175,7 +177,7 @@ impl Client {
     pub(super) async fn is_there(&self) -> bool {
         let live = self.base.join("health/live");
         let Ok(live) = live else { return false };
-        self.http.get(live).timeout(CONNECT_WITHIN).send().await.is_ok_and(|it| it.status().is_success())
+        self.http.get(live).timeout(ALIVE_WITHIN).send().await.is_ok_and(|it| it.status().is_success())
     }
 
     /// What the daemon says of its own health, well or not; `None` where that is nothing.

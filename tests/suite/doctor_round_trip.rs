@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::doctor_world::{Clinic, Report, SALES, changed, file};
 use crate::receiver::Answer;
+use crate::store_world;
 use crate::world::{Bridge, Inbox, Plan, SUPPORT, mail, options, until_so};
 
 /// For a probe that arrives, and for one that does not.
@@ -67,17 +68,17 @@ async fn with_a_daemon_the_probe_is_followed_until_every_route_has_it() {
 /// What a daemon was asked of journeys: the queries, in order.
 type Asked = Arc<Mutex<Vec<HashMap<String, String>>>>;
 
-/// A daemon that knows a mail when it is asked for the second time, and has handed it over by then.
+/// A busy daemon that knows a mail when it is asked for the second time, and has handed it over by then.
 async fn daemon() -> (String, Asked) {
-    daemon_that_knows_after(1).await
+    daemon_that_knows_after(1, Duration::from_secs(6)).await
 }
 
 /// A daemon that never hears of a mail.
 async fn silent_daemon() -> (String, Asked) {
-    daemon_that_knows_after(usize::MAX).await
+    daemon_that_knows_after(usize::MAX, Duration::ZERO).await
 }
 
-async fn daemon_that_knows_after(questions: usize) -> (String, Asked) {
+async fn daemon_that_knows_after(questions: usize, busy: Duration) -> (String, Asked) {
     let asked = Asked::default();
     let trace = {
         let asked = Arc::clone(&asked);
@@ -89,8 +90,12 @@ async fn daemon_that_knows_after(questions: usize) -> (String, Asked) {
             axum::Json(json!({ "messages": if asked.len() > questions { vec![told] } else { vec![] } }))
         }
     };
+    let live = async move || {
+        tokio::time::sleep(busy).await;
+        "ok"
+    };
     let app = Router::new()
-        .route("/health/live", get(async || "ok"))
+        .route("/health/live", get(live))
         .route("/api/v1/messages", get(async || axum::Json(json!({ "items": [] }))))
         .route("/api/v1/trace", get(trace));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -191,7 +196,7 @@ async fn a_probe_that_is_held_up_is_told_by_who_holds_it() {
     let plan = plan_with(&clinic, &inbox, "retry = [\"0s\", \"1h\"]");
     let bridge = Bridge::start(&plan).await;
     inbox.usually_answers(Answer::Late(Duration::from_secs(300)));
-    let report = clinic.report_of(&plan.toml(), &["--round-trip", "--wait", "15s"]).await;
+    let report = clinic.report_of(&plan.toml(), &["--round-trip", "--wait", "30s"]).await;
     report.says_only("a receiver that hangs", &["probe_stuck"]);
     assert_eq!(left(&clinic), 0);
 
@@ -199,6 +204,11 @@ async fn a_probe_that_is_held_up_is_told_by_who_holds_it() {
     let paused = crate::world::client().post(format!("http://{}/api/v1/mailboxes/{SUPPORT}/pause", plan.admin));
     assert!(paused.send().await.unwrap().status().is_success());
     until_so("a paused mailbox", async || plan.check("mailbox", SUPPORT).await["mode"] == "paused").await;
+    // What was begun before goes on to its end.
+    let store = store_world::World::at(&format!("sqlite:{}", clinic.path("mailspan.db").display()));
+    let held =
+        "SELECT COUNT(*) FROM jobs WHERE leased_until IS NOT NULL AND parked_at IS NULL AND lane LIKE 'mailbox:%'";
+    until_so("nothing begun in it", async || store.count(held).await == 0).await;
     let report = clinic.report_of(&plan.toml(), &TRIP).await;
     report.says_only("a mailbox that is paused", &["probe_not_found"]);
     assert_eq!(left(&clinic), 0);
@@ -257,11 +267,11 @@ async fn who_is_stopped_removes_what_was_made_first() {
     let toml = clinic.plan.toml();
     let sent = async || until_so("the probe mail", async || clinic.tenant.sent().len() == 2).await;
     clinic.tenant.set_quirks(Quirks { transport_delay: Duration::from_secs(2), ..Quirks::default() });
-    let report = clinic.report_until(&toml, &["--round-trip"], "INT", sent()).await;
+    let (url, _) = silent_daemon().await;
+    let report = clinic.report_until(&toml, &["--round-trip", "--server", &url], "INT", sent()).await;
     report.says_only("Ctrl-C, with probes on their way", &["stopped"]);
     assert_eq!(left(&clinic), 0, "{:#?}", clinic.tenant.messages(SUPPORT));
 
-    let (url, _) = silent_daemon().await;
     let inboxes = || [SUPPORT, SALES].into_iter().flat_map(|it| clinic.tenant.messages(it));
     let arrived = until_so("a probe mail in each inbox", async || {
         inboxes().filter(|it| it.folder == "inbox" && it.subject.starts_with(SUBJECT)).count() == 2
@@ -271,7 +281,7 @@ async fn who_is_stopped_removes_what_was_made_first() {
     assert_eq!(left(&clinic), 0, "{:#?}", clinic.tenant.messages(SUPPORT));
 
     let drafted = until_so("a draft", async || !clinic.drafts().is_empty());
-    clinic.tenant.fault(Fault::on(Operation::PermanentDelete, FaultAction::Slow(Duration::from_secs(5))).times(2));
+    clinic.tenant.fault(Fault::on(Operation::PermanentDelete, FaultAction::Slow(Duration::from_secs(12))).times(2));
     clinic.report_until(&toml, &[], "INT", drafted).await.says_only("Ctrl-C, with drafts", &["stopped"]);
     assert_eq!(left(&clinic), 0, "{:#?}", clinic.tenant.messages(SUPPORT));
 }
@@ -284,4 +294,20 @@ async fn who_is_stopped_before_the_probe_arrives_says_that_it_is_left() {
     let args = ["--round-trip", "--mailbox", SUPPORT];
     let report = clinic.report_until(&clinic.plan.toml(), &args, "INT", sent).await;
     report.says_only("Ctrl-C, with a probe that does not come", &["probe_left_behind", "stopped"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_stopped_finds_a_probe_that_arrives_while_a_look_takes_its_time() {
+    let clinic = Clinic::new().await;
+    clinic.tenant.set_quirks(Quirks { transport_delay: Duration::from_secs(2), ..Quirks::default() });
+    // The write probe looks for drafts, the trip into two folders for old probes and for its own as soon as that has left.
+    // The look after these is the first after the stop or the one that follows it.
+    let hang = FaultAction::Hang(Duration::from_secs(6));
+    let fault = clinic.tenant.fault(Fault::on(Operation::List, hang).after(4).times(1));
+    let sent = until_so("the probe mail", async || clinic.tenant.sent().len() == 1);
+    let (url, _) = silent_daemon().await;
+    let args = ["--round-trip", "--mailbox", SUPPORT, "--server", &url];
+    let report = clinic.report_until(&clinic.plan.toml(), &args, "INT", sent).await;
+    report.says_only("Ctrl-C, with a probe on its way and a slow Graph", &["stopped"]);
+    assert_eq!((clinic.tenant.fault_hits(fault), left(&clinic)), (1, 0), "{:#?}", clinic.tenant.messages(SUPPORT));
 }

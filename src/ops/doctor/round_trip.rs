@@ -195,8 +195,13 @@ impl Trip<'_> {
     /// Somebody stopped it: a probe that is about to arrive is waited for, so that it can be removed.
     async fn stopped(&self) -> Finding {
         let (begun, mut turns) = (Instant::now(), Turns::default());
-        while self.look().await.is_none() {
-            if begun.elapsed() > GRACE {
+        loop {
+            // What arrives while a look takes its time is found by the next one.
+            let waited = begun.elapsed();
+            if self.look().await.is_some() {
+                break;
+            }
+            if waited > GRACE {
                 let why = "it had not arrived yet".to_owned();
                 return self.found(&codes::PROBE_LEFT_BEHIND, vec![("graph", why)]);
             }
