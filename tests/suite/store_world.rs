@@ -3,8 +3,10 @@
 //! `MAILSPAN_TEST_POSTGRES` names a server, such as `postgres://postgres@127.0.0.1:5432/postgres`; each story gets a
 //! database of its own there. `off` leaves PostgreSQL out; without the variable its half of the suite fails.
 
+use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mailspan::model::address::Address;
@@ -13,9 +15,12 @@ use mailspan::model::ids;
 use mailspan::model::subject::Subject;
 use mailspan::model::thread::Clues;
 use mailspan::model::work::{Claim, Job, Lane, MailboxId, Work};
-use mailspan::store::{Accept, Breaker, Claims, Found, FoundBy, MarkWhen, NewDelivery, Room, Seal, Store};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row as _};
+use mailspan::store::{Accept, Breaker, Claims, Found, FoundBy, MarkWhen, NewDelivery, Room, Seal, Store, StoreError};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection, Executor, PgConnection, Row as _, SqliteConnection};
 
+/// Somebody who writes to the file, or closes it, waits for the disk.
+const BUSY: Duration = Duration::from_secs(60);
 pub(crate) const START: UnixMillis = 1_800_000_000_000;
 pub(crate) const LEASE: i64 = 60_000;
 
@@ -89,10 +94,14 @@ impl World {
         self.url.starts_with("sqlite:")
     }
 
+    async fn file(&self) -> SqliteConnection {
+        SqliteConnectOptions::from_str(&self.url).unwrap().busy_timeout(BUSY).connect().await.unwrap()
+    }
+
     /// Says something to the database behind the store's back.
     pub(crate) async fn execute(&self, sql: &str) {
         if self.is_sqlite() {
-            let mut connection = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
+            let mut connection = self.file().await;
             connection.execute(AssertSqlSafe(sql.to_owned())).await.unwrap();
         } else {
             execute(&self.url, sql.to_owned()).await;
@@ -103,7 +112,7 @@ impl World {
     pub(crate) async fn count(&self, question: &str) -> i64 {
         let question = AssertSqlSafe(question.to_owned());
         if self.is_sqlite() {
-            let mut connection = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
+            let mut connection = self.file().await;
             sqlx::query(question).fetch_one(&mut connection).await.unwrap().get(0)
         } else {
             let mut connection = PgConnection::connect(&self.url).await.unwrap();
@@ -182,6 +191,18 @@ pub(crate) fn room(lane: &Lane, room: u32) -> Room {
 
 pub(crate) async fn claim(store: &Store, lane: &Lane, n: u32) -> Claims {
     store.claim(vec![room(lane, n)]).await.unwrap()
+}
+
+/// What a store answers that loses its database now and then, once it can be asked.
+pub(crate) async fn answered<T>(mut ask: impl AsyncFnMut() -> Result<T, StoreError>) -> T {
+    let begun = Instant::now();
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => assert!(error.may_pass() && begun.elapsed() < BUSY, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// The one job that is due in a lane.
