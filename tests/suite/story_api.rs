@@ -126,12 +126,13 @@ async fn a_look_asked_for_by_hand_finds_mail_at_once() {
     let plan = world.plan().text("sync", "mode", "poll").text("sync", "poll_interval", "1h");
     let plan = plan.text("sync", "sweep_interval", "1h");
     let bridge = Bridge::start(&plan).await;
-    world.until_no_traffic().await;
+    world.until_at_rest().await;
     world.receives("Invoice 4711");
     let api = Api::of(&plan).await;
     let due = api.post(&format!("/mailboxes/contoso%2F{SUPPORT}/sync"), json!({})).await;
     assert_eq!((due.status, due.body["due"].as_str()), (202, Some("look")));
     world.inbox.until_has(&["Invoice 4711"]).await;
+    assert_eq!(world.texts("SELECT found_by FROM messages").await, ["poll"], "no sweep came first");
     bridge.stop().await;
 }
 
