@@ -151,12 +151,16 @@ fn router(desk: Arc<Desk>) -> Router {
 
 async fn take(State(desk): State<Arc<Desk>>, ConnectInfo(line): ConnectInfo<Line>, request: Request) -> Response {
     let scripted = desk.script.lock().unwrap().pop_front();
-    let answer = scripted.or_else(|| desk.usual.lock().unwrap().clone()).unwrap_or(Answer::Status(200));
+    let answer = scripted.clone().or_else(|| desk.usual.lock().unwrap().clone()).unwrap_or(Answer::Status(200));
     if let Answer::DropBeforeReading = answer {
         return line.cut();
     }
     let (head, body) = request.into_parts();
-    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    // Whoever dies while it speaks has asked nothing.
+    let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
+        scripted.into_iter().for_each(|it| desk.script.lock().unwrap().push_front(it));
+        return line.cut();
+    };
     let path = head.uri.path().to_owned();
     let accepted = answer.accepts();
     let (method, headers, at) = (head.method, head.headers, Instant::now());
