@@ -3,13 +3,14 @@
 //! Where its programs are not installed, or a pooler is not, the tests that need them say that they were left out.
 
 use std::ffi::OsStr;
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What has not come up by then does not.
-const UP_WITHIN: Duration = Duration::from_secs(60);
+const UP_WITHIN: Duration = Duration::from_secs(300);
 
 /// A server with a folder of its own. It goes with the test.
 pub(crate) struct OwnPostgres {
@@ -30,10 +31,12 @@ impl OwnPostgres {
         let folder = tempfile::Builder::new().prefix("mailspan-postgres").tempdir().unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         let settings = settings.iter().map(|it| (*it).to_owned()).collect();
-        let own = Self { folder, programs, settings, port: free_port() };
+        let held = free_port();
+        let own = Self { folder, programs, settings, port: port_of(&held) };
         let data = own.path("data");
         let mut made = own.as_postgres(&own.programs.join("initdb"));
         run(made.arg("-D").arg(&data).args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync"]));
+        drop(held);
         own.start_again();
         Some(own)
     }
@@ -70,7 +73,7 @@ impl OwnPostgres {
         run(start
             .arg("-D")
             .arg(self.path("data"))
-            .args(["-w", "-s", "-l"])
+            .args(["-w", "-s", "-t", &UP_WITHIN.as_secs().to_string(), "-l"])
             .arg(self.path("log"))
             .args(["start", "-o", &options]));
     }
@@ -78,7 +81,8 @@ impl OwnPostgres {
     /// Stops it: `fast` cuts every connection, `immediate` is a crash.
     pub(crate) fn stop(&self, mode: &str) {
         let mut stop = self.as_postgres(&self.programs.join("pg_ctl"));
-        run(stop.arg("-D").arg(self.path("data")).args(["-w", "-s", "-m", mode, "stop"]));
+        let within = UP_WITHIN.as_secs().to_string();
+        run(stop.arg("-D").arg(self.path("data")).args(["-w", "-s", "-t", &within, "-m", mode, "stop"]));
     }
 
     /// A program run as a user that PostgreSQL accepts, in its folder.
@@ -104,7 +108,8 @@ impl OwnPostgres {
             println!("SKIPPED: pgbouncer is not installed");
             return None;
         };
-        let port = free_port();
+        let held = free_port();
+        let port = port_of(&held);
         // Where a session belongs to one client as long as it likes, there must be one for each.
         let sessions = if mode == "session" { 60 } else { 6 };
         let text = format!(
@@ -117,6 +122,7 @@ impl OwnPostgres {
         let config = self.write("pgbouncer.ini", &text);
         let log = std::fs::File::create(self.path("pgbouncer.log")).unwrap();
         let mut command = self.as_postgres(program);
+        drop(held);
         let child = command.arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let pooler = Pooler { child, port };
         let begun = Instant::now();
@@ -175,8 +181,18 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|it| it.uid() == 0)
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// A port, held until it is needed. It lies below those that the system hands out: one of those could go to somebody else
+/// while its server is stopped, even to whoever tries to reach that server there.
+fn free_port() -> TcpListener {
+    const FIRST: u32 = 30_000;
+    const SPAN: u32 = 2_700;
+    let own = std::process::id().wrapping_mul(4);
+    let mut ports = (0..SPAN).map(|n| FIRST + own.wrapping_add(n) % SPAN);
+    ports.find_map(|port| TcpListener::bind(("127.0.0.1", u16::try_from(port).unwrap())).ok()).unwrap()
+}
+
+fn port_of(held: &TcpListener) -> u16 {
+    held.local_addr().unwrap().port()
 }
 
 fn run(command: &mut Command) {
