@@ -2,15 +2,16 @@
 //!
 //! It starts slowly, so tests share it where they can: each has a virtual host of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::broker::{Running, aside, installed};
-use crate::world::until;
+use crate::world::until_so;
 
 /// A virtual host with an exchange `in`, and a queue `mail` behind its routing key `support`.
 pub(crate) struct Rabbit {
@@ -26,9 +27,12 @@ struct Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
-        // The script stops what it started, which being killed would keep it from.
-        let _ = Command::new("kill").arg(self.running.0.id().to_string()).status();
-        let _ = self.running.0.wait();
+        // The script stops what it started, which being killed would keep it from. Where it has ended, its number may be
+        // somebody else's.
+        if matches!(self.running.0.try_wait(), Ok(None)) {
+            let _ = Command::new("kill").arg(self.running.0.id().to_string()).status();
+            let _ = self.running.0.wait();
+        }
     }
 }
 
@@ -76,16 +80,23 @@ impl Rabbit {
         answer
     }
 
-    /// Closes every connection to this virtual host, as a broker does that stops.
+    /// Closes every connection to this virtual host, as a broker does that stops. It lists one some seconds after it was
+    /// opened, at first without its name, and perhaps still when it is gone.
     pub(crate) async fn close_all(&self) {
-        let connections = until("connections are listed", async || {
+        until_so("connections are listed and closed", async || {
             let listed = self.ask(Method::GET, &format!("vhosts/{}/connections", self.virtual_host), Value::Null).await;
-            listed.as_array().filter(|it| it.iter().any(|it| it["name"].is_string())).cloned()
-        });
-        for connection in connections.await {
-            let name = connection["name"].as_str().unwrap().replace(' ', "%20").replace('>', "%3E");
-            self.ask(Method::DELETE, &format!("connections/{name}"), Value::Null).await;
-        }
+            let listed = listed.as_array().cloned().unwrap_or_default();
+            let names: Vec<&str> = listed.iter().filter_map(|it| it["name"].as_str()).collect();
+            let mut closed = 0;
+            for name in &names {
+                let path = format!("connections/{}", name.replace(' ', "%20").replace('>', "%3E"));
+                let (status, answer) = call(self.port, Method::DELETE, &path, Value::Null).await;
+                assert!(status.is_success() || status == StatusCode::NOT_FOUND, "{path}: {status} {answer}");
+                closed += usize::from(status.is_success());
+            }
+            closed > 0 && names.len() == listed.len()
+        })
+        .await;
     }
 
     /// What the queue holds; it stays there.
@@ -103,7 +114,8 @@ impl Rabbit {
     pub(crate) fn ids(&self) -> Vec<String> {
         let mut ids: Vec<String> =
             self.kept().iter().map(|it| it.properties["message_id"].as_str().unwrap().to_owned()).collect();
-        ids.dedup();
+        let mut seen = HashSet::new();
+        ids.retain(|it| seen.insert(it.clone()));
         ids
     }
 
@@ -120,7 +132,7 @@ pub(crate) fn section(port: u16, virtual_host: &str, more: &str) -> String {
     )
 }
 
-async fn call(port: u16, method: Method, path: &str, body: Value) -> (reqwest::StatusCode, Value) {
+async fn call(port: u16, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
     let url = format!("http://127.0.0.1:{}/api/{path}", port + 10_000);
     let mut request = reqwest::Client::new().request(method, url).basic_auth("guest", Some("guest"));
     if !body.is_null() {
@@ -131,14 +143,33 @@ async fn call(port: u16, method: Method, path: &str, body: Value) -> (reqwest::S
 }
 
 async fn own() -> (u16, Option<Own>) {
+    // A port that was free a moment ago may be taken by now.
+    for _ in 0..5 {
+        let port = free_port();
+        if let Some(own) = started(port).await {
+            return (port, Some(own));
+        }
+    }
+    panic!("RabbitMQ does not start");
+}
+
+/// One of which those that are counted from it are free as well.
+fn free_port() -> u16 {
+    let begin = std::process::id() % 5_000;
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let ports = (0..5_000).map(|n| 20_000 + u16::try_from((begin + n) % 5_000).unwrap());
+    let found = ports.into_iter().find(|it| [0, 10_000, 20_000, 25_000].into_iter().all(|more| is_free(it + more)));
+    found.expect("one of so many ports is free")
+}
+
+/// `None`: it ended again.
+async fn started(port: u16) -> Option<Own> {
     let folder = tempfile::Builder::new().prefix("mailspan-rabbit").tempdir_in("/var/tmp").unwrap();
     assert!(Command::new("chmod").arg("755").arg(folder.path()).status().unwrap().success());
-    // Four more ports are counted from it.
-    let port = 20_000 + u16::try_from(std::process::id() % 5_000).unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rabbitmq");
     let mut program = Command::new(script);
     program.arg(folder.path().join("node")).arg(port.to_string()).stdout(Stdio::null()).stderr(Stdio::null());
-    let own = Own { running: Running(program.spawn().unwrap()), _folder: folder };
+    let mut own = Own { running: Running(program.spawn().unwrap()), _folder: folder };
     let client = reqwest::Client::new();
     let overview = format!("http://127.0.0.1:{}/api/overview", port + 10_000);
     let began = std::time::Instant::now();
@@ -149,10 +180,13 @@ async fn own() -> (u16, Option<Own>) {
         .await
         .is_ok_and(|it| it.status().is_success())
     {
-        assert!(began.elapsed().as_secs() < 120, "RabbitMQ did not start");
+        if own.running.0.try_wait().unwrap().is_some() {
+            return None;
+        }
+        assert!(began.elapsed().as_secs() < 300, "RabbitMQ did not start");
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
-    (port, Some(own))
+    Some(own)
 }
 
 /// A message's headers.
