@@ -15,23 +15,23 @@ import json, sys
 from confluent_kafka import Consumer, Producer, TopicPartition, KafkaError
 own = Producer({'bootstrap.servers': 'none', 'test.mock.num.brokers': int(sys.argv[1]), 'log_level': 0,
                 'allow.auto.create.topics': True, 'message.max.bytes': 1000000})
-while not own.list_topics('mail', timeout=60).topics['mail'].partitions:
+while not own.list_topics('mail', timeout=120).topics['mail'].partitions:
     pass
-brokers = [f'{it.host}:{it.port}' for it in own.list_topics(timeout=60).brokers.values()]
+brokers = [f'{it.host}:{it.port}' for it in own.list_topics(timeout=120).brokers.values()]
 print(json.dumps(brokers), flush=True)
 for _ in sys.stdin:
-    partitions = own.list_topics('mail', timeout=60).topics['mail'].partitions
+    partitions = own.list_topics('mail', timeout=120).topics['mail'].partitions
     reader = Consumer({'bootstrap.servers': ','.join(brokers), 'group.id': 'test', 'enable.partition.eof': True,
                        'auto.offset.reset': 'earliest', 'check.crcs': True, 'log_level': 0})
     reader.assign([TopicPartition('mail', it, 0) for it in partitions])
-    left, found = len(partitions), []
+    left, found = set(partitions), []
     while left:
-        it = reader.poll(60)
-        if it is None:
-            break
+        it = reader.poll(120)
+        assert it is not None, 'the cluster says nothing'
         if it.error():
             assert it.error().code() == KafkaError._PARTITION_EOF, it.error()
-            left -= 1
+            # The end of one may be told twice, when something was added to it meanwhile.
+            left.discard(it.partition())
             continue
         found.append({'key': it.key().decode(), 'value': it.value().decode(), 'partition': it.partition(),
                       'timestamp': it.timestamp()[1], 'headers': {k: v.decode() for k, v in it.headers() or []}})
