@@ -1,15 +1,19 @@
 //! A real NATS server with JetStream, and a stream to look into.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
-use async_nats::jetstream::{self, Context};
+use async_nats::jetstream::{self, Context, ErrorCode};
 use tempfile::TempDir;
 
 use crate::broker::{Running, aside, installed, until_listens};
 use crate::world_bridge::free_port;
 
 pub(crate) const PASSWORD: &str = "hunter2";
+/// What the server has not answered by then it does not answer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The server. It ends when it is dropped.
 pub(crate) struct Server {
@@ -74,7 +78,9 @@ impl Server {
     }
 
     async fn context(port: u16) -> Context {
-        let options = async_nats::ConnectOptions::with_user_and_password("bridge".into(), PASSWORD.into());
+        let options = async_nats::ConnectOptions::with_user_and_password("bridge".into(), PASSWORD.into())
+            .connection_timeout(PATIENCE)
+            .request_timeout(Some(PATIENCE));
         jetstream::new(options.connect(("127.0.0.1", port).into_url()).await.unwrap())
     }
 
@@ -89,7 +95,15 @@ impl Server {
     pub(crate) fn kept(&self) -> Vec<Kept> {
         let port = self.port;
         aside(async move {
-            let Ok(stream) = Self::context(port).await.get_stream("MAIL").await else { return Vec::new() };
+            let stream = match Self::context(port).await.get_stream("MAIL").await {
+                Ok(stream) => stream,
+                Err(error) => match error.kind() {
+                    GetStreamErrorKind::JetStream(it) if it.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+                        return Vec::new();
+                    }
+                    _ => panic!("the stream cannot be looked into: {error}"),
+                },
+            };
             let mut kept = Vec::new();
             for number in 1..=stream.cached_info().state.last_sequence {
                 let it = stream.get_raw_message(number).await.unwrap();
