@@ -209,9 +209,9 @@ impl Server {
                     continue;
                 }
                 "AUTH" if rest.eq_ignore_ascii_case("LOGIN") => {
-                    line.write_all(b"334 VXNlcm5hbWU6\r\n").await.ok()?;
+                    say(&mut line, "334 VXNlcm5hbWU6\r\n").await?;
                     let user = self.command(&mut line).await?;
-                    line.write_all(b"334 UGFzc3dvcmQ6\r\n").await.ok()?;
+                    say(&mut line, "334 UGFzc3dvcmQ6\r\n").await?;
                     let password = self.command(&mut line).await?;
                     login = Some(format!("LOGIN {user} {password}"));
                     self.answer(&mut line, Step::Login, "235 2.7.0 welcome\r\n").await?
@@ -284,7 +284,7 @@ impl Server {
         }
         match act {
             Some(act) => perform(line, act).await,
-            None => line.write_all(b"250 2.0.0 taken\r\n").await.ok(),
+            None => say(line, "250 2.0.0 taken\r\n").await,
         }
     }
 
@@ -292,7 +292,7 @@ impl Server {
     async fn answer(&self, line: &mut Line, step: Step, usual: &str) -> Option<bool> {
         match self.act(step) {
             Some(act) => perform(line, act).await.map(|()| false),
-            None => line.write_all(usual.as_bytes()).await.ok().map(|()| true),
+            None => say(line, usual).await.map(|()| true),
         }
     }
 
@@ -303,12 +303,17 @@ impl Server {
     }
 }
 
+/// TLS keeps back what the socket does not take at once, and nothing but this sends it on.
+async fn say(line: &mut Line, text: &str) -> Going {
+    line.write_all(text.as_bytes()).await.ok()?;
+    line.flush().await.ok()
+}
+
 async fn perform(line: &mut Line, act: Act) -> Going {
     match act {
-        Act::Say(text) => line.write_all(text.as_bytes()).await.ok(),
+        Act::Say(text) => say(line, text).await,
         Act::SayAndDrop(text) => {
-            line.write_all(text.as_bytes()).await.ok()?;
-            line.flush().await.ok()?;
+            say(line, text).await?;
             None
         }
         Act::Drop => None,
