@@ -48,6 +48,11 @@ fn book(end: &str) -> Option<File> {
     Some(File::options().create(true).append(true).open(path).unwrap())
 }
 
+/// In one piece: others append to the same file.
+fn write(book: &mut File, text: &str) {
+    book.write_all(text.as_bytes()).unwrap();
+}
+
 /// Where a bridge within this process writes its log lines, where they are kept.
 pub(crate) fn log() -> Option<Mutex<File>> {
     book("said").map(Mutex::new)
@@ -56,7 +61,7 @@ pub(crate) fn log() -> Option<Mutex<File>> {
 /// Something was said.
 pub(crate) fn heard(text: &str) {
     if let Some(mut book) = book("said") {
-        writeln!(book, "{text}").unwrap();
+        write(&mut book, &format!("{text}\n"));
     }
 }
 
@@ -90,7 +95,7 @@ pub(crate) fn kept_secret(text: &str) {
 
 fn confide(secret: &str) {
     if let Some(mut book) = book("secrets") {
-        writeln!(book, "{}", serde_json::Value::from(secret)).unwrap();
+        write(&mut book, &format!("{}\n", serde_json::Value::from(secret)));
     }
 }
 
