@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::world::until;
+use crate::broker::until_listens;
 use crate::world_bridge::free_port;
 
 /// A Postfix that is running.
@@ -56,7 +56,7 @@ impl Postfix {
             .spawn()
             .unwrap();
         let postfix = Self { running, folder, port };
-        until("Postfix listens", async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()).await;
+        until_listens(([127, 0, 0, 1], port).into()).await;
         Some(postfix)
     }
 
