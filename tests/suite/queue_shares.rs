@@ -17,6 +17,10 @@ use crate::store_world::*;
 use crate::world::DEADLINE;
 
 const SHARE: u32 = 100;
+/// Nothing that hangs is given up while a story lasts.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
+/// A turn of whoever waits: of these there are none while the machine stands still.
+const TURN: Duration = Duration::from_millis(5);
 
 /// Mailboxes never answer; routes do at once.
 #[derive(Default)]
@@ -38,7 +42,7 @@ impl Works for HangingTenant {
     }
 
     fn plan(&self, _: &Work) -> Plan {
-        Plan { timeout: Duration::from_secs(60), backoff: Backoff { steps: vec![Duration::ZERO], then: Then::Repeat } }
+        Plan { timeout: NEVER, backoff: Backoff { steps: vec![Duration::ZERO], then: Then::Repeat } }
     }
 
     fn room(&self, _: &Lane) -> u32 {
@@ -54,7 +58,7 @@ impl Works for HangingTenant {
     }
 
     fn longest(&self, _: &Lane) -> Duration {
-        Duration::from_secs(60)
+        NEVER
     }
 
     fn stands(&self, _: &Lane, _: &Standing) {}
@@ -81,8 +85,10 @@ async fn a_tenant_that_hangs_takes_nothing_from_a_route() {
 
     stop.cancel();
     running.await.unwrap();
+    let held = "SELECT COUNT(*) FROM jobs WHERE leased_until IS NOT NULL";
+    crate::world::until_so("what was in flight is given back", async || world.count(held).await == 0).await;
     let waiting: u64 = store.counts().await.unwrap().iter().map(|lane| lane.waiting).sum();
-    assert_eq!(waiting, 600, "what was in flight is given back");
+    assert_eq!(waiting, 600, "and nothing of it is lost");
 }
 
 #[tokio::test]
@@ -112,10 +118,14 @@ async fn what_a_step_of_the_clock_made_due_is_begun_at_once() {
     for delivered in 1..=3 {
         turns(2).await;
         assert_eq!(works.delivered.load(Ordering::SeqCst), delivered - 1, "nothing is due");
-        // Long before the table is read of itself, which is every half a minute.
+        // Before the table is read of itself, which is every half a minute.
         world.pass(hour);
-        let begun = until(|| works.delivered.load(Ordering::SeqCst) == delivered);
-        tokio::time::timeout(Duration::from_secs(20), begun).await.expect("the step is noticed");
+        let mut turns_left = 3_500;
+        while works.delivered.load(Ordering::SeqCst) < delivered {
+            assert!(turns_left > 0, "the step is not noticed");
+            turns_left -= 1;
+            tokio::time::sleep(TURN).await;
+        }
     }
     stop.cancel();
     running.await.unwrap();
@@ -124,7 +134,7 @@ async fn what_a_step_of_the_clock_made_due_is_begun_at_once() {
 async fn until(mut reached: impl FnMut() -> bool) {
     let waiting = async {
         while !reached() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(TURN).await;
         }
     };
     tokio::time::timeout(DEADLINE, waiting).await.expect("it comes to pass");
