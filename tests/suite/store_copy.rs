@@ -10,6 +10,7 @@ use mailspan::store::{End, Presence, Store, StoreError, copy};
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 
 use crate::store_world::*;
+use crate::world::until_so;
 
 /// A table's columns: name, type in lower case, whether it may be empty, its place in the key.
 type Columns = Vec<(String, String, bool, i64)>;
@@ -67,6 +68,8 @@ async fn everything(world: &World, known: &World) -> BTreeMap<&'static str, Vec<
 /// Fills every table with rows of every kind of value, in the words of SQLite.
 async fn fill(world: &World, rows: i64) {
     let mut connection = SqliteConnection::connect(&world.url).await.unwrap();
+    // Each by itself would wait for the disk.
+    let mut all = connection.begin().await.unwrap();
     for table in COPIED {
         let columns = columns_of(world, table.name).await;
         let names: Vec<&str> = columns.iter().map(|it| it.0.as_str()).collect();
@@ -80,10 +83,11 @@ async fn fill(world: &World, rows: i64) {
             };
             let values: Vec<String> = columns.iter().map(value).collect();
             let insert = format!("INSERT INTO {} ({}) VALUES ({})", table.name, names.join(", "), values.join(", "));
-            let written = sqlx::query(AssertSqlSafe(insert.clone())).execute(&mut connection).await;
+            let written = sqlx::query(AssertSqlSafe(insert.clone())).execute(&mut *all).await;
             written.unwrap_or_else(|it| panic!("{insert}: {it}"));
         }
     }
+    all.commit().await.unwrap();
 }
 
 #[tokio::test]
@@ -213,14 +217,13 @@ async fn who_works_on_a_server_is_found_by_what_he_shows_whatever_his_clock_says
     let (living, clock) = (store.clone(), server.clock.clone());
     let beats = tokio::spawn(async move {
         loop {
-            living.beat(shows("mailspan-0")).await.unwrap();
+            // Where one is not taken, the next is.
+            let _ = living.beat(shows("mailspan-0")).await;
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
             clock.pass(200);
         }
     });
-    while server.count("SELECT COUNT(*) FROM replicas").await == 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    until_so("a replica shows itself", async || server.count("SELECT COUNT(*) FROM replicas").await > 0).await;
     let refused = refusal(copy(&server.url, &target.url, server.now() + 3_600_000, |_| ()).await);
     assert!(refused.contains("in use by mailspan-0"), "{refused}");
     beats.abort();
