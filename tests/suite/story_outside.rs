@@ -4,7 +4,6 @@
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -79,8 +78,8 @@ async fn a_failing_route_degrades_the_health_and_names_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_it_drains_the_bridge_is_live_but_not_ready() {
     let world = World::new().await;
-    // Long enough to look at it meanwhile, and well within the time it gets.
-    world.inbox.usually_answers(Answer::Late(Duration::from_secs(5)));
+    // It drains for as long as somebody looks at it.
+    world.inbox.usually_answers(Answer::Held);
     let plan = world.bare_plan().mailbox(SUPPORT, "").route_to("all", "", &awaited(&world.inbox));
     let plan = plan.text("server", "shutdown_timeout", "60s");
     let bridge = Bridge::start(&plan).await;
@@ -89,6 +88,7 @@ async fn while_it_drains_the_bridge_is_live_but_not_ready() {
     bridge.ask_to_stop();
     until_so("503 from /health/ready", async || plan.page("/health/ready").await.is_some_and(|it| it.0 == 503)).await;
     assert_eq!(plan.page("/health/live").await.unwrap().0, 200);
+    world.inbox.release();
     bridge.stop().await;
     // The attempt in flight got its time, and its end is on record.
     assert_eq!(world.inbox.received().len(), 1);
@@ -140,7 +140,7 @@ async fn no_log_line_holds_an_address_a_subject_a_body_or_a_secret() {
     let world = World::new().await;
     world.inbox.will_answer([Answer::Status(500), Answer::DropBeforeReading]);
     let plan = world.plan().text("telemetry", "log", "debug").text("telemetry", "format", "json");
-    let program = Program::start(&plan, &world.path("mailspan.toml"));
+    let mut program = Program::start(&plan, &world.path("mailspan.toml"));
     plan.until_ready().await;
     plan.until_watching().await;
     let head = format!(
@@ -156,7 +156,9 @@ async fn no_log_line_holds_an_address_a_subject_a_body_or_a_secret() {
     }
     let subscribed = async || world.tenant.subscriptions_of(SUPPORT).pop().and_then(|it| it.client_state);
     let state = until("a subscription", subscribed).await;
-    let log = program.log();
+    program.signal("TERM").await;
+    assert_eq!(program.ends().await, Some(0));
+    let log = program.until_silent().await;
     assert!(log.len() > 20, "debug says something");
     for line in &log {
         assert!(serde_json::from_str::<Value>(line).is_ok_and(|it| it["message"].is_string()), "{line}");
@@ -184,5 +186,4 @@ async fn no_log_line_holds_an_address_a_subject_a_body_or_a_secret() {
         let lines: Vec<_> = log.iter().filter(|line| line.contains(telling)).collect();
         assert!(lines.is_empty(), "{telling} is in the log: {lines:#?}");
     }
-    assert_eq!(program.terminate().await, Some(0));
 }
