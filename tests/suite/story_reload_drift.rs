@@ -93,6 +93,18 @@ async fn what_one_replica_no_longer_reads_is_polled_by_the_other_long_before_its
     assert_eq!(keeps.program.terminate().await, Some(0));
 }
 
+/// Whether every thread of a process stands still.
+fn is_stopped(process: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs");
+    let states = threads.map(|it| std::fs::read_to_string(it.unwrap().path().join("stat")).unwrap_or_default());
+    // The state stands behind the name, which is in brackets.
+    let mut states = states.map(|it| it.rsplit(") ").next().is_some_and(|it| it.starts_with('T')));
+    states.all(|it| it)
+}
+
+/// How often the database is asked whether something of a process that was stopped has reached it.
+const LOOKS: usize = 20;
+
 /// Stops it between two works: what it had in hand would be its own until its lease ends, and what it was about to write
 /// would keep the rows from others.
 async fn stands_still(world: &World, bridge: &Live) {
@@ -102,7 +114,11 @@ async fn stands_still(world: &World, bridge: &Live) {
     until_so("a stop between two works", async || {
         until_so("a moment without work", async || world.number(IN_HAND).await == 0).await;
         bridge.program.signal("STOP").await;
-        let is_free = world.number(IN_HAND).await == 0;
+        until_so("a process that stands still", async || is_stopped(bridge.program.id())).await;
+        let mut is_free = true;
+        for _ in 0..LOOKS {
+            is_free &= world.number(IN_HAND).await == 0;
+        }
         if !is_free {
             bridge.program.signal("CONT").await;
         }
