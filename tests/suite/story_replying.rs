@@ -85,6 +85,11 @@ async fn a_mail_can_be_answered_when_its_content_is_gone() {
     let (id, interaction) = received(&world, "Invoice 4711", "").await;
     world.until_read(&id).await;
     let before = shown(&api, &replied(&api, &interaction, json!({ "reply_all": true })).await).await;
+    // What is not marked keeps its content, and is tidied no sooner than a minute later.
+    until_so("the mark written down", async || {
+        world.number("SELECT COUNT(*) FROM messages WHERE mark = 'done'").await == 1
+    })
+    .await;
     bridge.pass(std::time::Duration::from_secs(7200)).await;
     until_so("a store without content", async || world.number("SELECT COUNT(*) FROM contents").await == 0).await;
     let answer = api.post(&format!("/interactions/{}/reply", interaction.id), json!({ "reply_all": true })).await;
