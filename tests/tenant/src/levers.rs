@@ -205,6 +205,11 @@ impl Tenant {
         self.world.ledger.counters()
     }
 
+    /// The requests at work on a mailbox now, also those whose client is gone.
+    pub fn at_work(&self, mailbox: &str) -> u32 {
+        self.world.mailbox(mailbox).map_or(0, |mailbox| mailbox.slots.now())
+    }
+
     /// The most requests of one app that were ever at work on a mailbox at the same time.
     pub fn most_at_once(&self, mailbox: &str) -> u32 {
         self.world.mailbox(mailbox).map_or(0, |mailbox| mailbox.slots.most())

@@ -92,6 +92,11 @@ impl Drop for Slot {
 }
 
 impl Slots {
+    /// The requests at work now.
+    pub(crate) fn now(&self) -> u32 {
+        held(&self.0).values().map(|used| used.now).sum()
+    }
+
     /// The most requests of one app that were ever at work at the same time.
     pub(crate) fn most(&self) -> u32 {
         held(&self.0).values().map(|used| used.most).max().unwrap_or(0)
