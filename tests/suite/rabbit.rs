@@ -157,8 +157,8 @@ async fn own() -> (u16, Option<Own>) {
 fn free_port() -> u16 {
     let begin = std::process::id() % 5_000;
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let ports = (0..5_000).map(|n| 20_000 + u16::try_from((begin + n) % 5_000).unwrap());
-    let found = ports.into_iter().find(|it| [0, 10_000, 20_000, 25_000].into_iter().all(|more| is_free(it + more)));
+    let ports = (0..5_000).map(|n| 12_000 + u16::try_from((begin + n) % 5_000).unwrap());
+    let found = ports.into_iter().find(|it| [0, 5_000, 10_000, 15_000].into_iter().all(|more| is_free(it + more)));
     found.expect("one of so many ports is free")
 }
 
