@@ -138,13 +138,12 @@ impl Daemon {
     pub async fn begin_device_sign_in(&self, mailbox: &MailboxId) -> Result<UnderWayState, SignInError> {
         let sign_in = self.delegated(mailbox).ok_or_else(not_delegated)?.begin_device().await?;
         let begun = under_way(&sign_in);
-        self.wait_for_device(mailbox, sign_in, false);
+        self.wait_for_device(&mut self.sign_ins.held(), mailbox, sign_in, false);
         Ok(begun)
     }
 
-    fn wait_for_device(&self, mailbox: &MailboxId, sign_in: DeviceSignIn, is_second: bool) {
+    fn wait_for_device(&self, held: &mut UnderWay, mailbox: &MailboxId, sign_in: DeviceSignIn, is_second: bool) {
         let poll_at = self.now().saturating_add(millis(sign_in.interval));
-        let mut held = self.sign_ins.held();
         held.ended.remove(mailbox);
         held.devices.insert(mailbox.clone(), Device { sign_in, poll_at, is_second });
     }
@@ -177,8 +176,10 @@ impl Daemon {
         })
     }
 
-    fn device_ended(&self, mailbox: &MailboxId, outcome: Result<SignedIn, SignInError>) {
-        self.sign_ins.held().ended.insert(mailbox.clone(), (self.now(), outcome));
+    /// It waits no more and has ended, in one step: whoever asks meanwhile must not hear that there is none.
+    fn device_ended(&self, held: &mut UnderWay, mailbox: &MailboxId, outcome: Result<SignedIn, SignInError>) {
+        held.devices.remove(mailbox);
+        held.ended.insert(mailbox.clone(), (self.now(), outcome));
     }
 
     /// Asks how far the users of devices are.
@@ -209,20 +210,25 @@ impl Daemon {
                     held.devices.insert(mailbox, device);
                 }
             }
-            // A person may have been called away: once there is a new code.
+            // A person may have been called away: once there is a new code. The old one stands until then.
             Err(SignInError::Expired) if !device.is_second => {
-                self.sign_ins.held().devices.remove(&mailbox);
-                match delegated.begin_device().await {
-                    Ok(sign_in) => self.wait_for_device(&mailbox, sign_in, true),
-                    Err(error) => self.device_ended(&mailbox, Err(error)),
+                let begun = delegated.begin_device().await;
+                let mut held = self.sign_ins.held();
+                if is_current(&held) {
+                    match begun {
+                        Ok(sign_in) => self.wait_for_device(&mut held, &mailbox, sign_in, true),
+                        Err(error) => self.device_ended(&mut held, &mailbox, Err(error)),
+                    }
                 }
             }
             outcome => {
-                if is_current(&self.sign_ins.held()) {
-                    self.sign_ins.held().devices.remove(&mailbox);
-                }
                 let is_signed_in = outcome.is_ok();
-                self.device_ended(&mailbox, outcome);
+                {
+                    let mut held = self.sign_ins.held();
+                    if is_current(&held) {
+                        self.device_ended(&mut held, &mailbox, outcome);
+                    }
+                }
                 if is_signed_in {
                     self.goes_on(&mailbox).await;
                 }

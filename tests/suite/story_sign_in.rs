@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use mailspan_tenant::{Fault, FaultAction, Operation};
 use serde_json::{Value, json};
 
 use crate::signing_in::{TOKENS, ask, begin, ended, exchanges, plan, policy, send, sign_in, until_needed};
@@ -161,9 +162,10 @@ async fn what_ends_a_sign_in_before_it_began_is_said_to_whoever_began_it() {
     }
     assert!(ended(&plan).await["reason"].as_str().unwrap().contains("at the browser"));
 
-    // A code that nobody types in is followed by one more.
+    // A code that nobody types in is followed by one more, and is shown until there is one.
     world.tenant.sign_in_policy(policy());
     let first = begin(&plan).await;
+    let held = world.tenant.fault(Fault::on(Operation::SignIn, FaultAction::Held).times(1));
     let until_it_is = async |expected: &str| {
         until_so("what becomes of a code that expired", async || {
             let (_, progress) = ask(&plan, None).await;
@@ -173,6 +175,10 @@ async fn what_ends_a_sign_in_before_it_began_is_said_to_whoever_began_it() {
     };
     // Entra says so of the first; of the second it is known without asking.
     world.tenant.advance(Duration::from_secs(901));
+    until_so("another code is asked for", async || world.tenant.fault_hits(held) > 0).await;
+    let (_, progress) = ask(&plan, None).await;
+    assert_eq!((&progress["state"], &progress["user_code"]), (&"waiting".into(), &first.as_str().into()), "{progress}");
+    world.tenant.clear_fault(held);
     until_it_is("waiting").await;
     bridge.pass(Duration::from_secs(901)).await;
     until_it_is("failed").await;

@@ -66,6 +66,8 @@ pub enum FaultAction {
     Hang(#[serde(with = "millis")] Duration),
     /// Kept waiting, then served as ever.
     Slow(#[serde(with = "millis")] Duration),
+    /// Kept waiting until the rule is taken away, then served as ever.
+    Held,
     /// The connection is closed; no work is done.
     DropBefore,
     /// The work is done, then the connection is closed without an answer.
@@ -217,6 +219,11 @@ impl Faults {
     /// How often a rule has hit; 0 once it was removed.
     pub(crate) fn hits(&self, id: FaultId) -> u64 {
         held(&self.rules).list.iter().find(|(other, ..)| *other == id).map_or(0, |(_, _, hits)| *hits)
+    }
+
+    /// Whether a rule is in force that keeps requests waiting until it is taken away.
+    pub(crate) fn hold(&self) -> bool {
+        held(&self.rules).list.iter().any(|(_, rule, _)| rule.action == FaultAction::Held)
     }
 
     /// What happens to this request, if anything.

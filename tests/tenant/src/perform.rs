@@ -19,6 +19,9 @@ use crate::{
     world::{Mailbox, World},
 };
 
+/// How often a request that is held looks whether it still is.
+const HELD_TURN: Duration = Duration::from_millis(10);
+
 /// Does what the call asks, or refuses it.
 pub(crate) async fn perform(world: Arc<World>, call: Call) -> Answer {
     world.ledger.count(call.operation, call.in_batch);
@@ -101,6 +104,12 @@ pub(crate) async fn before_work(world: &World, fault: Option<&FaultAction>) -> O
         }
         FaultAction::Slow(time) => {
             wait(*time).await;
+            None
+        }
+        FaultAction::Held => {
+            while world.faults.hold() {
+                wait(HELD_TURN).await;
+            }
             None
         }
         FaultAction::DropBefore => Some(Answer::dropped()),
