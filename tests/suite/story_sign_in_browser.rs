@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use mailspan_tenant::{Fault, FaultAction, Operation};
+use mailspan_tenant::{Fault, FaultAction, FaultId, Operation};
 use reqwest::StatusCode;
 use serde_json::json;
+use tokio::net::TcpStream;
 
 use crate::browser::{Browser, link, location, register, text};
 use crate::signing_in::{ask, ended, plan, plan_with, policy};
@@ -16,14 +17,15 @@ async fn grants(world: &World) -> i64 {
     world.number("SELECT COUNT(*) FROM grants").await
 }
 
-/// Comes back and closes the tab once the code is redeemed, while Graph takes its time to say whose it is.
-async fn comes_back_and_leaves(world: &World, browser: &mut Browser, back: &str) {
-    let slow = FaultAction::Slow(Duration::from_secs(8));
-    let slow = world.tenant.fault(Fault::on(Operation::Me, slow).times(1));
+/// Comes back and closes the tab once the code is redeemed, while Graph does not say whose it is: not before the fault is
+/// taken away.
+async fn comes_back_and_leaves(world: &World, browser: &mut Browser, back: &str) -> FaultId {
+    let held = world.tenant.fault(Fault::on(Operation::Me, FaultAction::Held).times(1));
     tokio::select! {
         page = browser.get(back) => panic!("the tab is closed before there is an answer: {page:?}"),
-        () = until_so("Graph is asked who it is", async || world.tenant.fault_hits(slow) > 0) => {}
+        () = until_so("Graph is asked who it is", async || world.tenant.fault_hits(held) > 0) => {}
     }
+    held
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,8 +148,9 @@ async fn a_tab_that_is_closed_in_the_last_moment_loses_nothing() {
     let bridge = Bridge::begin(&plan).await;
     let mut browser = Browser::new();
     let back = browser.goes(&link(&plan).await).await;
-    comes_back_and_leaves(&world, &mut browser, &back).await;
+    let held = comes_back_and_leaves(&world, &mut browser, &back).await;
     assert_eq!((world.tenant.refresh_tokens(SUPPORT), grants(&world).await), (1, 0), "redeemed and not stored");
+    world.tenant.clear_fault(held);
     let progress = ended(&plan).await;
     assert_eq!(progress["state"], "signed_in", "{progress}");
     world.receives("After all");
@@ -163,8 +166,11 @@ async fn a_stop_waits_for_whoever_is_just_back() {
     let bridge = Bridge::begin(&plan).await;
     let mut browser = Browser::new();
     let back = browser.goes(&link(&plan).await).await;
-    comes_back_and_leaves(&world, &mut browser, &back).await;
+    let held = comes_back_and_leaves(&world, &mut browser, &back).await;
     assert_eq!(grants(&world).await, 0);
+    bridge.ask_to_stop();
+    until_so("the listener to be closed", async || TcpStream::connect(plan.admin).await.is_err()).await;
+    world.tenant.clear_fault(held);
     bridge.stop().await;
     assert_eq!(grants(&world).await, 1);
 }
@@ -248,7 +254,7 @@ async fn no_code_no_state_and_no_token_is_in_the_log() {
     let world = World::new().await;
     register(&world);
     let plan = plan(&world).text("telemetry", "log", "trace").value("telemetry", "redact", "true");
-    let program = Program::start(&plan, &world.path("mailspan.toml"));
+    let mut program = Program::start(&plan, &world.path("mailspan.toml"));
     plan.until_ready().await;
     let mut browser = Browser::new();
     let link = link(&plan).await;
@@ -258,7 +264,9 @@ async fn no_code_no_state_and_no_token_is_in_the_log() {
     world.receives("Seen by nobody else");
     world.inbox.until_has(&["Seen by nobody else"]).await;
     until_so("a second generation", async || world.number("SELECT generation FROM grants").await >= 2).await;
-    let log = program.log().join("\n");
+    program.signal("TERM").await;
+    assert_eq!(program.ends().await, Some(0));
+    let log = program.until_silent().await.join("\n");
     assert!(log.len() > 1000, "the log is written");
     let returned = url::Url::parse(&back).unwrap();
     let mut secrets: Vec<String> =
@@ -268,5 +276,4 @@ async fn no_code_no_state_and_no_token_is_in_the_log() {
     for secret in secrets {
         assert!(!log.contains(&secret), "{secret} is in the log");
     }
-    assert_eq!(program.terminate().await, Some(0));
 }
