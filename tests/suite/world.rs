@@ -122,13 +122,16 @@ impl World {
         until_so("more sweeps", async || sweeps() >= begun + times).await;
     }
 
-    /// Waits until the bridge has asked this tenant nothing for a while: it does not know of anything to do.
+    /// Waits until the bridge has asked this tenant nothing for a while and has nothing in hand: it does not know of anything
+    /// to do. Without the second it may only have been waiting for its database.
     pub(crate) async fn until_no_traffic(&self) {
         let mut before = u64::MAX;
         until_so("a quiet bridge", async || {
             tokio::time::sleep(TURN * 20).await;
             let now = self.tenant.graph_requests();
             std::mem::replace(&mut before, now) == now
+                && self.number("SELECT COUNT(*) FROM jobs WHERE leased_until IS NOT NULL AND parked_at IS NULL").await
+                    == 0
         })
         .await;
     }

@@ -3,10 +3,10 @@
 //! What a story asks of a running bridge goes through its two listeners.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
 use mailspan::app::SystemClock;
@@ -205,26 +205,35 @@ impl Plan {
 
 /// A client that goes by no proxy.
 pub(crate) fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).tls_certs_only([]).build().unwrap()
+    reqwest::Client::builder().no_proxy().timeout(DEADLINE / 2).tls_certs_only([]).build().unwrap()
 }
 
 /// A port of this machine that nobody has and nobody is given by chance: below those that the system hands out for outgoing
-/// connections, and far from those of other processes that look for one in the same moment.
+/// connections. As long as this process lives no other one that looks for a port is given it, whoever listens there and
+/// whenever: it is held for datagrams, of which nobody here has any.
 pub(crate) fn free_port() -> SocketAddr {
     const FIRST: u32 = 10_000;
     const SPAN: u32 = 20_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
+    static HELD: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
     let own = std::process::id().wrapping_mul(16);
     let free = (0..SPAN).find_map(|_| {
         let port = FIRST + own.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % SPAN;
-        let listener = std::net::TcpListener::bind(("127.0.0.1", u16::try_from(port).unwrap())).ok()?;
-        Some(listener.local_addr().unwrap())
+        let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
+        let held = UdpSocket::bind(address).ok()?;
+        TcpListener::bind(address).ok()?;
+        HELD.lock().unwrap().push(held);
+        Some(address)
     });
     free.expect("one of twenty thousand ports is free")
 }
 
-/// A job that has been in hand for so long hangs, which is what the story is about.
-const HANGS: Duration = Duration::from_secs(2);
+/// A job that has been in hand for so long hangs, which is what the story is about. A delivery is waited for longer: one that
+/// outlives its lease is made again.
+const HANGS: Duration = Duration::from_secs(10);
+const DELIVERY_HANGS: Duration = Duration::from_secs(40);
+/// So long is waited although less time than that is to pass.
+const BRIEFLY: Duration = Duration::from_secs(2);
 
 /// The machine's clock, and what a story let pass.
 #[derive(Default)]
@@ -277,7 +286,8 @@ impl Bridge {
     }
 
     /// Lets time pass for the bridge, once what came of its jobs is written down: an outcome that is written afterwards
-    /// would count from then, and be later by all the time that passed. A job that hangs is not waited for.
+    /// would count from then, and be later by all the time that passed. A job that hangs is not waited for, and where little
+    /// time is to pass none is for longer.
     pub(crate) async fn pass(&self, by: Duration) {
         Self::all_pass(std::slice::from_ref(self), by).await;
     }
@@ -285,7 +295,10 @@ impl Bridge {
     /// Lets time pass for several on one database, in the same moment for all.
     pub(crate) async fn all_pass(bridges: &[Self], by: Duration) {
         let begun = Instant::now();
-        while begun.elapsed() < HANGS && bridges[0].has_jobs_in_hand().await {
+        let most = by.max(BRIEFLY);
+        while (begun.elapsed() < HANGS.min(most) && bridges[0].has_in_hand("").await)
+            || (begun.elapsed() < DELIVERY_HANGS.min(most) && bridges[0].has_in_hand("AND kind = 'deliver'").await)
+        {
             tokio::time::sleep(TURN).await;
         }
         let by = i64::try_from(by.as_millis()).unwrap();
@@ -294,8 +307,9 @@ impl Bridge {
         }
     }
 
-    async fn has_jobs_in_hand(&self) -> bool {
-        self.database.count("SELECT COUNT(*) FROM jobs WHERE leased_until IS NOT NULL AND parked_at IS NULL").await > 0
+    async fn has_in_hand(&self, which: &str) -> bool {
+        let held = "SELECT COUNT(*) FROM jobs WHERE leased_until IS NOT NULL AND parked_at IS NULL";
+        self.database.count(&format!("{held} {which}")).await > 0
     }
 
     /// Asks it to stop and does not wait.
