@@ -74,7 +74,8 @@ async fn a_database_that_goes_away_is_not_ready_and_comes_back_by_itself() {
     let bridge = Bridge::start(&plan).await;
     world.receives("Before");
     world.inbox.until_has(&["Before"]).await;
-    until_so("a subscription", async || !world.tenant.subscriptions_of(SUPPORT).is_empty()).await;
+    // A notification of a subscription that is not written down yet says nothing to anybody.
+    plan.until_check("mailbox", SUPPORT, "it is pushed", |it| it["mode"] == "push").await;
     let (server, name) = world.database.url.rsplit_once('/').unwrap();
     let elsewhere = format!("{server}/postgres");
     let say = async |sql: String| {
@@ -109,6 +110,8 @@ async fn content_leaves_the_store_once_every_route_has_accepted_it() {
     let bridge = Bridge::start(&plan).await;
     let id = world.receives("Leaves no trace");
     world.until_read(&id).await;
+    let marked = "SELECT COUNT(*) FROM messages WHERE mark = 'done'";
+    until_so("the mark is written", async || world.number(marked).await == 1).await;
     // The store is tidied once a minute, and at each start.
     bridge.stop().await;
     let bridge = Bridge::start(&plan).await;
@@ -122,6 +125,11 @@ async fn two_bridges_on_one_database_deliver_each_mail_once() {
     let (first_plan, second_plan) = (world.plan(), world.plan());
     let first = Bridge::start(&first_plan).await;
     let second = Bridge::begin(&second_plan).await;
+    // Room in a mailbox is shared by those who know of each other.
+    for plan in [&first_plan, &second_plan] {
+        let both = |it: &serde_json::Value| it["living"].as_array().is_some_and(|it| it.len() == 2);
+        plan.until_check("replicas", "", "both live", both).await;
+    }
     let wanted: Vec<String> = (0..40).map(|number| format!("Shared {number:02}")).collect();
     for subject in &wanted {
         world.receives(subject);
