@@ -191,8 +191,9 @@ async fn a_token_leads_back_to_its_conversation() {
     let world = World::new().await;
     let plan = world.plan();
     let bridge = Bridge::start(&plan).await;
-    world.receives("First");
+    let id = world.receives("First");
     let first = says(&until_count(&world, 1).await[0]);
+    world.until_read(&id).await;
     bridge.stop().await;
     let bridge = Bridge::start(&plan).await;
     let head = format!("From: other@x.example\r\nTo: support+{}@contoso.example", first.thread.to_uppercase());
