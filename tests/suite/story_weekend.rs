@@ -34,6 +34,8 @@ async fn a_weekend(world: World) {
         world.tenant.receive(SUPPORT, mail_of(conversation, n));
         wanted.push(subject_of(conversation, n));
         until_so("the healthy route to go on", async || healthy.accepted().len() > number).await;
+        // Of these two nothing is left to begin: what begins in the moment in which time passes would be handed over twice.
+        until_so("the slow route to follow", async || slow.accepted().len() > number).await;
         let by = 60 * HOUR / u32::try_from(MAILS).unwrap();
         until_settled(&world).await;
         world.tenant.advance(by);
