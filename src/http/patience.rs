@@ -121,7 +121,9 @@ mod tests {
             let error = ours.write_all(&[7; 20]).await.unwrap_err();
             (error.kind(), began.elapsed())
         };
+        // The reader first, so that it is never late because the machine was.
         tokio::select! {
+            biased;
             () = reading => panic!("it reads no further"),
             (kind, took) = writing => {
                 assert_eq!(kind, io::ErrorKind::TimedOut);
