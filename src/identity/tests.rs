@@ -303,7 +303,10 @@ async fn a_caller_that_gives_up_leaves_the_flight_to_the_next() {
 
 #[tokio::test]
 async fn an_endpoint_that_is_not_there_is_no_verdict_on_the_credential() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound and not listening: nobody else is given the port meanwhile.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let closed = socket.local_addr().unwrap();
     let clock = Arc::new(Hands(AtomicI64::new(0)));
     let identity = identity(&format!("http://{closed}/token"), vec![secret("hunter2")], clock);
     let error = identity.token().await.unwrap_err();

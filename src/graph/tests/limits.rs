@@ -50,12 +50,12 @@ async fn a_server_that_falls_silent_holds_nobody_up() {
         b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
     ] {
-        let within = [400, 200, 30_000].map(Duration::from_millis).into();
+        let within = [400, 200, 120_000].map(Duration::from_millis).into();
         let fake = Fake::waiting(server(answer, false).await, Arc::default(), within);
         let error = mime(&fake, 100).await.unwrap_err();
         assert!(matches!(error, GraphError::Unavailable { .. }), "{error}");
     }
-    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn a_body_that_drips_ends_with_the_whole_time() {
         }
     });
     // It never pauses for so long that this alone would end it.
-    let (long, whole) = (Duration::from_secs(30), Duration::from_secs(2));
+    let (long, whole) = (Duration::from_secs(60), Duration::from_secs(2));
     let fake = Fake::waiting(base, Arc::default(), (long, long, whole));
     let started = Instant::now();
     assert!(matches!(mime(&fake, 1 << 20).await, Err(GraphError::Unavailable { .. })));
@@ -105,8 +105,8 @@ async fn a_message_that_is_too_large_is_left_alone() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_named_without_the_mailbox() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let fake = Fake::at(format!("http://{closed}/v1.0"), Arc::default());
+    let (_held, base) = closed();
+    let fake = Fake::at(base, Arc::default());
     let error = mime(&fake, 10).await.unwrap_err();
     let text = format!("{error} {error:?}");
     assert!(text.contains("no connection to Graph") && !text.contains("support"), "{text}");

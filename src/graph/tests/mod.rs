@@ -130,6 +130,14 @@ fn json(status: u16, body: impl Into<String>) -> Response {
     (status, [("content-type", "application/json"), ("request-id", "rid-1")], body.into()).into_response()
 }
 
+/// A place where nobody listens, and nobody else will as long as this is held.
+fn closed() -> (tokio::net::TcpSocket, String) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let base = format!("http://{}/v1.0", socket.local_addr().unwrap());
+    (socket, base)
+}
+
 fn support() -> Address {
     Address::parse("support@contoso.com").unwrap()
 }
