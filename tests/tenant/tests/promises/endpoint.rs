@@ -83,7 +83,7 @@ impl Endpoint {
     async fn until(&self, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let mut posts = self.inner.posts.subscribe();
         let wait = posts.wait_for(|posts| enough(posts));
-        tokio::time::timeout(Duration::from_secs(30), wait).await.expect("posts in time").unwrap().clone()
+        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("posts in time").unwrap().clone()
     }
 }
 

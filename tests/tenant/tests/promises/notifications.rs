@@ -180,5 +180,5 @@ async fn until(mut done: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("done in time");
+    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("done in time");
 }
