@@ -108,6 +108,30 @@ impl World {
         }
     }
 
+    /// Does this if the database answers 0 to a question for one number, and lets nobody change a job meanwhile. Whether it
+    /// was done.
+    pub(crate) async fn if_none(&self, question: &str, then: impl FnOnce()) -> bool {
+        let question = AssertSqlSafe(question.to_owned());
+        if self.is_sqlite() {
+            let mut tx = self.file().await;
+            tx.execute("BEGIN IMMEDIATE").await.unwrap();
+            let is_none = sqlx::query(question).fetch_one(&mut tx).await.unwrap().get::<i64, _>(0) == 0;
+            if is_none {
+                then();
+            }
+            tx.execute("ROLLBACK").await.unwrap();
+            return is_none;
+        }
+        let mut tx = PgConnection::connect(&self.url).await.unwrap();
+        tx.execute("BEGIN; LOCK TABLE jobs IN SHARE ROW EXCLUSIVE MODE").await.unwrap();
+        let is_none = sqlx::query(question).fetch_one(&mut tx).await.unwrap().get::<i64, _>(0) == 0;
+        if is_none {
+            then();
+        }
+        tx.execute("ROLLBACK").await.unwrap();
+        is_none
+    }
+
     /// What the database answers to a question for one number.
     pub(crate) async fn count(&self, question: &str) -> i64 {
         let question = AssertSqlSafe(question.to_owned());

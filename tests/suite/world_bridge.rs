@@ -232,6 +232,7 @@ pub(crate) fn free_port() -> SocketAddr {
 /// outlives its lease is made again.
 const HANGS: Duration = Duration::from_secs(10);
 const DELIVERY_HANGS: Duration = Duration::from_secs(40);
+const IN_HAND: &str = "SELECT COUNT(*) FROM jobs WHERE leased_until IS NOT NULL AND parked_at IS NULL";
 /// So long is waited although less time than that is to pass.
 const BRIEFLY: Duration = Duration::from_secs(2);
 
@@ -296,20 +297,27 @@ impl Bridge {
     pub(crate) async fn all_pass(bridges: &[Self], by: Duration) {
         let begun = Instant::now();
         let most = by.max(BRIEFLY);
-        while (begun.elapsed() < HANGS.min(most) && bridges[0].has_in_hand("").await)
-            || (begun.elapsed() < DELIVERY_HANGS.min(most) && bridges[0].has_in_hand("AND kind = 'deliver'").await)
-        {
+        let milliseconds = i64::try_from(by.as_millis()).unwrap();
+        let step = || {
+            for bridge in bridges {
+                bridge.clock.0.fetch_add(milliseconds, Ordering::SeqCst);
+            }
+        };
+        while begun.elapsed() < DELIVERY_HANGS.min(most) {
+            let which = if begun.elapsed() < HANGS.min(most) { "" } else { "AND kind = 'deliver'" };
+            // Nor is one taken in hand between the look and the step.
+            if !bridges[0].has_in_hand(which).await
+                && bridges[0].database.if_none(&format!("{IN_HAND} {which}"), step).await
+            {
+                return;
+            }
             tokio::time::sleep(TURN).await;
         }
-        let by = i64::try_from(by.as_millis()).unwrap();
-        for bridge in bridges {
-            bridge.clock.0.fetch_add(by, Ordering::SeqCst);
-        }
+        step();
     }
 
     async fn has_in_hand(&self, which: &str) -> bool {
-        let held = "SELECT COUNT(*) FROM jobs WHERE leased_until IS NOT NULL AND parked_at IS NULL";
-        self.database.count(&format!("{held} {which}")).await > 0
+        self.database.count(&format!("{IN_HAND} {which}")).await > 0
     }
 
     /// Asks it to stop and does not wait.
